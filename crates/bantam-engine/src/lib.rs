@@ -1,0 +1,2 @@
+//! Requests to scheduled batches to sampled tokens.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Perplexity and divergence.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Where models come from and where they lie: catalogue, mirrors, store.
+#![forbid(unsafe_code)]

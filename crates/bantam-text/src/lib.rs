@@ -1,0 +1,2 @@
+//! Tokenisers and chat templates: strings to ids and back.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Small language models on hardware people own.
+fn main() {}

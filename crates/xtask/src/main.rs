@@ -1,0 +1,3 @@
+//! Tidy, golden, oracle, real, fuzz, ci.
+#![forbid(unsafe_code)]
+fn main() {}
