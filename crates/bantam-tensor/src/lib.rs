@@ -13,6 +13,7 @@ mod error;
 mod storage;
 mod tensor;
 
+pub use bantam_kernels as kernels;
 pub use bytes::Bytes;
 pub use error::Error;
 pub use format::{Checkpoint, Metadata, Source};
