@@ -1,0 +1,5 @@
+//! Chat templates.
+/// a
+pub struct ChatTemplate;
+/// b
+pub struct Conversation;
