@@ -121,7 +121,7 @@ fn refuse_version(version: u32) -> Result<(), Error> {
         2 | 3 => Ok(()),
         1 => Err(malformed("it is GGUF version 1, which no current program writes; convert the model again")),
         // A version above 65535 is a small one with its bytes the other way round.
-        _ if version.swap_bytes() <= 0xffff => {
+        _ if (1..=0xffff).contains(&version.swap_bytes()) => {
             Err(malformed("it is big endian; bantam reads little endian GGUF, so convert the model again"))
         }
         _ => Err(malformed(format!("it is GGUF version {version}; versions 2 and 3 are supported"))),
