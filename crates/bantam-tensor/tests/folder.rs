@@ -141,6 +141,8 @@ fn damaged_json_is_refused_with_its_file() {
     }
     scratch.write("config.json", "[".repeat(100_000).as_bytes());
     check_refused(&scratch, "recursion limit");
+    scratch.write("config.json", "{},".repeat(300_000).as_bytes());
+    check_refused(&scratch, "the limit is 200000");
     scratch.write("config.json", &vec![b' '; (2 << 20) + 1]);
     check_refused(&scratch, "larger than the limit");
 }

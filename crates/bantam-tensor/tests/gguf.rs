@@ -221,7 +221,7 @@ fn nested_arrays_are_walked_only_so_deep() {
 /// Offsets and sizes beyond the file (as in CVE-2026-7482), also where their sum wraps.
 #[test]
 fn tensors_outside_the_file_are_refused() {
-    for offset in [4096 + 32, 1 << 40, u64::MAX - 31, u64::MAX & !31] {
+    for offset in [4096 + 32, 1 << 40, u64::MAX - 31] {
         check_refused(with_infos(&[info("w", &[8], 0, offset)]), "pass the end of the file");
     }
     check_refused(with_infos(&[info("w", &[1 << 20], 0, 0)]), "pass the end of the file");

@@ -43,7 +43,6 @@ pub(super) enum Weights<'a> {
 }
 
 /// Larger JSON files are refused: configs have a few KB, the largest tokeniser configs 1.2 MB.
-/// A parsed file takes up to 25 times its bytes.
 const JSON_BYTES_MAX: u64 = 2 << 20;
 
 /// A larger index is refused: it takes about 100 bytes per tensor.

@@ -151,7 +151,7 @@ const PICKLE_ADVICE: &str = "PyTorch weights are Python pickles, which can run c
     never reads them; get the model as safetensors or GGUF, or save it with save_pretrained(safe_serialization=True)";
 
 /// More tensors are refused: a mixture of 60 layers of 256 experts that are not fused has 46,000.
-const TENSORS_MAX: usize = 1 << 17;
+const TENSORS_MAX: usize = 1 << 16;
 
 /// Longer tensor names are refused: GGUF allows 64 bytes, the longest published ones have about 120.
 const NAME_BYTES_MAX: usize = 512;

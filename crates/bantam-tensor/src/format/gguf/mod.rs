@@ -24,7 +24,7 @@ pub use metadata::{FromValue, Metadata};
 pub use value::{Array, Kind, Strings, Value};
 pub use writer::Writer;
 
-use crate::error::Error;
+use crate::error::{Error, Quoted};
 use crate::format::tensors::{Tensors, Unreadable, refuse_overlaps, shape_of};
 use crate::format::{NAME_BYTES_MAX, TENSORS_MAX};
 use crate::tensor::bytes_of_shape;
@@ -132,14 +132,21 @@ fn read_pairs(cursor: &mut Cursor<'_>, count: u64) -> Result<Metadata, Error> {
     let mut metadata = Metadata::new();
     for _ in 0..count {
         let key = cursor.name(KEY_BYTES_MAX, "a metadata key")?;
-        let value = Value::read(cursor)
-            .map_err(|error| malformed(format!("metadata key {}: {error}", crate::error::Quoted(key))))?;
+        let value = Value::read(cursor).map_err(|error| at_key(key, error))?;
         if metadata.get(key).is_some() {
-            return Err(malformed(format!("metadata key {} is there twice", crate::error::Quoted(key))));
+            return Err(malformed(format!("metadata key {} is there twice", Quoted(key))));
         }
         metadata.set(key, value);
     }
     Ok(metadata)
+}
+
+/// The same error, with the key whose value is at fault.
+fn at_key(key: &str, error: Error) -> Error {
+    match error {
+        Error::Malformed { reason, .. } => malformed(format!("metadata key {}: {reason}", Quoted(key))),
+        error => error,
+    }
 }
 
 fn read_infos<'a>(cursor: &mut Cursor<'a>, count: u64) -> Result<Vec<Info<'a>>, Error> {
