@@ -11,7 +11,7 @@
 //! A string is a length of 64 bits and its bytes; an array is an element type, a length of 64 bits and its
 //! elements. Source: `docs/gguf.md` and `src/gguf.cpp` of ggml.
 
-pub mod split;
+pub(super) mod split;
 
 mod cursor;
 mod metadata;
@@ -105,15 +105,19 @@ fn read_counts(cursor: &mut Cursor<'_>) -> Result<(u64, u64), Error> {
     refuse_version(version)?;
     let tensors = cursor.u64("the number of tensors")?;
     let pairs = cursor.u64("the number of metadata pairs")?;
-    // The least that an entry takes: a name of one byte, one axis, type and offset; a key, type and value.
+    // The least that an entry takes: a name of one byte, no axis, type and offset; a key, type and value.
     let left = cursor.left() as u64;
-    if tensors > (TENSORS_MAX as u64).min(left / 25) {
-        return Err(malformed(format!("it claims {tensors} tensors; {left} bytes cannot hold them")));
-    }
-    if pairs > PAIRS_MAX.min(left / 14) {
-        return Err(malformed(format!("it claims {pairs} metadata pairs; at most {PAIRS_MAX} are allowed")));
-    }
+    refuse_count("tensors", tensors, (TENSORS_MAX as u64).min(left / 25))?;
+    refuse_count("metadata pairs", pairs, PAIRS_MAX.min(left / 14))?;
     Ok((tensors, pairs))
+}
+
+fn refuse_count(what: &str, count: u64, possible: u64) -> Result<(), Error> {
+    if count > possible {
+        let reason = format!("it claims {count} {what}; its size and bantam's limits allow {possible}");
+        return Err(malformed(reason));
+    }
+    Ok(())
 }
 
 fn refuse_version(version: u32) -> Result<(), Error> {
