@@ -1,7 +1,7 @@
 //! Storages, shapes, views of mapped bytes, and the file formats.
 //!
 //! This room knows no layer and no family. A [`Tensor`] cannot be wrong: its bytes are exactly what its shape
-//! and storage need. [`format`] is the only place where the bytes of model files enter; what it hands out has
+//! and storage need. [`mod@format`] is the only place where the bytes of model files enter; what it hands out has
 //! been checked against the file's length.
 #![deny(unsafe_code)]
 

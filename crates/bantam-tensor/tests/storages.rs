@@ -1,4 +1,5 @@
 //! Every storage against the values that the Python package `gguf` reads and writes: equal bit for bit.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use bantam_tensor::quant::{dequantize, quantize};
 use bantam_tensor::{Error, Storage, Tensor};
@@ -12,8 +13,11 @@ fn values(bytes: &[u8]) -> Vec<f32> {
     bytes.as_chunks().0.iter().map(|&value| f32::from_le_bytes(value)).collect()
 }
 
-/// The blocks and values of each storage, and what follows them.
-fn dequantized() -> (Vec<(Storage, &'static [u8], Vec<f32>)>, &'static [u8]) {
+/// A storage, blocks in it, and their values.
+type Case = (Storage, &'static [u8], Vec<f32>);
+
+/// The case of each storage, and what follows them.
+fn dequantized() -> (Vec<Case>, &'static [u8]) {
     let (mut cases, mut rest) = (Vec::new(), GOLDEN);
     for storage in Storage::ALL {
         let (blocks, after) = rest.split_at(storage.bytes_of(WEIGHTS).unwrap());

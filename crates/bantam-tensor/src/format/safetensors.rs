@@ -86,15 +86,19 @@ fn cut_out(bytes: &Bytes, start: usize, entries: Vec<(String, Entry)>) -> Result
     for (name, entry) in entries {
         let range = entry.range();
         let shape = shape_of(&name, entry.shape.0.into_iter())?;
-        match Storage::from_safetensors(&entry.dtype) {
-            Ok(storage) if !shape.contains(&0) => {
-                let view = bytes.slice(start + range.start..start + range.end);
-                let view = view.ok_or_else(|| Error::tensor(&name, "it is not inside the file"))?;
-                tensors.push(Tensor::new(name, shape, storage, view)?)?;
-            }
-            // Empty buffers are legal; as a weight nobody can use them.
-            _ => tensors.push_unreadable(Unreadable { name, shape, dtype: entry.dtype })?,
+        if shape.contains(&0) {
+            // Empty buffers are legal, but nothing can be computed with them.
+            let dtype = format!("{} without elements", entry.dtype);
+            tensors.push_unreadable(Unreadable { name, shape, dtype })?;
+            continue;
         }
+        let Ok(storage) = Storage::from_safetensors(&entry.dtype) else {
+            tensors.push_unreadable(Unreadable { name, shape, dtype: entry.dtype })?;
+            continue;
+        };
+        let view = bytes.slice(start + range.start..start + range.end);
+        let view = view.ok_or_else(|| Error::tensor(&name, "it is not inside the file"))?;
+        tensors.push(Tensor::new(name, shape, storage, view)?)?;
     }
     Ok(tensors)
 }
