@@ -1,24 +1,38 @@
 //! How weights lie in memory: the block layouts that products are computed on.
 
-/// A storage of weights. Blocks of a row follow each other; a row is a whole number of blocks.
-/// Layouts: ggml's block structures, see `blocks`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(missing_docs, reason = "the names are the formats' own")]
+/// How the numbers of a matrix lie in memory. Blocks of a row follow each other; a row is a whole number of
+/// blocks. Layouts: ggml's block structures, see `blocks`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Storage {
+    /// IEEE single precision.
     F32,
+    /// IEEE half precision.
     F16,
+    /// The upper half of single precision.
     BF16,
+    /// 4 bits and a scale per 32 weights.
     Q4_0,
+    /// 4 bits, a scale and a minimum per 32 weights.
     Q4_1,
+    /// 5 bits and a scale per 32 weights.
     Q5_0,
+    /// 5 bits, a scale and a minimum per 32 weights.
     Q5_1,
+    /// 8 bits and a scale per 32 weights.
     Q8_0,
+    /// 2 bits; 4-bit scales and minima per 16 of 256 weights.
     Q2K,
+    /// 3 bits; 6-bit scales per 16 of 256 weights.
     Q3K,
+    /// 4 bits; 6-bit scales and minima per 32 of 256 weights.
     Q4K,
+    /// 5 bits; 6-bit scales and minima per 32 of 256 weights.
     Q5K,
+    /// 6 bits; 8-bit scales per 16 of 256 weights.
     Q6K,
+    /// 4-bit indices into a table of 16 values; a scale per 32 weights.
     Iq4Nl,
+    /// The same table; 6-bit scales per 32 of 256 weights.
     Iq4Xs,
 }
 
@@ -103,7 +117,7 @@ impl Storage {
 
     /// Bytes that `weights` in a row take; `None` unless they are a whole number of blocks and the
     /// product fits.
-    pub fn bytes_of(self, weights: usize) -> Option<usize> {
+    pub const fn bytes_of(self, weights: usize) -> Option<usize> {
         if !weights.is_multiple_of(self.block_len()) {
             return None;
         }
@@ -113,6 +127,6 @@ impl Storage {
 
 impl std::fmt::Display for Storage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
+        f.pad(self.name())
     }
 }

@@ -8,13 +8,17 @@ use std::sync::Arc;
 use bantam_tensor::kernels::matmul::Layout;
 use bantam_tensor::{Checkpoint, Source, Tensor};
 
+use crate::Error;
 use crate::description::*;
 use crate::names::{Names, Role};
 use crate::weights::*;
-use crate::Error;
 
 /// Binds the weights of a checkpoint.
-pub(crate) fn bind(description: &Description, names: &Names, checkpoint: &Checkpoint) -> Result<Weights, Error> {
+pub(crate) fn bind(
+    description: &Description,
+    names: &Names,
+    checkpoint: &Checkpoint,
+) -> Result<Weights, Error> {
     let binder = Binder::new(names, checkpoint)?;
     let weights = binder.weights(description)?;
     binder.check_leftovers()?;
@@ -119,7 +123,8 @@ impl<'a> Binder<'a> {
             ]),
             Projections::Fused => QkvWeights::Fused(linear(Role::QueryKeyValue, queries + 2 * keys)?),
         };
-        let norm = |role, heads| a.qk_norm.as_ref().map(|norm| self.qk_norm(norm, role, i, heads, a)).transpose();
+        let norm =
+            |role, heads| a.qk_norm.as_ref().map(|norm| self.qk_norm(norm, role, i, heads, a)).transpose();
         Ok(AttentionWeights {
             input,
             query_norm: norm(Role::QueryNorm, a.num_heads)?,
@@ -130,11 +135,13 @@ impl<'a> Binder<'a> {
 
     fn mlp(&self, i: usize, mlp: &Mlp, hidden: usize) -> Result<MlpWeights, Error> {
         Ok(match *mlp {
-            Mlp::Gated { intermediate_size: width, projections: GateUp::Separate, bias, .. } => MlpWeights::Gated([
-                self.linear(Role::Gate, i, width, hidden, bias)?,
-                self.linear(Role::Up, i, width, hidden, bias)?,
-                self.linear(Role::Down, i, hidden, width, bias)?,
-            ]),
+            Mlp::Gated { intermediate_size: width, projections: GateUp::Separate, bias, .. } => {
+                MlpWeights::Gated([
+                    self.linear(Role::Gate, i, width, hidden, bias)?,
+                    self.linear(Role::Up, i, width, hidden, bias)?,
+                    self.linear(Role::Down, i, hidden, width, bias)?,
+                ])
+            }
             Mlp::Gated { intermediate_size: width, projections: GateUp::Fused, bias, .. } => {
                 MlpWeights::GatedFused([
                     self.linear(Role::GateUp, i, 2 * width, hidden, bias)?,
@@ -148,7 +155,14 @@ impl<'a> Binder<'a> {
         })
     }
 
-    fn qk_norm(&self, norm: &QkNorm, role: Role, i: usize, heads: usize, a: &Attention) -> Result<NormWeights, Error> {
+    fn qk_norm(
+        &self,
+        norm: &QkNorm,
+        role: Role,
+        i: usize,
+        heads: usize,
+        a: &Attention,
+    ) -> Result<NormWeights, Error> {
         let QkNorm { norm, over } = norm;
         let (width, length) = match over {
             QkNormOver::Head => (a.head_dim, a.head_dim),
@@ -171,7 +185,14 @@ impl<'a> Binder<'a> {
         Ok(NormWeights { kind: norm.kind, eps: norm.eps, width, weight, bias })
     }
 
-    fn linear(&self, role: Role, i: usize, outputs: usize, inputs: usize, bias: Bias) -> Result<Linear, Error> {
+    fn linear(
+        &self,
+        role: Role,
+        i: usize,
+        outputs: usize,
+        inputs: usize,
+        bias: Bias,
+    ) -> Result<Linear, Error> {
         let layout = self.names.layout();
         let wanted = match layout {
             Layout::OutIn => [outputs, inputs],
@@ -219,7 +240,11 @@ impl<'a> Binder<'a> {
     fn sized(&self, name: &str, role: Role, width: usize) -> Result<&'a Tensor, Error> {
         let tensor = self.find(name, role)?;
         if tensor.elements() != width {
-            return Err(Error::Shape { name: name.into(), wanted: vec![width], found: tensor.shape().to_vec() });
+            return Err(Error::Shape {
+                name: name.into(),
+                wanted: vec![width],
+                found: tensor.shape().to_vec(),
+            });
         }
         Ok(tensor)
     }
@@ -270,8 +295,13 @@ fn missing(name: &str, role: Role) -> Error {
 
 /// Tensors that are no weights: frequencies, masks, and what the config was read from.
 fn is_buffer(name: &str) -> bool {
-    const ENDS: [&str; 6] =
-        ["rotary_emb.inv_freq", "attn.bias", "attn.masked_bias", "rope_freqs.weight", "rope_factors_long.weight",
-         "rope_factors_short.weight"];
+    const ENDS: [&str; 6] = [
+        "rotary_emb.inv_freq",
+        "attn.bias",
+        "attn.masked_bias",
+        "rope_freqs.weight",
+        "rope_factors_long.weight",
+        "rope_factors_short.weight",
+    ];
     ENDS.iter().any(|end| name.ends_with(end))
 }

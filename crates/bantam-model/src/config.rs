@@ -45,7 +45,8 @@ impl Config {
 
     /// The architecture: `model_type`, or GGUF's `general.architecture`.
     pub fn architecture(&self) -> Result<&str, Error> {
-        self.string("model_type")?.ok_or_else(|| refuse("model_type", "wanted the name of an architecture, found none"))
+        self.string("model_type")?
+            .ok_or_else(|| refuse("model_type", "wanted the name of an architecture, found none"))
     }
 
     /// Whether the checkpoint has a tensor of this name.
@@ -117,9 +118,10 @@ impl Config {
         let Some(value) = self.value(key) else { return Ok(None) };
         match value.as_array() {
             Some(list) if list.len() == layers => Ok(Some(list)),
-            Some(list) => {
-                Err(refuse(key, &format!("wanted one entry for each of {layers} layers, found {}", list.len())))
-            }
+            Some(list) => Err(refuse(
+                key,
+                &format!("wanted one entry for each of {layers} layers, found {}", list.len()),
+            )),
             None => Err(refuse(key, &format!("wanted a list, found {value}"))),
         }
     }
@@ -129,7 +131,9 @@ impl Config {
     pub(crate) fn check_read(&self, family: &str) -> Result<Vec<String>, Error> {
         let read = self.read.borrow();
         let mut unknown = Vec::new();
-        for (key, value) in self.values.iter().filter(|(key, value)| !read.contains(*key) && !is_neutral(value)) {
+        for (key, value) in
+            self.values.iter().filter(|(key, value)| !read.contains(*key) && !is_neutral(value))
+        {
             if CHANGES_NUMBERS.contains(&key.as_str()) {
                 let (key, value, family) = (key.clone(), value.to_string(), family.to_owned());
                 return Err(Error::UnknownFeature { key, value, family });
@@ -177,16 +181,56 @@ fn is_neutral(value: &Value) -> bool {
 /// Keys that have no part in a forward pass.
 fn is_harmless(key: &str) -> bool {
     const PARTS: [&str; 12] = [
-        "dropout", "_token_id", "_pdrop", "initializer", "version", "dtype", "gradient", "cache", "loss", "summary_",
-        "_name", "aux",
+        "dropout",
+        "_token_id",
+        "_pdrop",
+        "initializer",
+        "version",
+        "dtype",
+        "gradient",
+        "cache",
+        "loss",
+        "summary_",
+        "_name",
+        "aux",
     ];
     const WHOLE: [&str; 37] = [
-        "architectures", "auto_map", "bos_token", "eos_token", "id2label", "label2id", "model_type", "pretraining_tp",
-        "task_specific_params", "output_attentions", "output_hidden_states", "return_dict", "is_decoder",
-        "max_window_layers", "sliding_window_pattern", "vocab_size", "num_labels", "problem_type", "is_llama_config",
-        "rope_interleaved", "resid_pdrop", "attn_implementation", "_attn_implementation", "_name_or_path",
-        "reorder_and_upcast_attn", "scale_attn_weights", "n_ctx", "chunk_size_feed_forward", "head_dim",
-        "attention_type", "use_mup", "init_device", "flash_attention", "embedding_size", "tokenizer_class", "prefix",
+        "architectures",
+        "auto_map",
+        "bos_token",
+        "eos_token",
+        "id2label",
+        "label2id",
+        "model_type",
+        "pretraining_tp",
+        "task_specific_params",
+        "output_attentions",
+        "output_hidden_states",
+        "return_dict",
+        "is_decoder",
+        "max_window_layers",
+        "sliding_window_pattern",
+        "vocab_size",
+        "num_labels",
+        "problem_type",
+        "is_llama_config",
+        "rope_interleaved",
+        "resid_pdrop",
+        "attn_implementation",
+        "_attn_implementation",
+        "_name_or_path",
+        "reorder_and_upcast_attn",
+        "scale_attn_weights",
+        "n_ctx",
+        "chunk_size_feed_forward",
+        "head_dim",
+        "attention_type",
+        "use_mup",
+        "init_device",
+        "flash_attention",
+        "embedding_size",
+        "tokenizer_class",
+        "prefix",
         "rope_dims",
     ];
     WHOLE.contains(&key) || PARTS.iter().any(|part| key.contains(part))
@@ -194,15 +238,62 @@ fn is_harmless(key: &str) -> bool {
 
 /// Keys that change what a model computes, in any family of the field: not reading one of them is an error.
 const CHANGES_NUMBERS: [&str; 58] = [
-    "activation_sparsity_pattern", "alibi", "altup_num_inputs", "attention_bias", "attention_k_eq_v",
-    "attention_multiplier", "attention_out_bias", "attn_logit_softcapping", "clip_qkv", "conv_L_cache",
-    "embedding_multiplier", "enable_moe_block", "final_logit_softcapping", "first_k_dense_replace", "fc_bias",
-    "full_attention_interval", "hidden_size_per_layer_input", "hybrid_override_pattern", "kv_lora_rank",
-    "laurel_rank", "layer_types", "llama_4_scaling_beta", "lm_head_bias", "lm_head_multiplier", "logit_scale",
-    "logits_scaling", "logits_soft_cap", "mlp_bias", "mlp_multipliers", "moe_intermediate_size", "multi_query",
-    "n_routed_experts", "new_decoder_architecture", "no_rope_layers", "num_experts", "num_experts_per_tok",
-    "num_kv_shared_layers", "num_local_experts", "parallel_attn", "partial_rotary_factor", "q_lora_rank",
-    "qk_layernorm", "quantization_config", "query_pre_attn_scalar", "residual_multiplier", "rope_parameters",
-    "rope_scaling", "rotary_pct", "scale_depth", "scale_emb", "dim_model_base", "sliding_window", "state_size",
-    "swiglu_limit", "use_bidirectional_attention", "use_double_wide_mlp", "use_parallel_residual", "use_qk_norm",
+    "activation_sparsity_pattern",
+    "alibi",
+    "altup_num_inputs",
+    "attention_bias",
+    "attention_k_eq_v",
+    "attention_multiplier",
+    "attention_out_bias",
+    "attn_logit_softcapping",
+    "clip_qkv",
+    "conv_L_cache",
+    "embedding_multiplier",
+    "enable_moe_block",
+    "final_logit_softcapping",
+    "first_k_dense_replace",
+    "fc_bias",
+    "full_attention_interval",
+    "hidden_size_per_layer_input",
+    "hybrid_override_pattern",
+    "kv_lora_rank",
+    "laurel_rank",
+    "layer_types",
+    "llama_4_scaling_beta",
+    "lm_head_bias",
+    "lm_head_multiplier",
+    "logit_scale",
+    "logits_scaling",
+    "logits_soft_cap",
+    "mlp_bias",
+    "mlp_multipliers",
+    "moe_intermediate_size",
+    "multi_query",
+    "n_routed_experts",
+    "new_decoder_architecture",
+    "no_rope_layers",
+    "num_experts",
+    "num_experts_per_tok",
+    "num_kv_shared_layers",
+    "num_local_experts",
+    "parallel_attn",
+    "partial_rotary_factor",
+    "q_lora_rank",
+    "qk_layernorm",
+    "quantization_config",
+    "query_pre_attn_scalar",
+    "residual_multiplier",
+    "rope_parameters",
+    "rope_scaling",
+    "rotary_pct",
+    "scale_depth",
+    "scale_emb",
+    "dim_model_base",
+    "sliding_window",
+    "state_size",
+    "swiglu_limit",
+    "use_bidirectional_attention",
+    "use_double_wide_mlp",
+    "use_parallel_residual",
+    "use_qk_norm",
 ];

@@ -1,11 +1,10 @@
 //! The operations computed on the processor.
 
-use bantam_tensor::Storage;
 use bantam_tensor::kernels::activation::{Activation, activate, activate_gated};
 use bantam_tensor::kernels::attention::{AttendSpec, KvShape, QueryRow, attend};
 use bantam_tensor::kernels::matmul::{Codes, Input, Weights as KernelWeights, dequantize, multiply};
 use bantam_tensor::kernels::norm::{NormSpec, normalize};
-use bantam_tensor::kernels::{self, Machine, elementwise, rope};
+use bantam_tensor::kernels::{Machine, elementwise, rope};
 
 use crate::description::{Attention, PositionScale};
 use crate::rope::Rope;
@@ -72,7 +71,8 @@ impl<'a> Executor<'a> {
     ) -> Result<Vec<f32>, Error> {
         batch.check(model)?;
         check_states(batch, states)?;
-        let mut executor = Executor { machine, numerics, batch, states, scratch, angles: Vec::new(), fault: None };
+        let mut executor =
+            Executor { machine, numerics, batch, states, scratch, angles: Vec::new(), fault: None };
         let logits = forward(&mut executor, model);
         let layers = model.description.layers.len();
         let fault = executor.fault.or_else(|| (!all_finite(&logits.data)).then_some(layers));
@@ -94,7 +94,7 @@ impl<'a> Executor<'a> {
     fn lookup(&mut self, table: &Matrix, ids: impl Iterator<Item = usize>) -> Rows {
         let width = table.inputs;
         let mut out = self.take(self.batch.tokens.len(), width);
-        let (storage, bytes) = (kernel_storage(table.tensor.storage()), table.tensor.bytes());
+        let (storage, bytes) = (table.tensor.storage(), table.tensor.bytes());
         let row_bytes = table.tensor.row_bytes();
         for (id, out) in ids.zip(out.data.chunks_exact_mut(width)) {
             dequantize(self.machine.isa(), storage, &bytes[id * row_bytes..][..row_bytes], out);
@@ -105,14 +105,15 @@ impl<'a> Executor<'a> {
     /// Whether a matrix is multiplied with codes.
     fn coded(&self, matrix: &Matrix) -> bool {
         self.numerics == Numerics::Default
-            && kernel_storage(matrix.tensor.storage()).is_quantized()
+            && matrix.tensor.storage().is_quantized()
             && Codes::fits(matrix.inputs)
     }
 
     /// The product; codes of `x` are in the scratch if the matrix wants them.
     fn multiply_prepared(&mut self, x: &Rows, matrix: &Matrix) -> Rows {
         let mut y = self.take(x.data.len() / x.width, matrix.outputs);
-        let input = if self.coded(matrix) { Input::Coded(&self.scratch.codes) } else { Input::Exact(&x.data) };
+        let input =
+            if self.coded(matrix) { Input::Coded(&self.scratch.codes) } else { Input::Exact(&x.data) };
         multiply(self.machine, kernel_weights(matrix), input, &mut y.data);
         y
     }
@@ -151,7 +152,11 @@ fn check_states(batch: &Batch, states: &[&mut State]) -> Result<(), Error> {
         assert_eq!(span.position, state.length(), "a span continues its sequence");
         let end = span.position + span.rows.len();
         if end > state.length_max() {
-            return Err(Error::Position { position: end - 1, limit: state.length_max(), what: "the sequence has room for" });
+            return Err(Error::Position {
+                position: end - 1,
+                limit: state.length_max(),
+                what: "the sequence has room for",
+            });
         }
     }
     Ok(())
@@ -160,7 +165,7 @@ fn check_states(batch: &Batch, states: &[&mut State]) -> Result<(), Error> {
 /// The matrix as kernels see it.
 pub(crate) fn kernel_weights(matrix: &Matrix) -> KernelWeights<'_> {
     KernelWeights {
-        storage: kernel_storage(matrix.tensor.storage()),
+        storage: matrix.tensor.storage(),
         layout: matrix.layout,
         outputs: matrix.outputs,
         inputs: matrix.inputs,
@@ -327,25 +332,5 @@ fn attend_spec(a: &Attention) -> AttendSpec<'static> {
         window: a.window,
         soft_cap: a.soft_cap,
         sinks: None,
-    }
-}
-
-fn kernel_storage(storage: Storage) -> kernels::Storage {
-    match storage {
-        Storage::F32 => kernels::Storage::F32,
-        Storage::F16 => kernels::Storage::F16,
-        Storage::BF16 => kernels::Storage::BF16,
-        Storage::Q4_0 => kernels::Storage::Q4_0,
-        Storage::Q4_1 => kernels::Storage::Q4_1,
-        Storage::Q5_0 => kernels::Storage::Q5_0,
-        Storage::Q5_1 => kernels::Storage::Q5_1,
-        Storage::Q8_0 => kernels::Storage::Q8_0,
-        Storage::Q2K => kernels::Storage::Q2K,
-        Storage::Q3K => kernels::Storage::Q3K,
-        Storage::Q4K => kernels::Storage::Q4K,
-        Storage::Q5K => kernels::Storage::Q5K,
-        Storage::Q6K => kernels::Storage::Q6K,
-        Storage::Iq4Nl => kernels::Storage::Iq4Nl,
-        Storage::Iq4Xs => kernels::Storage::Iq4Xs,
     }
 }

@@ -131,9 +131,8 @@ fn normed<O: Ops>(ops: &mut O, x: O::T, norm: Option<&NormWeights>) -> O::T {
 
 fn mlp<O: Ops>(ops: &mut O, mlp: &Mlp, w: &MlpWeights, x: &O::T) -> O::T {
     let (activation, width) = match *mlp {
-        Mlp::Gated { activation, intermediate_size, .. } | Mlp::Plain { activation, intermediate_size, .. } => {
-            (activation, intermediate_size)
-        }
+        Mlp::Gated { activation, intermediate_size, .. }
+        | Mlp::Plain { activation, intermediate_size, .. } => (activation, intermediate_size),
     };
     let (between, down) = match w {
         MlpWeights::Gated([gate, up, down]) => {

@@ -23,9 +23,9 @@ mod names;
 mod ops;
 mod state;
 
-pub use batch::{Batch, Span, Want};
 pub use bantam_tensor::kernels::attention::KvStorage;
 pub use bantam_tensor::kernels::{Isa, Machine};
+pub use batch::{Batch, Span, Want};
 pub use config::Config;
 pub use error::Error;
 pub use executor::{Executor, Numerics, Scratch};

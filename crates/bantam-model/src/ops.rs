@@ -31,7 +31,14 @@ pub trait Ops {
     /// Multiplies each row by its position's factor.
     fn scale_by_position(&mut self, x: Self::T, scale: &PositionScale) -> Self::T;
     /// Appends keys and values to the state of a layer, and attends.
-    fn attend(&mut self, layer: usize, attention: &Attention, q: &Self::T, k: &Self::T, v: &Self::T) -> Self::T;
+    fn attend(
+        &mut self,
+        layer: usize,
+        attention: &Attention,
+        q: &Self::T,
+        k: &Self::T,
+        v: &Self::T,
+    ) -> Self::T;
     /// Applies a function to each number.
     fn activate(&mut self, x: Self::T, activation: Activation) -> Self::T;
     /// `x + y * factor`

@@ -51,7 +51,11 @@ impl Rope {
         match &self.frequencies {
             Frequencies::Fixed(list) => list.clone(),
             Frequencies::ByLength { short, long, original } => {
-                if length > *original { long.clone() } else { short.clone() }
+                if length > *original {
+                    long.clone()
+                } else {
+                    short.clone()
+                }
             }
             Frequencies::Dynamic { base, factor, context, dims } => {
                 let length = length.max(*context) as f64;
@@ -63,7 +67,13 @@ impl Rope {
     }
 
     /// Appends cosines and sines of consecutive positions, `[positions][pairs]`.
-    pub fn angles(&self, positions: std::ops::Range<usize>, length: usize, cos: &mut Vec<f32>, sin: &mut Vec<f32>) {
+    pub fn angles(
+        &self,
+        positions: std::ops::Range<usize>,
+        length: usize,
+        cos: &mut Vec<f32>,
+        sin: &mut Vec<f32>,
+    ) {
         let frequencies = self.frequencies(length);
         for position in positions {
             for frequency in &frequencies {
@@ -179,7 +189,10 @@ impl RopeConfig<'_> {
         let sound = list.iter().all(|x| *x > 0.0 && x.is_finite());
         if list.len() != self.dims / 2 || !sound {
             let found = list.len();
-            return Err(self.refuse(&format!("wanted {} positive numbers under \"{key}\", found {found}", self.dims / 2)));
+            return Err(self.refuse(&format!(
+                "wanted {} positive numbers under \"{key}\", found {found}",
+                self.dims / 2
+            )));
         }
         let plain = plain(self.theta, self.dims);
         Ok(plain.iter().zip(list).map(|(f, d)| (f64::from(*f) / d) as f32).collect())
@@ -188,7 +201,8 @@ impl RopeConfig<'_> {
     /// YaRN (arXiv 2309.00071): fast waves are kept, slow ones stretched, a ramp between.
     fn yarn(&self) -> Result<Vec<f32>, Error> {
         let (dims, factor, original) = (self.dims as f64, self.extension(), self.original() as f64);
-        let (fast, slow) = (self.number("beta_fast").unwrap_or(32.0), self.number("beta_slow").unwrap_or(1.0));
+        let (fast, slow) =
+            (self.number("beta_fast").unwrap_or(32.0), self.number("beta_slow").unwrap_or(1.0));
         let truncate = self.scaling.and_then(|s| s.get("truncate")).and_then(Value::as_bool).unwrap_or(true);
         let turning = |turns: f64| dims * (original / (turns * 2.0 * PI)).ln() / (2.0 * self.theta.ln());
         let (mut low, mut high) = (turning(fast), turning(slow));

@@ -10,12 +10,11 @@ pub mod quant;
 
 mod bytes;
 mod error;
-mod storage;
 mod tensor;
 
 pub use bantam_kernels as kernels;
+pub use bantam_kernels::Storage;
 pub use bytes::Bytes;
 pub use error::Error;
 pub use format::{Checkpoint, Metadata, Source};
-pub use storage::Storage;
 pub use tensor::Tensor;

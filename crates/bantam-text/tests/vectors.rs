@@ -132,7 +132,11 @@ fn hard_texts_give_the_ids_and_texts_of_their_vectors() {
             let want = ids_of(&case["ids"]);
             differences.check(&format!("{name} {text:?}"), &ids, &want);
             let decoded = tokenizer.to_text(&want, Shown::Text);
-            differences.check(&format!("{name} {text:?}, back"), &decoded.as_str(), &case["decoded"].as_str().unwrap());
+            differences.check(
+                &format!("{name} {text:?}, back"),
+                &decoded.as_str(),
+                &case["decoded"].as_str().unwrap(),
+            );
         }
     }
     differences.finish("hard texts");

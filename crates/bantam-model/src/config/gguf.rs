@@ -87,9 +87,11 @@ fn rope(
         // The file's own magnitude cancels out, see `_compute_yarn_parameters` with equal mscales.
         scaling.insert("attention_factor".into(), json!(1.0));
     }
-    for (tensor, key) in
-        [("rope_freqs", "divisors"), ("rope_factors_long", "long_factor"), ("rope_factors_short", "short_factor")]
-    {
+    for (tensor, key) in [
+        ("rope_freqs", "divisors"),
+        ("rope_factors_long", "long_factor"),
+        ("rope_factors_short", "short_factor"),
+    ] {
         if let Some(tensor) = checkpoint.tensor(&format!("{tensor}.weight")) {
             scaling.insert(key.into(), tensor.to_f32().into());
         }
@@ -98,7 +100,9 @@ fn rope(
     let kind = match kind.as_deref() {
         Some("none") | None if scaling.contains_key("divisors") => Some("divisors"),
         // A factor without a type is linear.
-        None if scaling.get("factor").and_then(Value::as_f64).is_some_and(|f| f != 0.0 && f != 1.0) => Some("linear"),
+        None if scaling.get("factor").and_then(Value::as_f64).is_some_and(|f| f != 0.0 && f != 1.0) => {
+            Some("linear")
+        }
         None if scaling.contains_key("long_factor") => Some("longrope"),
         Some("none") | None => None,
         Some(kind @ ("linear" | "yarn" | "longrope")) => Some(kind),

@@ -45,7 +45,10 @@ impl Dense {
     pub(super) fn read(c: &Config, pairing: Pairing) -> Result<Self, Error> {
         let (hidden_size, layers) = (c.usize("hidden_size")?, c.usize("num_hidden_layers")?);
         if layers > LAYERS_MAX {
-            return Err(refuse("num_hidden_layers", &format!("{layers} layers, wanted at most {LAYERS_MAX}")));
+            return Err(refuse(
+                "num_hidden_layers",
+                &format!("{layers} layers, wanted at most {LAYERS_MAX}"),
+            ));
         }
         let norm = Norm {
             kind: NormKind::Rms,
@@ -204,7 +207,10 @@ fn attention(c: &Config, hidden_size: usize) -> Result<Attention, Error> {
     }
     let values = c.usize_or("value_head_dim", head_dim)?;
     if values != head_dim {
-        return Err(refuse("value_head_dim", &format!("heads of values have {values} numbers, of keys {head_dim}")));
+        return Err(refuse(
+            "value_head_dim",
+            &format!("heads of values have {values} numbers, of keys {head_dim}"),
+        ));
     }
     Ok(Attention {
         num_heads,
@@ -231,7 +237,9 @@ fn windows(c: &Config, layers: usize) -> Result<Vec<Option<usize>>, Error> {
     let window = c.optional_usize("sliding_window")?;
     let (key, types) = match c.per_layer("layer_types", layers)? {
         Some(types) => ("layer_types", Some(types)),
-        None if c.source() == Source::Gguf && c.value("sliding_window_pattern").is_some_and(Value::is_array) => {
+        None if c.source() == Source::Gguf
+            && c.value("sliding_window_pattern").is_some_and(Value::is_array) =>
+        {
             ("sliding_window_pattern", c.per_layer("sliding_window_pattern", layers)?)
         }
         None => ("layer_types", None),

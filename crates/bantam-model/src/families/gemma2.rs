@@ -8,7 +8,8 @@ use crate::{Config, Error};
 
 pub(super) const FAMILY: Family = Family { architectures: &["gemma2"], describe };
 
-pub(super) const NAMES: [(Role, &str); 1] = [(Role::MlpNormBefore, "model.layers.{}.pre_feedforward_layernorm")];
+pub(super) const NAMES: [(Role, &str); 1] =
+    [(Role::MlpNormBefore, "model.layers.{}.pre_feedforward_layernorm")];
 
 fn describe(c: &Config) -> Result<Described, Error> {
     let mut d = read(c)?;
@@ -17,7 +18,8 @@ fn describe(c: &Config) -> Result<Described, Error> {
         d.window_where(Some(window), |layer| layer % 2 == 0);
     }
     // The 27B divides by hidden_size / heads, which GGUF has no key for: it is known by its layers.
-    let whole = if d.windows.len() == 46 { d.hidden_size / d.attention.num_heads } else { d.attention.head_dim };
+    let whole =
+        if d.windows.len() == 46 { d.hidden_size / d.attention.num_heads } else { d.attention.head_dim };
     let divisor = c.f32_or("query_pre_attn_scalar", whole as f32)?;
     d.attention.scale = 1.0 / divisor.sqrt();
     d.finish(c)

@@ -16,7 +16,8 @@ fn describe(c: &Config) -> Result<Described, Error> {
     if d.windows.iter().all(Option::is_none) {
         let every = c.value("sliding_window_pattern").or(c.value("_sliding_window_pattern"));
         let every = every.map_or(Some(6), |n| n.as_u64().filter(|n| *n > 0));
-        let every = every.ok_or_else(|| refuse("sliding_window_pattern", "wanted a number above zero"))? as usize;
+        let every =
+            every.ok_or_else(|| refuse("sliding_window_pattern", "wanted a number above zero"))? as usize;
         d.window_where(Some(window), |layer| !(layer + 1).is_multiple_of(every));
     }
     let dims = d.attention.head_dim;
@@ -34,5 +35,6 @@ fn sliding_rope(c: &Config, dims: usize) -> Result<crate::rope::Rope, Error> {
     let own = c.value("rope_parameters").and_then(|p| p.get("sliding_attention"));
     let inside = own.and_then(|p| p.get("rope_theta")).and_then(serde_json::Value::as_f64);
     let theta = inside.or(c.number("rope_local_base_freq")?).unwrap_or(10_000.0);
-    RopeConfig { theta, dims, pairing: Pairing::HalfSplit, scaling: own, context: 1, original: None }.resolve()
+    RopeConfig { theta, dims, pairing: Pairing::HalfSplit, scaling: own, context: 1, original: None }
+        .resolve()
 }

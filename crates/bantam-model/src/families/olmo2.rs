@@ -19,7 +19,8 @@ fn describe(c: &Config) -> Result<Described, Error> {
     let theta = c.rope_parameters("full_attention").and_then(|p| p.get("rope_theta"));
     let theta = theta.and_then(serde_json::Value::as_f64).or(c.number("rope_theta")?).unwrap_or(10_000.0);
     let dims = d.attention.head_dim;
-    let plain = RopeConfig { theta, dims, pairing: Pairing::HalfSplit, scaling: None, context: 1, original: None };
+    let plain =
+        RopeConfig { theta, dims, pairing: Pairing::HalfSplit, scaling: None, context: 1, original: None };
     let plain = Arc::new(plain.resolve()?);
     for (rope, window) in d.ropes.iter_mut().zip(&d.windows) {
         if window.is_some() {

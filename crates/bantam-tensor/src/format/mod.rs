@@ -12,6 +12,7 @@ mod atomic;
 mod json;
 mod map;
 mod tensors;
+pub mod types;
 
 use std::path::{Path, PathBuf};
 

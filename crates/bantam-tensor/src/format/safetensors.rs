@@ -18,7 +18,8 @@ use crate::error::{Error, Quoted};
 use crate::format::atomic;
 use crate::format::json::Entries;
 use crate::format::tensors::{Tensors, Unreadable, refuse_overlaps, shape_of};
-use crate::{Bytes, Storage, Tensor};
+use crate::format::types;
+use crate::{Bytes, Tensor};
 
 /// A longer header is refused: it holds about 150 bytes per tensor.
 const HEADER_BYTES_MAX: u64 = 16 << 20;
@@ -92,7 +93,7 @@ fn cut_out(bytes: &Bytes, start: usize, entries: Vec<(String, Entry)>) -> Result
             tensors.push_unreadable(Unreadable { name, shape, dtype })?;
             continue;
         }
-        let Ok(storage) = Storage::from_safetensors(&entry.dtype) else {
+        let Ok(storage) = types::from_safetensors_dtype(&entry.dtype) else {
             tensors.push_unreadable(Unreadable { name, shape, dtype: entry.dtype })?;
             continue;
         };
@@ -207,7 +208,7 @@ fn header_of(tensors: &[Tensor]) -> Result<Vec<u8>, Error> {
     let mut begin = 0;
     for tensor in tensors {
         let name = tensor.name();
-        if Storage::from_safetensors(tensor.storage().name()).is_err() {
+        if types::from_safetensors_dtype(tensor.storage().name()).is_err() {
             return Err(Error::tensor(name, format!("safetensors has no storage {}", tensor.storage())));
         }
         let end = begin + tensor.bytes().len();

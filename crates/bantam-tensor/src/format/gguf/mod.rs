@@ -26,6 +26,7 @@ pub use writer::Writer;
 
 use crate::error::{Error, Quoted};
 use crate::format::tensors::{Tensors, Unreadable, refuse_overlaps, shape_of};
+use crate::format::types;
 use crate::format::{NAME_BYTES_MAX, TENSORS_MAX};
 use crate::tensor::bytes_of_shape;
 use crate::{Bytes, Storage, Tensor};
@@ -172,7 +173,7 @@ fn read_info<'a>(cursor: &mut Cursor<'a>) -> Result<Info<'a>, Error> {
     let (dtype, len) = match plain_type(id) {
         Some((plain, width)) => (Dtype::Plain(plain), plain_len(name, &shape, width)?),
         None => {
-            let storage = Storage::from_gguf(id).map_err(|error| Error::tensor(name, error.to_string()))?;
+            let storage = types::from_gguf_id(id).map_err(|error| Error::tensor(name, error.to_string()))?;
             (Dtype::Weight(storage), bytes_of_shape(name, &shape, storage)?)
         }
     };
