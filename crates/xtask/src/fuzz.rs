@@ -1,0 +1,2 @@
+use crate::{Arguments, Result};
+pub(crate) fn run(_: Arguments) -> Result<()> { Ok(()) }
