@@ -240,7 +240,7 @@ fn knock(host: &str, port: u16) -> Result<()> {
 
 fn knock_all(addresses: &[SocketAddr]) -> mpsc::Receiver<std::io::Result<()>> {
     let (sender, attempts) = mpsc::channel();
-    for address in addresses.iter().copied() {
+    for &address in addresses {
         let sender = sender.clone();
         thread::spawn(move || sender.send(TcpStream::connect_timeout(&address, REACH_TIME).map(drop)));
     }

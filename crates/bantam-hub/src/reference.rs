@@ -8,6 +8,8 @@ use crate::quant::{self, Want};
 use crate::{Error, Result};
 
 const SEGMENT_CHARS_MAX: usize = 128;
+/// Ends of files that are, or may hold, Python pickles.
+const PICKLES: &[&str] = &[".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".h5"];
 const HUB_PREFIXES: &[&str] =
     &["hf.co/", "huggingface.co/", "https://huggingface.co/", "https://hf.co/", "hf://", "hf:"];
 
@@ -92,6 +94,9 @@ impl FromStr for HubReference {
         check_segment(revision).map_err(refused)?;
         if let Some(file) = file {
             file.split('/').try_for_each(check_segment).map_err(refused)?;
+            if PICKLES.iter().any(|end| file.to_ascii_lowercase().ends_with(end)) {
+                return Err(refused("it may hold a pickle, which can run code; take .gguf or .safetensors"));
+            }
         }
         if quant.is_some_and(|label| !quant::is_label(label)) {
             return Err(refused("what follows the colon is no quantisation such as Q4_K_M or Q8_0"));
@@ -219,7 +224,9 @@ mod tests {
             let parsed = bad.parse::<Reference>();
             assert!(parsed.is_err() || matches!(parsed, Ok(Reference::Path(_))), "{bad}: {parsed:?}");
         }
-        assert!("hf.co/o/r:latest".parse::<Reference>().is_err());
+        for refused in ["hf.co/o/r:latest", "hf.co/o/r/pytorch_model.BIN", "o/r/sub/model.ckpt"] {
+            assert!(refused.parse::<Reference>().is_err(), "{refused}");
+        }
         for bad in ["/etc/passwd", "a//b", "a/../b", "a\\b", "c:x", "a\0", ""] {
             assert!(check_relative(bad).is_err(), "{bad}");
         }

@@ -1,4 +1,5 @@
 //! The hub's protocol and cache, against a server on loopback.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 

@@ -183,7 +183,7 @@ fn link(blob: &Path, place: &Path, path: &str) -> Result<()> {
     if fs::read_link(place).is_ok_and(|old| old == target) {
         return Ok(());
     }
-    let temp = disk::sibling(place, &format!(".{}.tmp", std::process::id()));
+    let temp = disk::temp_beside(place);
     if symlink(&target, &temp).is_err() {
         fs::hard_link(blob, &temp)
             .or_else(|_| fs::copy(blob, &temp).map(drop))
