@@ -1,6 +1,7 @@
 //! Brings models to this machine: `cargo run -p bantam-hub --example pull -- smollm2:135m ...`.
 #![allow(clippy::print_stdout, reason = "a program, not the library")]
 
+use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bantam_hub::{Error, Event, Hub, Observer, Progress, Settings, Terms};
@@ -49,7 +50,17 @@ impl Observer for Lines {
     }
 }
 
-fn main() -> Result<(), Error> {
+fn main() -> ExitCode {
+    match pull_all() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn pull_all() -> Result<(), Error> {
     let hub = Hub::new(Settings::from_env()?)?;
     let now_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let mut lines = Lines { name: String::new(), total_bytes: None, done_bytes: 0, shown: Instant::now() };

@@ -172,8 +172,11 @@ fn broken(job: &Job<'_>, done: u64, why: String) -> Error {
 
 fn refusal(job: &Job<'_>, status: StatusCode, response: &mut Response<Body>, done: u64) -> Error {
     let why = format!("answered {status} {}", net::excerpt(response));
-    let passing = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-    if passing { broken(job, done, why) } else { Error::Answer { url: net::clean(job.url), why } }
+    if net::is_passing(status) {
+        broken(job, done, why)
+    } else {
+        Error::Answer { url: net::clean(job.url), why }
+    }
 }
 
 /// `N` of `content-range: bytes N-M/L`.
