@@ -64,14 +64,18 @@ pub(crate) fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Calls `each` with the file's first `limit` bytes, piece by piece.
-pub(crate) fn for_each_chunk(path: &Path, limit: u64, mut each: impl FnMut(&[u8])) -> Result<()> {
+/// Calls `each` with the file's first `limit` bytes, piece by piece; its error ends the reading.
+pub(crate) fn for_each_chunk(
+    path: &Path,
+    limit: u64,
+    mut each: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
     let mut file = File::open(path).map_err(Error::io("read", path))?.take(limit);
     let mut buffer = vec![0; CHUNK_BYTES];
     loop {
         match file.read(&mut buffer).map_err(Error::io("read", path))? {
             0 => return Ok(()),
-            n => each(&buffer[..n]),
+            n => each(&buffer[..n])?,
         }
     }
 }
@@ -122,7 +126,7 @@ fn open_lock(path: &Path) -> Result<File> {
     if let Some(folder) = path.parent() {
         make_folder(folder)?;
     }
-    File::options().create(true).append(true).open(path).map_err(Error::io("lock", path))
+    File::options().create(true).truncate(false).write(true).open(path).map_err(Error::io("lock", path))
 }
 
 /// Every file below `folder` as a path relative to it with `/`, sorted; links are followed, `depth` folders deep.

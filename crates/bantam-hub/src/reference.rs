@@ -40,13 +40,14 @@ pub struct HubReference {
 impl FromStr for Reference {
     type Err = Error;
 
-    /// A text with a hub prefix is a hub reference; one that exists on disk, looks like a path or ends as a model
-    /// file does is a path; `a/b` is a hub reference; the rest is a name.
+    /// A text with a hub prefix is a hub reference; one that looks like a path, ends as a model file does or leads to a
+    /// model on disk is a path; `a/b` is a hub reference; the rest is a name.
     fn from_str(text: &str) -> Result<Reference> {
         if let Some(rest) = HUB_PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)) {
             return rest.parse().map(Reference::Hub);
         }
-        if looks_like_path(text) || Path::new(text).exists() {
+        let path = Path::new(text);
+        if looks_like_path(text) || (text.contains('/') && path.exists()) || is_model(path) {
             return Ok(Reference::Path(text.into()));
         }
         if text.contains('/') {
@@ -65,6 +66,11 @@ impl fmt::Display for Reference {
             Reference::Hub(hub) => write!(f, "{hub}"),
         }
     }
+}
+
+/// A bare word is a path only if a model lies there: any folder called `phi2` must not take the name from the catalogue.
+fn is_model(path: &Path) -> bool {
+    path.is_file() || path.join("config.json").is_file()
 }
 
 fn looks_like_path(text: &str) -> bool {
