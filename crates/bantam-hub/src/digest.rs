@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
+use crate::disk;
+use crate::observer::{Event, Observer};
 use crate::{Error, Result};
 
 /// A sha256, written `sha256:` and 64 lower-case hexadecimal digits (`sha256-` in file names).
@@ -143,11 +145,24 @@ impl Hasher {
     }
 }
 
-/// Hashes a whole file and holds it against `expected`.
-pub(crate) fn verify_file(path: &Path, name: &str, expected: &Expected) -> Result<Digest> {
+/// Hashes a whole file and holds it against `expected`, with a bar of its own.
+pub(crate) fn verify_file(
+    path: &Path,
+    name: &str,
+    expected: &Expected,
+    observer: &mut dyn Observer,
+) -> Result<Digest> {
     let size = std::fs::metadata(path).map_err(Error::io("read", path))?.len();
     let mut hasher = Hasher::new(size);
-    crate::disk::for_each_chunk(path, u64::MAX, |chunk| hasher.update(chunk, expected))?;
+    observer.event(&Event::Verifying { name });
+    observer.start(name, Some(size), 0);
+    let read = disk::for_each_chunk(path, u64::MAX, |chunk| {
+        hasher.update(chunk, expected);
+        observer.advance(chunk.len() as u64);
+        if observer.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+    });
+    observer.finish();
+    read?;
     hasher.verify(name, expected)
 }
 

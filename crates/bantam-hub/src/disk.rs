@@ -3,6 +3,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::observer::{Event, Observer};
@@ -23,7 +24,7 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     if let Some(folder) = path.parent() {
         make_folder(folder)?;
     }
-    let temp = sibling(path, &format!(".{}.tmp", std::process::id()));
+    let temp = temp_beside(path);
     let mut file = File::create(&temp).map_err(Error::io("write", &temp))?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::io("write", &temp))?;
     rename(&temp, path)
@@ -37,6 +38,12 @@ pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
         let _ = folder.sync_all();
     }
     Ok(())
+}
+
+/// A name beside `path` that no other thread or process uses.
+pub(crate) fn temp_beside(path: &Path) -> PathBuf {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    sibling(path, &format!(".{}-{}.tmp", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)))
 }
 
 /// `path` with `suffix` put after its whole name.
@@ -57,14 +64,18 @@ pub(crate) fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Calls `each` with the file's first `limit` bytes, piece by piece.
-pub(crate) fn for_each_chunk(path: &Path, limit: u64, mut each: impl FnMut(&[u8])) -> Result<()> {
+/// Calls `each` with the file's first `limit` bytes, piece by piece; its error ends the reading.
+pub(crate) fn for_each_chunk(
+    path: &Path,
+    limit: u64,
+    mut each: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
     let mut file = File::open(path).map_err(Error::io("read", path))?.take(limit);
     let mut buffer = vec![0; CHUNK_BYTES];
     loop {
         match file.read(&mut buffer).map_err(Error::io("read", path))? {
             0 => return Ok(()),
-            n => each(&buffer[..n]),
+            n => each(&buffer[..n])?,
         }
     }
 }
@@ -115,7 +126,7 @@ fn open_lock(path: &Path) -> Result<File> {
     if let Some(folder) = path.parent() {
         make_folder(folder)?;
     }
-    File::options().create(true).append(true).open(path).map_err(Error::io("lock", path))
+    File::options().create(true).truncate(false).write(true).open(path).map_err(Error::io("lock", path))
 }
 
 /// Every file below `folder` as a path relative to it with `/`, sorted; links are followed, `depth` folders deep.

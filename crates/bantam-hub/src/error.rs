@@ -239,7 +239,7 @@ fn list(failures: &[MirrorFailure]) -> String {
 fn advice(failures: &[MirrorFailure]) -> &'static str {
     let unreachable = |f: &MirrorFailure| matches!(*f.reason, Error::Unreachable { .. } | Error::Pip { .. });
     if failures.iter().all(unreachable) {
-        "Check the network and HTTPS_PROXY, set HF_ENDPOINT to a hub mirror you can reach, or give the path of a file you have."
+        "Check the network and HTTPS_PROXY (and SSL_CERT_FILE where a proxy signs), set HF_ENDPOINT to a hub mirror you can reach, or give the path of a file you have."
     } else {
         "Put one of these right, or give the path of a file you have."
     }

@@ -12,7 +12,7 @@ use protocol::FileMeta;
 use crate::digest::{Digest, Expected, verify_file};
 use crate::manifest::{FileRecord, Manifest, Place, Source};
 use crate::net::Client;
-use crate::observer::{Event, Observer};
+use crate::observer::Observer;
 use crate::quant::{self, Selection, Shape, Want};
 use crate::settings::Settings;
 use crate::{Error, Result, disk};
@@ -64,14 +64,10 @@ fn adopt(
     path: &str,
     observer: &mut dyn Observer,
 ) -> Result<FileRecord> {
-    if observer.is_cancelled() {
-        return Err(Error::Cancelled);
-    }
-    observer.event(&Event::Verifying { name: path });
     let place = repository.snapshot_path(commit, path);
     let unnamed = || Error::NotFound { wanted: path.into(), why: "its blob has no hash for a name".into() };
     let expected = repository.blob_hash(&place).ok_or_else(unnamed)?;
-    let digest = verify_file(&place, path, &expected)?;
+    let digest = verify_file(&place, path, &expected, observer)?;
     let bytes = std::fs::metadata(&place).map_err(Error::io("read", &place))?.len();
     Ok(FileRecord { path: path.into(), digest, bytes, place: Place::Outside(place) })
 }

@@ -24,6 +24,7 @@ const REACH_TIME: Duration = Duration::from_secs(2);
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 const ANSWER_TIME: Duration = Duration::from_secs(30);
 const STALL_TIME: Duration = Duration::from_secs(30);
+const BUSY_PAUSE: Duration = Duration::from_millis(500);
 const REDIRECTS_MAX: usize = 8;
 const JSON_BYTES_MAX: u64 = 64 << 20;
 
@@ -137,11 +138,22 @@ impl Client {
         Err(Error::Answer { url, why: "redirects in a circle".into() })
     }
 
+    /// Sends, and once more after a moment when the host says that it is busy.
     fn send(&self, method: Method, url: &str, headers: &[(&str, &str)]) -> Result<Response<Body>> {
+        let response = self.send_once(&method, url, headers)?;
+        if !is_passing(response.status()) {
+            return Ok(response);
+        }
+        thread::sleep(BUSY_PAUSE);
+        self.send_once(&method, url, headers)
+    }
+
+    fn send_once(&self, method: &Method, url: &str, headers: &[(&str, &str)]) -> Result<Response<Body>> {
         let uri = parse(url)?;
         self.reach(&uri)?;
         // Plain text is what ranges and lengths are about.
-        let mut request = Request::builder().method(method).uri(uri).header("accept-encoding", "identity");
+        let mut request =
+            Request::builder().method(method.clone()).uri(uri).header("accept-encoding", "identity");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -240,7 +252,7 @@ fn knock(host: &str, port: u16) -> Result<()> {
 
 fn knock_all(addresses: &[SocketAddr]) -> mpsc::Receiver<std::io::Result<()>> {
     let (sender, attempts) = mpsc::channel();
-    for address in addresses.iter().copied() {
+    for &address in addresses {
         let sender = sender.clone();
         thread::spawn(move || sender.send(TcpStream::connect_timeout(&address, REACH_TIME).map(drop)));
     }
@@ -280,6 +292,11 @@ pub(crate) fn join(url: &str, location: &str) -> Result<String> {
         });
     }
     Ok(location.into())
+}
+
+/// A state that may be over soon.
+pub(crate) fn is_passing(status: StatusCode) -> bool {
+    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
 }
 
 /// A header's value, if it is there and is text.

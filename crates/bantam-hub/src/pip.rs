@@ -119,7 +119,8 @@ impl Pip {
         let mut command = Command::new(&self.python);
         command.args(DOWNLOAD).arg(temp.join("wheel")).arg(part.pin());
         // pip's own temporary files grow where their size can be watched, on the disk whose room was checked.
-        command.env("TMPDIR", &temp).stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
+        command.envs(["TMPDIR", "TEMP", "TMP"].map(|name| (name, &temp)));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
         self.watch(command, &temp, observer)
             .and_then(|is_well| if is_well { Ok(()) } else { Err(self.complaint(part, &log)) })?;
         let found = files_below(&temp.join("wheel"), 0).into_iter().find(|file| file.ends_with(".whl"));

@@ -8,6 +8,8 @@ use crate::quant::{self, Want};
 use crate::{Error, Result};
 
 const SEGMENT_CHARS_MAX: usize = 128;
+/// Ends of files that are, or may hold, Python pickles.
+const PICKLES: &[&str] = &[".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".h5"];
 const HUB_PREFIXES: &[&str] =
     &["hf.co/", "huggingface.co/", "https://huggingface.co/", "https://hf.co/", "hf://", "hf:"];
 
@@ -38,13 +40,14 @@ pub struct HubReference {
 impl FromStr for Reference {
     type Err = Error;
 
-    /// A text with a hub prefix is a hub reference; one that exists on disk, looks like a path or ends as a model
-    /// file does is a path; `a/b` is a hub reference; the rest is a name.
+    /// A text with a hub prefix is a hub reference; one that looks like a path, ends as a model file does or leads to a
+    /// model on disk is a path; `a/b` is a hub reference; the rest is a name.
     fn from_str(text: &str) -> Result<Reference> {
         if let Some(rest) = HUB_PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)) {
             return rest.parse().map(Reference::Hub);
         }
-        if looks_like_path(text) || Path::new(text).exists() {
+        let path = Path::new(text);
+        if looks_like_path(text) || (text.contains('/') && path.exists()) || is_model(path) {
             return Ok(Reference::Path(text.into()));
         }
         if text.contains('/') {
@@ -63,6 +66,11 @@ impl fmt::Display for Reference {
             Reference::Hub(hub) => write!(f, "{hub}"),
         }
     }
+}
+
+/// A bare word is a path only if a model lies there: any folder called `phi2` must not take the name from the catalogue.
+fn is_model(path: &Path) -> bool {
+    path.is_file() || path.join("config.json").is_file()
 }
 
 fn looks_like_path(text: &str) -> bool {
@@ -92,6 +100,9 @@ impl FromStr for HubReference {
         check_segment(revision).map_err(refused)?;
         if let Some(file) = file {
             file.split('/').try_for_each(check_segment).map_err(refused)?;
+            if PICKLES.iter().any(|end| file.to_ascii_lowercase().ends_with(end)) {
+                return Err(refused("it may hold a pickle, which can run code; take .gguf or .safetensors"));
+            }
         }
         if quant.is_some_and(|label| !quant::is_label(label)) {
             return Err(refused("what follows the colon is no quantisation such as Q4_K_M or Q8_0"));
@@ -219,7 +230,9 @@ mod tests {
             let parsed = bad.parse::<Reference>();
             assert!(parsed.is_err() || matches!(parsed, Ok(Reference::Path(_))), "{bad}: {parsed:?}");
         }
-        assert!("hf.co/o/r:latest".parse::<Reference>().is_err());
+        for refused in ["hf.co/o/r:latest", "hf.co/o/r/pytorch_model.BIN", "o/r/sub/model.ckpt"] {
+            assert!(refused.parse::<Reference>().is_err(), "{refused}");
+        }
         for bad in ["/etc/passwd", "a//b", "a/../b", "a\\b", "c:x", "a\0", ""] {
             assert!(check_relative(bad).is_err(), "{bad}");
         }

@@ -90,9 +90,12 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// From this process's environment.
+    /// From this process's environment; without `HOME`, the system is asked for the user's folder.
     pub fn from_env() -> Result<Settings> {
-        Settings::from_lookup(|name| std::env::var_os(name))
+        let user_home = || std::env::home_dir().map(PathBuf::into_os_string);
+        Settings::from_lookup(|name| {
+            std::env::var_os(name).or_else(|| if name == "HOME" { user_home() } else { None })
+        })
     }
 
     /// From any environment: `lookup` gives a variable's value.
@@ -194,10 +197,8 @@ impl Environment<'_> {
             return Ok(None);
         }
         let path = self.path("HF_TOKEN_PATH").unwrap_or_else(|| hf_home.join("token"));
-        match fs::read_to_string(path) {
-            Ok(text) if !text.trim().is_empty() => Token::new(&text).map(Some),
-            _ => Ok(None),
-        }
+        // Another program's file: if it holds no token, there is none.
+        Ok(fs::read_to_string(path).ok().and_then(|text| Token::new(&text).ok()))
     }
 
     fn pythons(&self) -> Vec<PathBuf> {

@@ -4,7 +4,7 @@
 //! only when all of it has the right hash.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -63,9 +63,9 @@ struct Part {
 
 impl Part {
     fn open(job: &Job<'_>) -> Result<Part> {
-        let file =
-            File::options().create(true).append(true).open(job.part).map_err(Error::io("write", job.part))?;
-        let length = file.metadata().map_err(Error::io("read", job.part))?.len();
+        let open = File::options().create(true).truncate(false).write(true).open(job.part);
+        let mut file = open.map_err(Error::io("write", job.part))?;
+        let length = file.seek(SeekFrom::End(0)).map_err(Error::io("read", job.part))?;
         let mut part = Part { file, hasher: Hasher::new(job.size), done: 0 };
         if length > job.size {
             part.restart(job)?;
@@ -74,12 +74,13 @@ impl Part {
         disk::for_each_chunk(job.part, length, |chunk| {
             part.hasher.update(chunk, &job.expected);
             part.done += chunk.len() as u64;
+            Ok(())
         })?;
         Ok(part)
     }
 
     fn restart(&mut self, job: &Job<'_>) -> Result<()> {
-        self.file.set_len(0).map_err(Error::io("empty", job.part))?;
+        self.file.set_len(0).and_then(|()| self.file.rewind()).map_err(Error::io("empty", job.part))?;
         self.hasher = Hasher::new(job.size);
         self.done = 0;
         Ok(())
@@ -172,8 +173,11 @@ fn broken(job: &Job<'_>, done: u64, why: String) -> Error {
 
 fn refusal(job: &Job<'_>, status: StatusCode, response: &mut Response<Body>, done: u64) -> Error {
     let why = format!("answered {status} {}", net::excerpt(response));
-    let passing = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-    if passing { broken(job, done, why) } else { Error::Answer { url: net::clean(job.url), why } }
+    if net::is_passing(status) {
+        broken(job, done, why)
+    } else {
+        Error::Answer { url: net::clean(job.url), why }
+    }
 }
 
 /// `N` of `content-range: bytes N-M/L`.

@@ -1,4 +1,5 @@
 //! The hub's protocol and cache, against a server on loopback.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 
@@ -206,6 +207,19 @@ fn an_answer_that_is_no_hubs_is_refused() {
         assert!(matches!(error, Error::Answer { .. }), "{error}");
         assert!(walk(&folder.0).is_empty());
     }
+}
+
+#[test]
+fn a_busy_hub_is_asked_again() {
+    let (folder, count) = (Folder::new(), AtomicU32::new(0));
+    let etag = format!("\"{}\"", Digest::of(b"gguf").hex());
+    let server = Server::start(move |_| match count.fetch_add(1, Ordering::SeqCst) {
+        0 | 2 => Reply::new(503, &[], b"busy"),
+        _ => Reply::new(200, &[("x-repo-commit", COMMIT), ("etag", &etag)], b"gguf"),
+    });
+    let located = pull(&hub(settings(&folder, &server.address)), "hf.co/org/repo/m.gguf").unwrap();
+    assert_eq!(fs::read(located.path).unwrap(), b"gguf");
+    assert_eq!((server.count("HEAD"), server.count("GET")), (2, 2));
 }
 
 #[test]

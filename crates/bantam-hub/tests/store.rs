@@ -1,4 +1,5 @@
 //! Names, terms, mirrors in order, the store and its removal, offline.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::protocol::{self, FileMeta, is_commit};
-use crate::digest::{Expected, verify_file};
+use crate::digest::{Digest, Expected, verify_file};
 use crate::disk::{self, files_below};
 use crate::manifest::{FileRecord, Place};
 use crate::net::Client;
@@ -141,7 +141,7 @@ impl Repository {
         disk::make_folder(&self.folder.join("blobs"))?;
         let lock = self.locks.join(format!("{}.lock", meta.expected.hex()));
         let _lock = disk::lock(&lock, &meta.path, observer)?;
-        let digest = match self.verified_blob(&blob, meta)? {
+        let digest = match self.verified_blob(&blob, meta, observer)? {
             Some(digest) => digest,
             None => {
                 let part = self.part(meta);
@@ -160,11 +160,16 @@ impl Repository {
 
     /// The digest of a blob that is there and right. A wrong one was written by another program: it is replaced by
     /// renaming over it, not removed.
-    fn verified_blob(&self, blob: &Path, meta: &FileMeta) -> Result<Option<crate::Digest>> {
+    fn verified_blob(
+        &self,
+        blob: &Path,
+        meta: &FileMeta,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Digest>> {
         if !blob.is_file() {
             return Ok(None);
         }
-        match verify_file(blob, &meta.path, &meta.expected) {
+        match verify_file(blob, &meta.path, &meta.expected, observer) {
             Ok(digest) => Ok(Some(digest)),
             Err(Error::WrongHash { .. }) => Ok(None),
             Err(error) => Err(error),
@@ -183,7 +188,7 @@ fn link(blob: &Path, place: &Path, path: &str) -> Result<()> {
     if fs::read_link(place).is_ok_and(|old| old == target) {
         return Ok(());
     }
-    let temp = disk::sibling(place, &format!(".{}.tmp", std::process::id()));
+    let temp = disk::temp_beside(place);
     if symlink(&target, &temp).is_err() {
         fs::hard_link(blob, &temp)
             .or_else(|_| fs::copy(blob, &temp).map(drop))

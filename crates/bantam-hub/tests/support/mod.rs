@@ -365,7 +365,14 @@ esac
     let path = folder.join("python");
     fs::write(&path, script).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    assert!(Command::new(&path).args(["-m", "pip", "--version"]).status().unwrap().success());
+    // While another test's child still holds the file open for writing, the system refuses to run it.
+    while !Command::new(&path)
+        .args(["-m", "pip", "--version"])
+        .output()
+        .is_ok_and(|output| output.status.success())
+    {
+        thread::yield_now();
+    }
     fs::remove_file(folder.join("calls")).unwrap();
     path
 }
