@@ -214,7 +214,13 @@ mod tests {
     #[test]
     fn longest_match_and_swallowed_space() {
         let cuts = tokens().cut("a    x <mask> y", Special::Parse, &[]);
-        let expected = [Cut::Text(0..1), Cut::Token(5), Cut::Text(4..6), Cut::Token(2), Cut::Text(14..15)];
+        let expected = [
+            Cut::Text(0..1),
+            Cut::Token(5),
+            Cut::Text(4..6),
+            Cut::Token(2),
+            Cut::Text(14..15),
+        ];
         assert_eq!(cuts, expected);
     }
 
