@@ -124,9 +124,15 @@ impl AddedTokens {
         cuts
     }
 
-    /// The texts of the tokens that `special` does not let through.
-    pub(crate) fn beyond(&self, special: Special) -> impl Iterator<Item = &str> {
-        self.tokens.iter().filter(move |t| t.needs > special && !t.text.is_empty()).map(|t| t.text.as_str())
+    /// The byte ranges of all matches that `special` would let through, none overlapping another.
+    pub(crate) fn spans(&self, text: &str, special: Special) -> Vec<Range<usize>> {
+        let mut spans = Vec::new();
+        let mut from = 0;
+        while let Some((found, _)) = self.find(text, special, from) {
+            from = found.end;
+            spans.push(found);
+        }
+        spans
     }
 
     fn find(&self, text: &str, special: Special, from: usize) -> Option<(Range<usize>, &Added)> {

@@ -23,6 +23,6 @@ pub use added::Special;
 pub use error::Error;
 pub use from::gguf::GgufVocab;
 pub use spelling::{Shown, TextStream};
-pub use template::{ChatTemplate, Conversation, DateTime};
+pub use template::{ChatTemplate, Conversation};
 pub use tokenizer::{Piece, Roles, Tokenizer};
 pub use vocab::Kind;

@@ -113,22 +113,16 @@ impl Tokenizer {
         Ok(ids)
     }
 
-    /// `ids` with what this tokeniser puts before and after a text, such as BOS or `[CLS]` and `[SEP]`. What is there
-    /// already, say a BOS from a chat template, is not put there twice.
+    /// `ids` with what this tokeniser puts before and after a text, such as BOS or `[CLS]` and `[SEP]`. A BOS that is
+    /// there already, say from a chat template, is not put there twice.
     pub fn frame(&self, ids: Vec<u32>) -> Vec<u32> {
-        let mut ids = self.begin(ids);
-        if !ids.ends_with(&self.0.suffix) {
-            ids.extend(&self.0.suffix);
-        }
-        ids
-    }
-
-    /// `ids` with what this tokeniser puts before a text, unless they begin with it: for what a model goes on with.
-    pub fn begin(&self, mut ids: Vec<u32>) -> Vec<u32> {
-        if !ids.starts_with(&self.0.prefix) {
-            ids.splice(0..0, self.0.prefix.iter().copied());
-        }
-        ids
+        let prefix = match (self.0.prefix.first(), ids.first()) {
+            (Some(a), Some(b)) if a == b => &self.0.prefix[1..],
+            _ => &self.0.prefix[..],
+        };
+        let is_closed = !self.0.suffix.is_empty() && ids.ends_with(&self.0.suffix);
+        let suffix = if is_closed { &[] } else { &self.0.suffix[..] };
+        [prefix, &ids, suffix].concat()
     }
 
     /// The text of `ids`.

@@ -105,6 +105,11 @@ impl Vocab {
         self.ends.len()
     }
 
+    /// Length in bytes of the longest piece that can be found.
+    pub(crate) fn longest(&self) -> usize {
+        self.longest
+    }
+
     pub(crate) fn kind(&self, id: u32) -> Option<Kind> {
         self.kinds.get(id as usize).copied()
     }
