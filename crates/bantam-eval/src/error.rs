@@ -7,7 +7,9 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum Error {
     /// The text has too few tokens.
-    #[error("the text has {found} tokens, wanted at least one window of {wanted}; choose a smaller window or a longer text")]
+    #[error(
+        "the text has {found} tokens, wanted at least one window of {wanted}; choose a smaller window or a longer text"
+    )]
     TooShort {
         /// Tokens of a window.
         wanted: usize,
@@ -41,10 +43,6 @@ pub enum Error {
         /// What was wanted and what was found.
         reason: String,
     },
-
-    /// The engine.
-    #[error(transparent)]
-    Engine(#[from] bantam_engine::Error),
 
     /// A request ended otherwise than asked.
     #[error("the run ended early: {0}")]

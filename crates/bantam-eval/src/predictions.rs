@@ -141,7 +141,9 @@ impl PredictionsReader {
         let mut input = BufReader::with_capacity(1 << 20, file);
         let refuse = |reason: String| Error::Predictions { path: path.into(), reason };
         let mut start = [0; 20];
-        input.read_exact(&mut start).map_err(|_| refuse("wanted a file of predictions, found less than 20 bytes".into()))?;
+        input
+            .read_exact(&mut start)
+            .map_err(|_| refuse("wanted a file of predictions, found less than 20 bytes".into()))?;
         if &start[..8] != MAGIC {
             return Err(refuse("wanted a file of predictions, which begins with \"_logits_\"".into()));
         }
