@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn the_error_is_that_of_the_mean() {
         let mut perplexity = Perplexity::default();
-        [1.0, 2.0, 3.0].map(|nll| perplexity.add(nll));
+        [1.0, 2.0, 3.0].into_iter().for_each(|nll| perplexity.add(nll));
         // The variance is 2/3, that of the mean 1/3.
         assert!((perplexity.error() - (1.0f64 / 3.0).sqrt() * 2.0f64.exp()).abs() < 1e-12);
     }
