@@ -49,23 +49,25 @@ struct Activate<'a> {
     factors: Option<&'a [f32]>,
 }
 
+/// One function for the whole of an [`Activate`].
+macro_rules! apply {
+    ($lanes:ident, $work:ident, $f:ident) => {
+        match $work.factors {
+            Some(factors) => map2!($lanes, $work.x, factors, |x, y| $f(x).mul(y)),
+            None => map!($lanes, $work.x, |x| $f(x)),
+        }
+    };
+}
+
 impl Kernel for Activate<'_> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self) {
         match self.activation {
-            Activation::Silu => apply::<L>(self.x, self.factors, silu),
-            Activation::GeluTanh => apply::<L>(self.x, self.factors, gelu_tanh),
-            Activation::GeluErf => apply::<L>(self.x, self.factors, gelu_erf),
+            Activation::Silu => apply!(L, self, silu),
+            Activation::GeluTanh => apply!(L, self, gelu_tanh),
+            Activation::GeluErf => apply!(L, self, gelu_erf),
         }
-    }
-}
-
-#[inline(always)]
-fn apply<L: Lanes>(x: &mut [f32], factors: Option<&[f32]>, f: impl Fn(L) -> L) {
-    match factors {
-        Some(factors) => map2::<L>(x, factors, |x, y| f(x).mul(y)),
-        None => map::<L>(x, f),
     }
 }
 

@@ -224,15 +224,18 @@ struct Total {
 }
 
 impl Total {
+    /// What its sums are multiplied with when the greatest score becomes this.
+    #[inline(always)]
+    fn factor<L: Lanes>(self, greatest: f32) -> f32 {
+        if self.sum == 0.0 { 0.0 } else { lane0(exp(L::splat(self.greatest - greatest))) }
+    }
+
     /// Adds a page's total and its weighted values.
     #[inline(always)]
     fn merge<L: Lanes>(&mut self, whole: &mut [f32], page: Total, partial: &[f32]) {
         // A NaN score must stay visible, so the comparison lets it through.
         let greatest = if page.greatest < self.greatest { self.greatest } else { page.greatest };
-        let factor = |total: Total| {
-            if total.sum == 0.0 { 0.0 } else { lane0(exp(L::splat(total.greatest - greatest))) }
-        };
-        let (old, new) = (factor(*self), factor(page));
+        let (old, new) = (self.factor::<L>(greatest), page.factor::<L>(greatest));
         self.sum = self.sum * old + page.sum * new;
         self.greatest = greatest;
         let (old, new) = (L::splat(old), L::splat(new));
@@ -311,15 +314,15 @@ impl HeadPages<'_> {
             }
         }
         let scale = L::splat(self.spec.scale);
-        sums.map(|sum| {
+        let mut scores = [[0.0; LANES]; GROUPS];
+        for (sum, scores) in sums.into_iter().zip(&mut scores) {
             let mut score = sum.mul(scale);
             if let Some(cap) = self.spec.soft_cap {
                 score = tanh(score.mul(L::splat(1.0 / cap))).mul(L::splat(cap));
             }
-            let mut out = [0.0; LANES];
-            score.store(&mut out);
-            out
-        })
+            score.store(scores);
+        }
+        scores
     }
 }
 

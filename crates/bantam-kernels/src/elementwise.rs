@@ -11,7 +11,7 @@ pub fn add_scaled(isa: Isa, x: &mut [f32], y: &[f32], factor: f32) {
         #[inline(always)]
         fn run<L: Lanes>(self) {
             let factor = L::splat(self.2);
-            map2::<L>(self.0, self.1, |x, y| y.mul_add(factor, x));
+            map2!(L, self.0, self.1, |x, y| y.mul_add(factor, x));
         }
     }
     assert_eq!(x.len(), y.len(), "slices of one length");
@@ -25,7 +25,7 @@ pub fn multiply(isa: Isa, x: &mut [f32], y: &[f32]) {
         type Output = ();
         #[inline(always)]
         fn run<L: Lanes>(self) {
-            map2::<L>(self.0, self.1, |x, y| x.mul(y));
+            map2!(L, self.0, self.1, |x, y| x.mul(y));
         }
     }
     assert_eq!(x.len(), y.len(), "slices of one length");
@@ -50,7 +50,7 @@ pub fn soft_cap(isa: Isa, x: &mut [f32], cap: f32) {
         #[inline(always)]
         fn run<L: Lanes>(self) {
             let (cap, inverse) = (L::splat(self.1), L::splat(1.0 / self.1));
-            map::<L>(self.0, |x| tanh(x.mul(inverse)).mul(cap));
+            map!(L, self.0, |x| tanh(x.mul(inverse)).mul(cap));
         }
     }
     dispatch(isa, SoftCap(x, cap));

@@ -40,7 +40,11 @@ pub fn multiply_add(machine: &Machine, rounds: usize) -> u64 {
                     *chain = chain.mul_add(factor, factor);
                 }
             }
-            chains.into_iter().fold(L::splat(0.0), L::add).sum()
+            let mut sum = L::splat(0.0);
+            for chain in chains {
+                sum = sum.add(chain);
+            }
+            sum.sum()
         }
     }
     machine.split(machine.threads(), 1, |range| {

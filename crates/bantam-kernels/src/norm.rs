@@ -61,18 +61,18 @@ impl Kernel for Normalize<'_> {
         let NormSpec { kind, width, eps, weight, bias } = self.spec;
         for (i, x) in self.x.chunks_exact_mut(width).enumerate() {
             if kind == NormKind::Layer {
-                let mean = L::splat(reduce::<L>(x, |sums, x| sums.add(x)) / width as f32);
-                map::<L>(x, |x| x.sub(mean));
+                let mean = L::splat(reduce!(L, x, |sums, x| sums.add(x)) / width as f32);
+                map!(L, x, |x| x.sub(mean));
             }
-            let mean_square = reduce::<L>(x, |sums, x| x.mul_add(x, sums)) / width as f32;
+            let mean_square = reduce!(L, x, |sums, x| x.mul_add(x, sums)) / width as f32;
             let factor = L::splat(1.0 / (mean_square + eps).sqrt());
-            map::<L>(x, |x| x.mul(factor));
+            map!(L, x, |x| x.mul(factor));
             let part = |of: &[f32]| (self.first + i) % (of.len() / width) * width;
             if let Some(weight) = weight {
-                map2::<L>(x, &weight[part(weight)..][..width], |x, w| x.mul(w));
+                map2!(L, x, &weight[part(weight)..][..width], |x, w| x.mul(w));
             }
             if let Some(bias) = bias {
-                map2::<L>(x, &bias[part(bias)..][..width], |x, b| x.add(b));
+                map2!(L, x, &bias[part(bias)..][..width], |x, b| x.add(b));
             }
         }
     }

@@ -1,7 +1,9 @@
 //! Four-bit codes into a table of sixteen values.
 
-use super::{Block, half_at};
+use super::legacy::scale_first;
+use super::{Block, each, halves_at, part};
 use crate::Storage;
+use crate::lanes::{LANES, Lanes};
 
 /// `d, qs[16]`: `d * table[q]`.
 pub(super) struct Iq4Nl;
@@ -13,10 +15,11 @@ const TABLE: [i16; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 3
 
 #[inline(always)]
 fn look_up(bytes: &[u8], codes: &mut [i16]) {
-    let (low, high) = codes.split_at_mut(16);
-    for ((byte, low), high) in bytes.iter().zip(low).zip(high) {
-        *low = TABLE[usize::from(byte & 15)];
-        *high = TABLE[usize::from(byte >> 4)];
+    let bytes: &[u8; 16] = part(bytes);
+    let (low, high) = codes[..32].split_at_mut(16);
+    for i in 0..16 {
+        low[i] = TABLE[usize::from(bytes[i] & 15)];
+        high[i] = TABLE[usize::from(bytes[i] >> 4)];
     }
 }
 
@@ -26,9 +29,12 @@ impl Block for Iq4Nl {
     const MINIMA: bool = false;
 
     #[inline(always)]
-    fn unpack(block: &[u8], codes: &mut [i16], scales: &mut [f32], _: &mut [f32]) {
-        scales[0] = half_at(block, 0);
-        look_up(&block[2..18], &mut codes[..32]);
+    fn codes(block: &[u8], codes: &mut [i16]) {
+        look_up(&block[2..], codes);
+    }
+    #[inline(always)]
+    fn scales<L: Lanes>(blocks: &[&[u8]; LANES], scales: &mut [[f32; LANES]], _: &mut [[f32; LANES]]) {
+        scale_first::<L>(blocks, scales);
     }
 }
 
@@ -38,14 +44,22 @@ impl Block for Iq4Xs {
     const MINIMA: bool = false;
 
     #[inline(always)]
-    fn unpack(block: &[u8], codes: &mut [i16], scales: &mut [f32], _: &mut [f32]) {
-        let d = half_at(block, 0);
-        let high = u16::from_le_bytes([block[2], block[3]]);
-        for unit in 0..8 {
-            let low = block[4 + unit / 2] >> (4 * (unit % 2)) & 15;
-            let scale = i16::from(low) | ((high >> (2 * unit) & 3) << 4) as i16;
-            scales[unit] = d * f32::from(scale - 32);
-            look_up(&block[8 + 16 * unit..24 + 16 * unit], &mut codes[32 * unit..32 * unit + 32]);
+    fn codes(block: &[u8], codes: &mut [i16]) {
+        let bytes: &[u8; 128] = part(&block[8..]);
+        for (bytes, codes) in bytes.chunks_exact(16).zip(codes.chunks_exact_mut(32)) {
+            look_up(bytes, codes);
+        }
+    }
+    #[inline(always)]
+    fn scales<L: Lanes>(blocks: &[&[u8]; LANES], scales: &mut [[f32; LANES]], _: &mut [[f32; LANES]]) {
+        let d = halves_at::<L>(blocks, 0);
+        for (unit, scales) in scales[..8].iter_mut().enumerate() {
+            let scale = each!(L, blocks, |block| {
+                let low = block[4 + unit / 2] >> (4 * (unit % 2)) & 15;
+                let high = u16::from_le_bytes([block[2], block[3]]) >> (2 * unit) & 3;
+                (i32::from(low) | i32::from(high) << 4) - 32
+            });
+            d.mul(scale).store(scales);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Super-blocks of 256 weights: a scale and a minimum for the whole, small integers for its units.
 
-use super::{Block, half_at};
+use super::{Block, each, halves_at, nibbles, part};
 use crate::Storage;
+use crate::lanes::{LANES, Lanes};
 
 /// `scales[16], qs[64], d, dmin`: for each 16 weights `d * (s & 15) * q - dmin * (s >> 4)`.
 pub(super) struct Q2K;
@@ -14,29 +15,32 @@ pub(super) struct Q5K;
 /// `ql[128], qh[64], i8 scales[16], d`: for each 16 weights `d * s * (q - 32)`.
 pub(super) struct Q6K;
 
+/// Two bits of each of 32 bytes, from `shift` on.
+#[inline(always)]
+fn two_bits(bytes: &[u8; 32], shift: usize, codes: &mut [i16; 32]) {
+    for i in 0..32 {
+        codes[i] = i16::from(bytes[i] >> shift & 3);
+    }
+}
+
 impl Block for Q2K {
     const STORAGE: Storage = Storage::Q2K;
     const UNIT: usize = 16;
     const MINIMA: bool = true;
 
     #[inline(always)]
-    fn unpack(block: &[u8], codes: &mut [i16], scales: &mut [f32], minima: &mut [f32]) {
-        let (d, dmin) = (half_at(block, 80), half_at(block, 82));
-        for unit in 0..16 {
-            scales[unit] = d * f32::from(block[unit] & 15);
-            minima[unit] = dmin * f32::from(block[unit] >> 4);
-        }
-        for (run, codes) in codes[..256].chunks_exact_mut(32).enumerate() {
-            two_bits(&block[16 + 32 * (run / 4)..][..32], 2 * (run % 4), codes);
+    fn codes(block: &[u8], codes: &mut [i16]) {
+        for (run, codes) in codes[..256].as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            two_bits(part(&block[16 + 32 * (run / 4)..]), 2 * (run % 4), codes);
         }
     }
-}
-
-/// Two bits of each byte from `shift` on.
-#[inline(always)]
-fn two_bits(bytes: &[u8], shift: usize, codes: &mut [i16]) {
-    for (code, byte) in codes.iter_mut().zip(bytes) {
-        *code = i16::from(byte >> shift & 3);
+    #[inline(always)]
+    fn scales<L: Lanes>(blocks: &[&[u8]; LANES], scales: &mut [[f32; LANES]], minima: &mut [[f32; LANES]]) {
+        let (d, dmin) = (halves_at::<L>(blocks, 80), halves_at::<L>(blocks, 82));
+        for unit in 0..16 {
+            d.mul(each!(L, blocks, |block| i32::from(block[unit] & 15))).store(&mut scales[unit]);
+            dmin.mul(each!(L, blocks, |block| i32::from(block[unit] >> 4))).store(&mut minima[unit]);
+        }
     }
 }
 
@@ -46,20 +50,26 @@ impl Block for Q3K {
     const MINIMA: bool = false;
 
     #[inline(always)]
-    fn unpack(block: &[u8], codes: &mut [i16], scales: &mut [f32], _: &mut [f32]) {
-        let d = half_at(block, 108);
-        let packed = &block[96..108];
-        for unit in 0..16 {
-            let low = packed[unit % 8] >> (4 * (unit / 8)) & 15;
-            let high = packed[8 + unit % 4] >> (2 * (unit / 4)) & 3;
-            scales[unit] = d * f32::from(i16::from(low | high << 4) - 32);
-        }
-        for (run, codes) in codes[..256].chunks_exact_mut(32).enumerate() {
-            two_bits(&block[32 + 32 * (run / 4)..][..32], 2 * (run % 4), codes);
-            for (code, mask) in codes.iter_mut().zip(&block[..32]) {
+    fn codes(block: &[u8], codes: &mut [i16]) {
+        let masks: &[u8; 32] = part(block);
+        for (run, codes) in codes[..256].as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            two_bits(part(&block[32 + 32 * (run / 4)..]), 2 * (run % 4), codes);
+            for i in 0..32 {
                 // The bit set means that nothing is subtracted.
-                *code -= i16::from(!mask >> run & 1) << 2;
+                codes[i] -= i16::from(!masks[i] >> run & 1) << 2;
             }
+        }
+    }
+    #[inline(always)]
+    fn scales<L: Lanes>(blocks: &[&[u8]; LANES], scales: &mut [[f32; LANES]], _: &mut [[f32; LANES]]) {
+        let d = halves_at::<L>(blocks, 108);
+        for (unit, scales) in scales[..16].iter_mut().enumerate() {
+            let scale = each!(L, blocks, |block| {
+                let low = block[96 + unit % 8] >> (4 * (unit / 8)) & 15;
+                let high = block[104 + unit % 4] >> (2 * (unit / 4)) & 3;
+                i32::from(low | high << 4) - 32
+            });
+            d.mul(scale).store(scales);
         }
     }
 }
@@ -67,24 +77,27 @@ impl Block for Q3K {
 /// Eight pairs of 6-bit scale and minimum in 12 bytes: the first four in the low six bits of bytes 0-3
 /// and 4-7, the others in the nibbles of bytes 8-11 with their top bits above the first ones.
 #[inline(always)]
-fn six_bits(packed: &[u8], unit: usize) -> (f32, f32) {
+fn six_bits(packed: &[u8; 12], unit: usize) -> (i32, i32) {
     let (scale, minimum) = if unit < 4 {
         (packed[unit] & 63, packed[unit + 4] & 63)
     } else {
         let low = packed[unit + 4];
         (low & 15 | packed[unit - 4] >> 6 << 4, low >> 4 | packed[unit] >> 6 << 4)
     };
-    (f32::from(scale), f32::from(minimum))
+    (i32::from(scale), i32::from(minimum))
 }
 
 /// The scales and minima that [`Q4K`] and [`Q5K`] begin with.
 #[inline(always)]
-fn scales_and_minima(block: &[u8], scales: &mut [f32], minima: &mut [f32]) {
-    let (d, dmin) = (half_at(block, 0), half_at(block, 2));
+fn scales_and_minima<L: Lanes>(
+    blocks: &[&[u8]; LANES],
+    scales: &mut [[f32; LANES]],
+    minima: &mut [[f32; LANES]],
+) {
+    let (d, dmin) = (halves_at::<L>(blocks, 0), halves_at::<L>(blocks, 2));
     for unit in 0..8 {
-        let (scale, minimum) = six_bits(&block[4..16], unit);
-        scales[unit] = d * scale;
-        minima[unit] = dmin * minimum;
+        d.mul(each!(L, blocks, |block| six_bits(part(&block[4..]), unit).0)).store(&mut scales[unit]);
+        dmin.mul(each!(L, blocks, |block| six_bits(part(&block[4..]), unit).1)).store(&mut minima[unit]);
     }
 }
 
@@ -94,11 +107,14 @@ impl Block for Q4K {
     const MINIMA: bool = true;
 
     #[inline(always)]
-    fn unpack(block: &[u8], codes: &mut [i16], scales: &mut [f32], minima: &mut [f32]) {
-        scales_and_minima(block, scales, minima);
-        for (pair, codes) in codes[..256].chunks_exact_mut(64).enumerate() {
-            super::nibbles(&block[16 + 32 * pair..][..32], codes, 0);
+    fn codes(block: &[u8], codes: &mut [i16]) {
+        for (pair, codes) in codes[..256].as_chunks_mut::<64>().0.iter_mut().enumerate() {
+            nibbles::<32>(&block[16 + 32 * pair..], codes, 0);
         }
+    }
+    #[inline(always)]
+    fn scales<L: Lanes>(blocks: &[&[u8]; LANES], scales: &mut [[f32; LANES]], minima: &mut [[f32; LANES]]) {
+        scales_and_minima::<L>(blocks, scales, minima);
     }
 }
 
@@ -108,17 +124,20 @@ impl Block for Q5K {
     const MINIMA: bool = true;
 
     #[inline(always)]
-    fn unpack(block: &[u8], codes: &mut [i16], scales: &mut [f32], minima: &mut [f32]) {
-        scales_and_minima(block, scales, minima);
-        let high = &block[16..48];
-        for (pair, codes) in codes[..256].chunks_exact_mut(64).enumerate() {
-            super::nibbles(&block[48 + 32 * pair..][..32], codes, 0);
-            for (unit, codes) in codes.chunks_exact_mut(32).enumerate() {
-                for (code, bits) in codes.iter_mut().zip(high) {
-                    *code += i16::from(bits >> (2 * pair + unit) & 1) << 4;
+    fn codes(block: &[u8], codes: &mut [i16]) {
+        let high: &[u8; 32] = part(&block[16..]);
+        for (pair, codes) in codes[..256].as_chunks_mut::<64>().0.iter_mut().enumerate() {
+            nibbles::<32>(&block[48 + 32 * pair..], codes, 0);
+            for (unit, codes) in codes.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+                for i in 0..32 {
+                    codes[i] += i16::from(high[i] >> (2 * pair + unit) & 1) << 4;
                 }
             }
         }
+    }
+    #[inline(always)]
+    fn scales<L: Lanes>(blocks: &[&[u8]; LANES], scales: &mut [[f32; LANES]], minima: &mut [[f32; LANES]]) {
+        scales_and_minima::<L>(blocks, scales, minima);
     }
 }
 
@@ -128,19 +147,22 @@ impl Block for Q6K {
     const MINIMA: bool = false;
 
     #[inline(always)]
-    fn unpack(block: &[u8], codes: &mut [i16], scales: &mut [f32], _: &mut [f32]) {
-        let d = half_at(block, 208);
-        for unit in 0..16 {
-            scales[unit] = d * f32::from(block[192 + unit] as i8);
-        }
-        for (half, codes) in codes[..256].chunks_exact_mut(128).enumerate() {
-            let (low, high) = (&block[64 * half..][..64], &block[128 + 32 * half..][..32]);
-            for (run, codes) in codes.chunks_exact_mut(32).enumerate() {
-                let (low, nibble, plane) = (&low[32 * (run % 2)..][..32], 4 * (run / 2), 2 * run);
-                for ((code, low), high) in codes.iter_mut().zip(low).zip(high) {
-                    *code = i16::from(low >> nibble & 15 | (high >> plane & 3) << 4) - 32;
-                }
+    fn codes(block: &[u8], codes: &mut [i16]) {
+        for (run, codes) in codes[..256].as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            let (half, run) = (run / 4, run % 4);
+            let low: &[u8; 32] = part(&block[64 * half + 32 * (run % 2)..]);
+            let high: &[u8; 32] = part(&block[128 + 32 * half..]);
+            let (nibble, plane) = (4 * (run / 2), 2 * run);
+            for i in 0..32 {
+                codes[i] = i16::from(low[i] >> nibble & 15 | (high[i] >> plane & 3) << 4) - 32;
             }
+        }
+    }
+    #[inline(always)]
+    fn scales<L: Lanes>(blocks: &[&[u8]; LANES], scales: &mut [[f32; LANES]], _: &mut [[f32; LANES]]) {
+        let d = halves_at::<L>(blocks, 208);
+        for (unit, scales) in scales[..16].iter_mut().enumerate() {
+            d.mul(each!(L, blocks, |block| i32::from(block[192 + unit] as i8))).store(scales);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Blocks of 32 weights with one scale.
 
-use super::{Block, half_at, nibbles};
+use super::{Block, halves_at, nibbles, part};
 use crate::Storage;
+use crate::lanes::{LANES, Lanes};
 
 /// `d, qs[16]`: `d * (q - 8)`.
 pub(super) struct Q4_0;
@@ -14,15 +15,48 @@ pub(super) struct Q5_1;
 /// `d, i8[32]`: `d * q`.
 pub(super) struct Q8_0;
 
+/// Blocks that begin with `d`.
+#[inline(always)]
+pub(super) fn scale_first<L: Lanes>(blocks: &[&[u8]; LANES], scales: &mut [[f32; LANES]]) {
+    halves_at::<L>(blocks, 0).store(&mut scales[0]);
+}
+
+/// Blocks that begin with `d, m`; a minimum is what is subtracted.
+#[inline(always)]
+fn scale_and_minimum<L: Lanes>(
+    blocks: &[&[u8]; LANES],
+    scales: &mut [[f32; LANES]],
+    minima: &mut [[f32; LANES]],
+) {
+    scale_first::<L>(blocks, scales);
+    L::splat(0.0).sub(halves_at::<L>(blocks, 2)).store(&mut minima[0]);
+}
+
+/// Adds bit j of `high` to code j as its fifth bit.
+#[inline(always)]
+fn fifth_bits(high: &[u8], codes: &mut [i16]) {
+    let bits = u32::from_le_bytes(*part(high));
+    for (half, codes) in codes[..32].as_chunks_mut::<16>().0.iter_mut().enumerate() {
+        let bits = (bits >> (16 * half)) as u16;
+        for (j, code) in codes.iter_mut().enumerate() {
+            // A mask and a comparison, since not every instruction set shifts by lanes.
+            *code += if bits & (1 << j) == 0 { 0 } else { 16 };
+        }
+    }
+}
+
 impl Block for Q4_0 {
     const STORAGE: Storage = Storage::Q4_0;
     const UNIT: usize = 32;
     const MINIMA: bool = false;
 
     #[inline(always)]
-    fn unpack(block: &[u8], codes: &mut [i16], scales: &mut [f32], _: &mut [f32]) {
-        scales[0] = half_at(block, 0);
-        nibbles(&block[2..18], &mut codes[..32], 8);
+    fn codes(block: &[u8], codes: &mut [i16]) {
+        nibbles::<16>(&block[2..], codes, 8);
+    }
+    #[inline(always)]
+    fn scales<L: Lanes>(blocks: &[&[u8]; LANES], scales: &mut [[f32; LANES]], _: &mut [[f32; LANES]]) {
+        scale_first::<L>(blocks, scales);
     }
 }
 
@@ -32,19 +66,12 @@ impl Block for Q4_1 {
     const MINIMA: bool = true;
 
     #[inline(always)]
-    fn unpack(block: &[u8], codes: &mut [i16], scales: &mut [f32], minima: &mut [f32]) {
-        scales[0] = half_at(block, 0);
-        minima[0] = -half_at(block, 2);
-        nibbles(&block[4..20], &mut codes[..32], 0);
+    fn codes(block: &[u8], codes: &mut [i16]) {
+        nibbles::<16>(&block[4..], codes, 0);
     }
-}
-
-/// Adds bit j of `high` to code j as its fifth bit.
-#[inline(always)]
-fn fifth_bits(high: &[u8], codes: &mut [i16]) {
-    let bits = u32::from_le_bytes([high[0], high[1], high[2], high[3]]);
-    for (j, code) in codes.iter_mut().enumerate() {
-        *code += ((bits >> j & 1) << 4) as i16;
+    #[inline(always)]
+    fn scales<L: Lanes>(blocks: &[&[u8]; LANES], scales: &mut [[f32; LANES]], minima: &mut [[f32; LANES]]) {
+        scale_and_minimum::<L>(blocks, scales, minima);
     }
 }
 
@@ -54,10 +81,13 @@ impl Block for Q5_0 {
     const MINIMA: bool = false;
 
     #[inline(always)]
-    fn unpack(block: &[u8], codes: &mut [i16], scales: &mut [f32], _: &mut [f32]) {
-        scales[0] = half_at(block, 0);
-        nibbles(&block[6..22], &mut codes[..32], 16);
-        fifth_bits(&block[2..6], &mut codes[..32]);
+    fn codes(block: &[u8], codes: &mut [i16]) {
+        nibbles::<16>(&block[6..], codes, 16);
+        fifth_bits(&block[2..], codes);
+    }
+    #[inline(always)]
+    fn scales<L: Lanes>(blocks: &[&[u8]; LANES], scales: &mut [[f32; LANES]], _: &mut [[f32; LANES]]) {
+        scale_first::<L>(blocks, scales);
     }
 }
 
@@ -67,11 +97,13 @@ impl Block for Q5_1 {
     const MINIMA: bool = true;
 
     #[inline(always)]
-    fn unpack(block: &[u8], codes: &mut [i16], scales: &mut [f32], minima: &mut [f32]) {
-        scales[0] = half_at(block, 0);
-        minima[0] = -half_at(block, 2);
-        nibbles(&block[8..24], &mut codes[..32], 0);
-        fifth_bits(&block[4..8], &mut codes[..32]);
+    fn codes(block: &[u8], codes: &mut [i16]) {
+        nibbles::<16>(&block[8..], codes, 0);
+        fifth_bits(&block[4..], codes);
+    }
+    #[inline(always)]
+    fn scales<L: Lanes>(blocks: &[&[u8]; LANES], scales: &mut [[f32; LANES]], minima: &mut [[f32; LANES]]) {
+        scale_and_minimum::<L>(blocks, scales, minima);
     }
 }
 
@@ -81,10 +113,14 @@ impl Block for Q8_0 {
     const MINIMA: bool = false;
 
     #[inline(always)]
-    fn unpack(block: &[u8], codes: &mut [i16], scales: &mut [f32], _: &mut [f32]) {
-        scales[0] = half_at(block, 0);
-        for (code, byte) in codes[..32].iter_mut().zip(&block[2..34]) {
+    fn codes(block: &[u8], codes: &mut [i16]) {
+        let bytes: &[u8; 32] = part(&block[2..]);
+        for (code, byte) in codes[..32].iter_mut().zip(bytes) {
             *code = i16::from(*byte as i8);
         }
+    }
+    #[inline(always)]
+    fn scales<L: Lanes>(blocks: &[&[u8]; LANES], scales: &mut [[f32; LANES]], _: &mut [[f32; LANES]]) {
+        scale_first::<L>(blocks, scales);
     }
 }

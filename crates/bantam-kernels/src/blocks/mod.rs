@@ -10,22 +10,30 @@ mod iq4;
 mod k;
 mod legacy;
 
-use half::f16;
-
 use crate::Storage;
+use crate::lanes::{LANES, Lanes};
 
-/// One block, taken apart.
+/// A storage's blocks.
 pub(crate) trait Block {
     const STORAGE: Storage;
     /// Weights that share a scale: 16 or 32.
     const UNIT: usize;
     /// Whether a minimum is subtracted.
     const MINIMA: bool;
+    /// Weights in a block.
+    const LEN: usize = Self::STORAGE.block_len();
+    /// Bytes of a block.
+    const BYTES: usize = Self::STORAGE.block_bytes();
 
-    /// `block` has the storage's bytes, `codes` its weights; `scales` and `minima` have one place for each
-    /// unit (`minima` none where there are none).
-    fn unpack(block: &[u8], codes: &mut [i16], scales: &mut [f32], minima: &mut [f32]);
+    /// The codes of a block of `BYTES` bytes: `LEN` of them.
+    fn codes(block: &[u8], codes: &mut [i16]);
+
+    /// The scales (and minima) of sixteen blocks, block `i` in lane `i`, one row for each unit.
+    fn scales<L: Lanes>(blocks: &[&[u8]; LANES], scales: &mut [[f32; LANES]], minima: &mut [[f32; LANES]]);
 }
+
+/// Units in a block, at most.
+pub(crate) const UNITS_MAX: usize = 16;
 
 /// Work over a storage's blocks, chosen at run time.
 pub(crate) trait OverBlock {
@@ -53,18 +61,45 @@ pub(crate) fn with_block<W: OverBlock>(storage: Storage, work: W) -> Option<W::O
     })
 }
 
-/// The `f16` at a byte offset.
+/// The `f16` at a byte offset of each block.
 #[inline(always)]
-fn half_at(block: &[u8], offset: usize) -> f32 {
-    f16::from_le_bytes([block[offset], block[offset + 1]]).to_f32()
+fn halves_at<L: Lanes>(blocks: &[&[u8]; LANES], offset: usize) -> L {
+    let mut bits = [0; LANES];
+    for (bits, block) in bits.iter_mut().zip(blocks) {
+        *bits = u16::from_le_bytes([block[offset], block[offset + 1]]);
+    }
+    L::load_f16(&bits)
 }
 
-/// Sixteen bytes of two codes each: the low nibbles first, then the high ones.
+/// A whole number of each block as a lane.
+macro_rules! each {
+    ($lanes:ident, $blocks:expr, |$block:ident| $number:expr) => {{
+        let mut numbers = [0.0; $crate::lanes::LANES];
+        for (place, $block) in numbers.iter_mut().zip($blocks) {
+            *place = $number as f32;
+        }
+        $lanes::load(&numbers)
+    }};
+}
+
+use each;
+
+/// The codes of bytes that hold two each: all low nibbles, then all high ones.
 #[inline(always)]
-fn nibbles(bytes: &[u8], codes: &mut [i16], offset: i16) {
-    let (low, high) = codes.split_at_mut(bytes.len());
-    for ((byte, low), high) in bytes.iter().zip(low).zip(high) {
-        *low = i16::from(byte & 15) - offset;
-        *high = i16::from(byte >> 4) - offset;
+fn nibbles<const N: usize>(bytes: &[u8], codes: &mut [i16], offset: i16) {
+    let bytes: &[u8; N] = part(bytes);
+    let (low, high) = codes[..2 * N].split_at_mut(N);
+    for i in 0..N {
+        low[i] = i16::from(bytes[i] & 15) - offset;
+        high[i] = i16::from(bytes[i] >> 4) - offset;
+    }
+}
+
+/// The first `N` bytes, a length that the compiler can count on.
+#[inline(always)]
+fn part<const N: usize>(bytes: &[u8]) -> &[u8; N] {
+    match bytes.first_chunk() {
+        Some(part) => part,
+        None => panic!("a block of {} bytes, wanted {N}", bytes.len()),
     }
 }

@@ -111,16 +111,25 @@ impl Lanes for Avx2 {
         }
     }
     #[inline(always)]
+    fn sum(self) -> f32 {
+        // SAFETY: as in `both!`. The order is the one of the default body.
+        unsafe {
+            let eight = _mm256_add_ps(self.0, self.1);
+            let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+    #[inline(always)]
     fn ints_zero() -> Self::Ints {
         // SAFETY: as in `both!`.
         unsafe { (_mm256_setzero_si256(), _mm256_setzero_si256()) }
     }
     #[inline(always)]
-    fn ints_add_pairs(sums: Self::Ints, codes: &[i16; 2 * LANES], pair: [i16; 2]) -> Self::Ints {
-        let pair = i32::from(pair[0]) & 0xffff | i32::from(pair[1]) << 16;
-        // SAFETY: as in `both!`; sixty-four bytes can be read.
+    fn ints_add_pairs(sums: Self::Ints, codes: &[i16; 2 * LANES], pair: &[i16; 2]) -> Self::Ints {
+        // SAFETY: as in `both!`; four bytes and sixty-four bytes can be read.
         unsafe {
-            let pair = _mm256_set1_epi32(pair);
+            let pair = _mm256_set1_epi32(pair.as_ptr().cast::<i32>().read_unaligned());
             let low = _mm256_loadu_si256(codes.as_ptr().cast());
             let high = _mm256_loadu_si256(codes.as_ptr().add(LANES).cast());
             (
@@ -175,23 +184,43 @@ unsafe fn select_less(a: __m256, b: __m256, yes: __m256, no: __m256) -> __m256 {
 unsafe fn dot_eight<const UNIT: usize>(codes: *const i16, stride: usize, x: &[i16; UNIT]) -> __m256i {
     // SAFETY: by the caller's promise.
     unsafe {
-        let row = |i: usize| {
-            let codes = codes.add(i * stride);
-            let mut sum = _mm256_setzero_si256();
-            let mut k = 0;
-            while k < UNIT {
-                let c = _mm256_loadu_si256(codes.add(k).cast());
-                let x = _mm256_loadu_si256(x.as_ptr().add(k).cast());
-                let products = _mm256_madd_epi16(c, x);
-                sum = if k == 0 { products } else { _mm256_add_epi32(sum, products) };
-                k += LANES;
-            }
-            sum
-        };
         // Three rounds of pairwise sums turn eight registers of eight partial sums into one.
-        let a = _mm256_hadd_epi32(_mm256_hadd_epi32(row(0), row(1)), _mm256_hadd_epi32(row(2), row(3)));
-        let b = _mm256_hadd_epi32(_mm256_hadd_epi32(row(4), row(5)), _mm256_hadd_epi32(row(6), row(7)));
+        let a = _mm256_hadd_epi32(dot_two(codes, stride, x), dot_two(codes.add(2 * stride), stride, x));
+        let codes = codes.add(4 * stride);
+        let b = _mm256_hadd_epi32(dot_two(codes, stride, x), dot_two(codes.add(2 * stride), stride, x));
         let crossed = _mm256_permute2x128_si256::<0x21>(a, b);
         _mm256_add_epi32(_mm256_blend_epi32::<0b1111_0000>(a, b), crossed)
+    }
+}
+
+/// Two rows of products, summed in pairs.
+///
+/// # Safety
+///
+/// The processor must have AVX2, and `stride + UNIT` codes must lie behind the pointer.
+#[inline(always)]
+unsafe fn dot_two<const UNIT: usize>(codes: *const i16, stride: usize, x: &[i16; UNIT]) -> __m256i {
+    // SAFETY: by the caller's promise.
+    unsafe { _mm256_hadd_epi32(dot_one(codes, x), dot_one(codes.add(stride), x)) }
+}
+
+/// Partial sums of a row of products.
+///
+/// # Safety
+///
+/// The processor must have AVX2, and `UNIT` codes must lie behind the pointer.
+#[inline(always)]
+unsafe fn dot_one<const UNIT: usize>(codes: *const i16, x: &[i16; UNIT]) -> __m256i {
+    // SAFETY: by the caller's promise; `x` is as long.
+    unsafe {
+        let mut sum = _mm256_setzero_si256();
+        let mut k = 0;
+        while k < UNIT {
+            let c = _mm256_loadu_si256(codes.add(k).cast());
+            let x = _mm256_loadu_si256(x.as_ptr().add(k).cast());
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(c, x));
+            k += LANES;
+        }
+        sum
     }
 }

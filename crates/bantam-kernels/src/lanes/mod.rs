@@ -43,7 +43,7 @@ pub(crate) trait Lanes: Copy {
 
     fn ints_zero() -> Self::Ints;
     /// Adds `codes[2 i] * pair[0] + codes[2 i + 1] * pair[1]` to lane `i`.
-    fn ints_add_pairs(sums: Self::Ints, codes: &[i16; 2 * LANES], pair: [i16; 2]) -> Self::Ints;
+    fn ints_add_pairs(sums: Self::Ints, codes: &[i16; 2 * LANES], pair: &[i16; 2]) -> Self::Ints;
     /// For each of sixteen rows the sum of the products of `UNIT` (16 or 32) codes, row `i` beginning at `i * stride`.
     fn ints_dot_rows<const UNIT: usize>(codes: &[i16], stride: usize, x: &[i16; UNIT]) -> Self::Ints;
     fn ints_to_f32(ints: Self::Ints) -> Self;
@@ -114,53 +114,63 @@ pub(crate) fn groups_mut<T>(x: &mut [T]) -> (&mut [[T; LANES]], &mut [T]) {
     x.as_chunks_mut()
 }
 
-/// Applies `f` to all numbers of a slice, sixteen at a time; the last group is filled up with zeros.
-#[inline(always)]
-pub(crate) fn map<L: Lanes>(x: &mut [f32], f: impl Fn(L) -> L) {
-    let (whole, rest) = groups_mut(x);
-    for group in whole {
-        f(L::load(group)).store(group);
-    }
-    if !rest.is_empty() {
-        let mut last = [0.0; LANES];
-        f(L::load_part(rest)).store(&mut last);
-        rest.copy_from_slice(&last[..rest.len()]);
-    }
+// The three loops below are macros and not functions of a closure, since a closure is a function of its own that
+// does not have the instruction set, and nothing can force it to be inlined.
+
+/// Replaces each number of a slice, sixteen at a time; the last group is filled up with zeros.
+macro_rules! map {
+    ($lanes:ident, $x:expr, |$v:ident| $body:expr) => {{
+        let (whole, rest) = $crate::lanes::groups_mut($x);
+        for group in whole {
+            let $v = $lanes::load(group);
+            ($body).store(group);
+        }
+        if !rest.is_empty() {
+            let mut last = [0.0; $crate::lanes::LANES];
+            let $v = $lanes::load_part(rest);
+            ($body).store(&mut last);
+            rest.copy_from_slice(&last[..rest.len()]);
+        }
+    }};
 }
 
 /// As [`map`] with a second slice of the same length beside it.
-#[inline(always)]
-pub(crate) fn map2<L: Lanes>(x: &mut [f32], y: &[f32], f: impl Fn(L, L) -> L) {
-    let (whole, rest) = groups_mut(x);
-    let (whole_y, rest_y) = groups(y);
-    for (group, other) in whole.iter_mut().zip(whole_y) {
-        f(L::load(group), L::load(other)).store(group);
-    }
-    if !rest.is_empty() {
-        let mut last = [0.0; LANES];
-        f(L::load_part(rest), L::load_part(rest_y)).store(&mut last);
-        rest.copy_from_slice(&last[..rest.len()]);
-    }
+macro_rules! map2 {
+    ($lanes:ident, $x:expr, $y:expr, |$v:ident, $w:ident| $body:expr) => {{
+        let (whole, rest) = $crate::lanes::groups_mut($x);
+        let (whole_y, rest_y) = $crate::lanes::groups($y);
+        for (group, other) in whole.iter_mut().zip(whole_y) {
+            let ($v, $w) = ($lanes::load(group), $lanes::load(other));
+            ($body).store(group);
+        }
+        if !rest.is_empty() {
+            let mut last = [0.0; $crate::lanes::LANES];
+            let ($v, $w) = ($lanes::load_part(rest), $lanes::load_part(rest_y));
+            ($body).store(&mut last);
+            rest.copy_from_slice(&last[..rest.len()]);
+        }
+    }};
 }
 
-/// The sum of `f` over all numbers, lane `i` taking every sixteenth from `i` on, then the lanes' sum.
-#[inline(always)]
-pub(crate) fn reduce<L: Lanes>(x: &[f32], f: impl Fn(L, L) -> L) -> f32 {
-    let (whole, rest) = groups(x);
-    let mut sums = L::splat(0.0);
-    for group in whole {
-        sums = f(sums, L::load(group));
-    }
-    if !rest.is_empty() {
-        // `f` may map the zeros of the filling to something else, so the lanes behind the end keep theirs.
-        let (mut before, mut after) = ([0.0; LANES], [0.0; LANES]);
-        sums.store(&mut before);
-        f(sums, L::load_part(rest)).store(&mut after);
-        before[..rest.len()].copy_from_slice(&after[..rest.len()]);
-        sums = L::load(&before);
-    }
-    sums.sum()
+/// Adds up what `$body` makes of the sums so far and the next numbers, lane `i` taking every sixteenth from `i` on;
+/// then the lanes' sum. The body must leave the sums as they are where a number is zero.
+macro_rules! reduce {
+    ($lanes:ident, $x:expr, |$sums:ident, $v:ident| $body:expr) => {{
+        let (whole, rest) = $crate::lanes::groups($x);
+        let mut $sums = $lanes::splat(0.0);
+        for group in whole {
+            let $v = $lanes::load(group);
+            $sums = $body;
+        }
+        if !rest.is_empty() {
+            let $v = $lanes::load_part(rest);
+            $sums = $body;
+        }
+        $sums.sum()
+    }};
 }
+
+pub(crate) use {map, map2, reduce};
 
 /// `e` to the power of each lane, to about one unit in the last place; underflow gives zero, and a
 /// NaN stays one. Range reduction by ln 2 in two parts and the polynomial of Cephes' `expf`.

@@ -81,7 +81,7 @@ impl Lanes for Scalar {
         [0; LANES]
     }
     #[inline(always)]
-    fn ints_add_pairs(sums: Self::Ints, codes: &[i16; 2 * LANES], pair: [i16; 2]) -> Self::Ints {
+    fn ints_add_pairs(sums: Self::Ints, codes: &[i16; 2 * LANES], pair: &[i16; 2]) -> Self::Ints {
         let (even, odd) = (i32::from(pair[0]), i32::from(pair[1]));
         std::array::from_fn(|i| sums[i] + i32::from(codes[2 * i]) * even + i32::from(codes[2 * i + 1]) * odd)
     }

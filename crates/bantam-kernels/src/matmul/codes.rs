@@ -108,19 +108,16 @@ fn fill(isa: Isa, x: &[f32], codes: &mut [i16], scales: &mut [f32], sums: &mut [
             let (x, codes) = (self.0.as_chunks::<GROUP>().0, self.1.as_chunks_mut::<GROUP>().0);
             let sums = self.3.as_chunks_mut::<2>().0;
             for (((x, codes), scale), sums) in x.iter().zip(codes).zip(self.2).zip(sums) {
-                *scale = code_group::<L>(x, codes);
-                for (sum, codes) in sums.iter_mut().zip(codes.as_chunks::<LANES>().0) {
-                    *sum = codes.iter().map(|&c| i32::from(c)).sum::<i32>() as f32;
-                }
+                *scale = code_group::<L>(x, codes, sums);
             }
         }
     }
     dispatch(isa, Fill(x, codes, scales, sums));
 }
 
-/// Codes of one group; its scale is the result.
+/// Codes of one group and their sums; its scale is the result.
 #[inline(always)]
-fn code_group<L: Lanes>(x: &[f32; GROUP], codes: &mut [i16; GROUP]) -> f32 {
+fn code_group<L: Lanes>(x: &[f32; GROUP], codes: &mut [i16; GROUP], sums: &mut [f32; 2]) -> f32 {
     let x = x.as_chunks::<LANES>().0;
     let codes = codes.as_chunks_mut::<LANES>().0;
     let (low, high) = (L::load(&x[0]), L::load(&x[1]));
@@ -129,15 +126,19 @@ fn code_group<L: Lanes>(x: &[f32; GROUP], codes: &mut [i16; GROUP]) -> f32 {
     // `greatest` passes over a NaN; x - x is zero for all numbers but NaN and infinity.
     let poison = low.sub(low).add(high.sub(high)).sum();
     if poison != 0.0 {
-        codes.iter_mut().for_each(|c| *c = [0; LANES]);
+        (*sums, codes[0], codes[1]) = ([0.0; 2], [0; LANES], [0; LANES]);
         return f32::NAN;
     }
     if greatest < SMALLEST {
-        codes.iter_mut().for_each(|c| *c = [0; LANES]);
+        (*sums, codes[0], codes[1]) = ([0.0; 2], [0; LANES], [0; LANES]);
         return 0.0;
     }
     let per_code = L::splat(CODE_MAX / greatest);
-    low.mul(per_code).to_codes(&mut codes[0]);
-    high.mul(per_code).to_codes(&mut codes[1]);
+    for (i, x) in [low, high].into_iter().enumerate() {
+        let rounded = x.mul(per_code).round();
+        rounded.to_codes(&mut codes[i]);
+        // Whole numbers below 2^24 in all, so that no order of the sum rounds.
+        sums[i] = rounded.sum();
+    }
     greatest / CODE_MAX
 }

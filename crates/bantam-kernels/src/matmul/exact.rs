@@ -105,13 +105,18 @@ impl Part<'_> {
         row: usize,
     ) {
         let inputs = self.weights.inputs;
-        let x: [&[f32]; ROWS] = std::array::from_fn(|r| &self.x[(row + r) * inputs..][..inputs]);
+        let mut x: [&[f32]; ROWS] = [&[]; ROWS];
+        for (r, x) in x.iter_mut().enumerate() {
+            *x = &self.x[(row + r) * inputs..][..inputs];
+        }
         let mut out = 0;
         while out < count {
             // At the end some outputs are computed again rather than fewer at a time: same bits.
             let first = if out + OUT <= count { out } else { count.saturating_sub(OUT) };
-            let w: [&[f32]; OUT] =
-                std::array::from_fn(|o| &slab[(first + o).min(count - 1) * inputs..][..inputs]);
+            let mut w: [&[f32]; OUT] = [&[]; OUT];
+            for (o, w) in w.iter_mut().enumerate() {
+                *w = &slab[(first + o).min(count - 1) * inputs..][..inputs];
+            }
             let sums = tile::<L, OUT, ROWS>(&w, &x);
             for (r, sums) in sums.iter().enumerate() {
                 let at = (row + r) * self.weights.outputs + begin + first;
@@ -131,14 +136,26 @@ fn tile<L: Lanes, const OUT: usize, const ROWS: usize>(
     x: &[&[f32]; ROWS],
 ) -> [[f32; OUT]; ROWS] {
     let mut sums = [[L::splat(0.0); OUT]; ROWS];
-    let (w_whole, w_rest) = (w.map(|w| groups(w).0), w.map(|w| groups(w).1));
-    let (x_whole, x_rest) = (x.map(|x| groups(x).0), x.map(|x| groups(x).1));
-    for k in 0..x_whole[0].len() {
-        let w: [L; OUT] = std::array::from_fn(|o| L::load(&w_whole[o][k]));
+    let (mut w_whole, mut w_rest) = ([groups(w[0]).0; OUT], [groups(w[0]).1; OUT]);
+    for o in 0..OUT {
+        (w_whole[o], w_rest[o]) = groups(w[o]);
+    }
+    let (mut x_whole, mut x_rest) = ([groups(x[0]).0; ROWS], [groups(x[0]).1; ROWS]);
+    for r in 0..ROWS {
+        (x_whole[r], x_rest[r]) = groups(x[r]);
+    }
+    let whole = x_whole[0].len();
+    for w in &mut w_whole {
+        *w = &w[..whole];
+    }
+    for x in &mut x_whole {
+        *x = &x[..whole];
+    }
+    for k in 0..whole {
         for r in 0..ROWS {
             let x = L::load(&x_whole[r][k]);
             for o in 0..OUT {
-                sums[r][o] = x.mul_add(w[o], sums[r][o]);
+                sums[r][o] = x.mul_add(L::load(&w_whole[o][k]), sums[r][o]);
             }
         }
     }
@@ -149,5 +166,11 @@ fn tile<L: Lanes, const OUT: usize, const ROWS: usize>(
             }
         }
     }
-    sums.map(|row| row.map(|lanes| lanes.sum()))
+    let mut totals = [[0.0; OUT]; ROWS];
+    for r in 0..ROWS {
+        for o in 0..OUT {
+            totals[r][o] = sums[r][o].sum();
+        }
+    }
+    totals
 }

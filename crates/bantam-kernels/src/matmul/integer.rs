@@ -75,25 +75,27 @@ impl Chunk {
     /// Takes apart the weights of columns `columns` of the sixteen rows from `output` on. Rows behind the
     /// last one are copies of it; nobody stores what comes of them.
     #[inline(always)]
-    fn fill<B: Block>(&mut self, weights: &Weights<'_>, output: usize, columns: Range<usize>) {
-        let (len, size) = (B::STORAGE.block_len(), B::STORAGE.block_bytes());
-        let row_bytes = weights.inputs / len * size;
-        let (first, count) = (columns.start / len, columns.len() / len);
-        for row in 0..LANES {
-            let at = (output + row).min(weights.outputs - 1) * row_bytes + first * size;
-            let blocks = weights.bytes[at..][..count * size].chunks_exact(size);
-            let codes = self.codes[row * CHUNK..][..CHUNK].chunks_exact_mut(len);
-            for (index, (block, codes)) in blocks.zip(codes).enumerate() {
-                let (mut scales, mut minima) = ([0.0; UNITS], [0.0; UNITS]);
-                B::unpack(block, codes, &mut scales, &mut minima);
-                let units = len / B::UNIT;
-                for unit in 0..units {
-                    self.scales[index * units + unit][row] = scales[unit];
-                    if B::MINIMA {
-                        self.minima[index * units + unit][row] = minima[unit];
-                    }
-                }
+    fn fill<L: Lanes, B: Block>(&mut self, weights: &Weights<'_>, output: usize, columns: Range<usize>) {
+        let row_bytes = weights.inputs / B::LEN * B::BYTES;
+        let (first, count) = (columns.start / B::LEN, columns.len() / B::LEN);
+        let mut rows: [&[u8]; LANES] = [&[]; LANES];
+        for (row, bytes) in rows.iter_mut().enumerate() {
+            let at = (output + row).min(weights.outputs - 1) * row_bytes + first * B::BYTES;
+            *bytes = &weights.bytes[at..][..count * B::BYTES];
+        }
+        for (row, codes) in rows.iter().zip(self.codes.chunks_exact_mut(CHUNK)) {
+            for (block, codes) in row.chunks_exact(B::BYTES).zip(codes.chunks_exact_mut(B::LEN)) {
+                B::codes(block, codes);
             }
+        }
+        let units = B::LEN / B::UNIT;
+        for index in 0..count {
+            let mut blocks = rows;
+            for block in &mut blocks {
+                *block = &block[index * B::BYTES..][..B::BYTES];
+            }
+            let place = index * units..(index + 1) * units;
+            B::scales::<L>(&blocks, &mut self.scales[place.clone()], &mut self.minima[place]);
         }
     }
 }
@@ -129,7 +131,7 @@ impl Part<'_> {
             let mut begin = 0;
             while begin < self.weights.inputs {
                 let end = (begin + CHUNK).min(self.weights.inputs);
-                chunk.fill::<B>(&self.weights, output, begin..end);
+                chunk.fill::<L, B>(&self.weights, output, begin..end);
                 sums = if B::UNIT == 16 {
                     chunk_of_row::<L, B, 16>(&chunk, &x, begin..end, sums)
                 } else {
@@ -153,7 +155,7 @@ impl Part<'_> {
         while output < self.outputs.end {
             let count = (self.outputs.end - output).div_ceil(LANES).min(panels_max);
             for (i, panel) in panels[..count].iter_mut().enumerate() {
-                panel.fill::<B>(&self.weights, output + i * LANES, &mut chunk);
+                panel.fill::<L, B>(&self.weights, output + i * LANES, &mut chunk);
             }
             let mut row = 0;
             while row < self.x.rows() {
@@ -173,7 +175,10 @@ impl Part<'_> {
 
     #[inline(always)]
     fn rows_of_panel<L: Lanes, B: Block, const N: usize>(&self, panel: &Panel, row: usize, output: usize) {
-        let x: [Row<'_>; N] = std::array::from_fn(|r| self.x.row(row + r));
+        let mut x = [self.x.row(row); N];
+        for (r, x) in x.iter_mut().enumerate() {
+            *x = self.x.row(row + r);
+        }
         let sums =
             if B::UNIT == 16 { panel.multiply::<L, B, N, 8>(&x) } else { panel.multiply::<L, B, N, 16>(&x) };
         for (r, sums) in sums.into_iter().enumerate() {
@@ -231,11 +236,11 @@ impl Panel {
     }
 
     #[inline(always)]
-    fn fill<B: Block>(&mut self, weights: &Weights<'_>, output: usize, chunk: &mut Chunk) {
+    fn fill<L: Lanes, B: Block>(&mut self, weights: &Weights<'_>, output: usize, chunk: &mut Chunk) {
         let mut begin = 0;
         while begin < weights.inputs {
             let end = (begin + CHUNK).min(weights.inputs);
-            chunk.fill::<B>(weights, output, begin..end);
+            chunk.fill::<L, B>(weights, output, begin..end);
             let (unit, units) = (begin / B::UNIT, (end - begin) / B::UNIT);
             self.scales[unit..][..units].copy_from_slice(&chunk.scales[..units]);
             if B::MINIMA {
@@ -250,14 +255,20 @@ impl Panel {
     #[inline(always)]
     fn multiply<L: Lanes, B: Block, const N: usize, const PAIRS: usize>(&self, x: &[Row<'_>; N]) -> [L; N] {
         let mut sums = [L::splat(0.0); N];
-        let x_pairs = x.map(|x| x.codes.as_chunks::<2>().0.as_chunks::<PAIRS>().0);
+        let mut x_pairs: [&[[[i16; 2]; PAIRS]]; N] = [&[]; N];
+        for (pairs, x) in x_pairs.iter_mut().zip(x) {
+            *pairs = x.codes.as_chunks::<2>().0.as_chunks::<PAIRS>().0;
+        }
         let zero = [0.0; LANES];
         for (unit, pairs) in self.pairs.as_chunks::<PAIRS>().0.iter().enumerate() {
             let mut ints = [L::ints_zero(); N];
-            let x_unit: [&[[i16; 2]; PAIRS]; N] = std::array::from_fn(|r| &x_pairs[r][unit]);
+            let mut x_unit = [&x_pairs[0][unit]; N];
+            for (x_unit, x) in x_unit.iter_mut().zip(&x_pairs) {
+                *x_unit = &x[unit];
+            }
             for k in 0..PAIRS {
                 for r in 0..N {
-                    ints[r] = L::ints_add_pairs(ints[r], &pairs[k], x_unit[r][k]);
+                    ints[r] = L::ints_add_pairs(ints[r], &pairs[k], &x_unit[r][k]);
                 }
             }
             let scales = L::load(&self.scales[unit]);

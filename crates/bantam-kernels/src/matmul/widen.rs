@@ -1,10 +1,12 @@
 //! Weights widened exactly to f32.
 
+use std::marker::PhantomData;
+
 use half::bf16;
 
 use crate::Storage;
-use crate::blocks::{Block, OverBlock, with_block};
-use crate::lanes::{Kernel, Lanes, dispatch, groups, groups_mut};
+use crate::blocks::{Block, OverBlock, UNITS_MAX, with_block};
+use crate::lanes::{Kernel, LANES, Lanes, dispatch, groups, groups_mut};
 use crate::machine::Isa;
 
 /// Writes the weights in `bytes` to `out` as f32, exactly as ggml's own dequantisers do.
@@ -47,7 +49,7 @@ pub(super) fn widen<L: Lanes>(storage: Storage, bytes: &[u8], out: &mut [f32]) {
             }
         }
         quantized => {
-            with_block(quantized, Blocks(bytes, out));
+            with_block(quantized, Blocks::<L>(bytes, out, PhantomData));
         }
     }
 }
@@ -65,21 +67,27 @@ fn halves<L: Lanes>(bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-struct Blocks<'a>(&'a [u8], &'a mut [f32]);
+struct Blocks<'a, L>(&'a [u8], &'a mut [f32], PhantomData<L>);
 
-impl OverBlock for Blocks<'_> {
+impl<L: Lanes> OverBlock for Blocks<'_, L> {
     type Output = ();
     #[inline(always)]
     fn run<B: Block>(self) {
-        let (mut codes, mut scales, mut minima) = ([0i16; 256], [0f32; 16], [0f32; 16]);
-        let storage = B::STORAGE;
-        let blocks = self.0.chunks_exact(storage.block_bytes());
-        for (block, out) in blocks.zip(self.1.chunks_exact_mut(storage.block_len())) {
-            B::unpack(block, &mut codes, &mut scales, &mut minima);
-            for (unit, out) in out.chunks_exact_mut(B::UNIT).enumerate() {
-                for (out, code) in out.iter_mut().zip(&codes[unit * B::UNIT..]) {
-                    let product = scales[unit] * f32::from(*code);
-                    *out = if B::MINIMA { product - minima[unit] } else { product };
+        let mut codes = [0i16; 256];
+        let (mut scales, mut minima) = ([[0.0; LANES]; UNITS_MAX], [[0.0; LANES]; UNITS_MAX]);
+        // Scales are formed for sixteen blocks together; behind the end the last one stands in.
+        for (bytes, out) in self.0.chunks(LANES * B::BYTES).zip(self.1.chunks_mut(LANES * B::LEN)) {
+            let last = bytes.len() / B::BYTES - 1;
+            let blocks = std::array::from_fn(|i| &bytes[i.min(last) * B::BYTES..][..B::BYTES]);
+            B::scales::<L>(&blocks, &mut scales, &mut minima);
+            for (lane, (block, out)) in blocks.iter().zip(out.chunks_exact_mut(B::LEN)).enumerate() {
+                B::codes(block, &mut codes);
+                for (unit, out) in out.chunks_exact_mut(B::UNIT).enumerate() {
+                    let (scale, minimum) = (scales[unit][lane], minima[unit][lane]);
+                    for (out, code) in out.iter_mut().zip(&codes[unit * B::UNIT..][..B::UNIT]) {
+                        let product = scale * f32::from(*code);
+                        *out = if B::MINIMA { product - minimum } else { product };
+                    }
                 }
             }
         }
