@@ -1,6 +1,5 @@
 //! Four-bit codes into a table of sixteen values.
 
-use super::legacy::scale_first;
 use super::{Block, each, halves_at, part};
 use crate::Storage;
 use crate::lanes::{LANES, Lanes};
@@ -14,9 +13,8 @@ pub(super) struct Iq4Xs;
 const TABLE: [i16; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
 #[inline(always)]
-fn look_up(bytes: &[u8], codes: &mut [i16]) {
-    let bytes: &[u8; 16] = part(bytes);
-    let (low, high) = codes[..32].split_at_mut(16);
+fn look_up(bytes: &[u8; 16], codes: &mut [i16; 32]) {
+    let [low, high]: &mut [[i16; 16]; 2] = bytemuck::cast_mut(codes);
     for i in 0..16 {
         low[i] = TABLE[usize::from(bytes[i] & 15)];
         high[i] = TABLE[usize::from(bytes[i] >> 4)];
@@ -27,14 +25,17 @@ impl Block for Iq4Nl {
     const STORAGE: Storage = Storage::Iq4Nl;
     const UNIT: usize = 32;
     const MINIMA: bool = false;
+    type Bytes = [u8; 18];
+    type Codes = [i16; 32];
+    type Scales = [[f32; LANES]; 1];
 
     #[inline(always)]
-    fn codes(block: &[u8], codes: &mut [i16]) {
-        look_up(&block[2..], codes);
+    fn codes<L: Lanes>(block: &[u8; 18], codes: &mut [i16; 32]) {
+        look_up(part(block, 2), codes);
     }
     #[inline(always)]
-    fn scales<L: Lanes>(blocks: &[&[u8]; LANES], scales: &mut [[f32; LANES]], _: &mut [[f32; LANES]]) {
-        scale_first::<L>(blocks, scales);
+    fn scales<L: Lanes>(blocks: &[&[u8; 18]; LANES], scales: &mut Self::Scales, _: &mut Self::Scales) {
+        halves_at::<L, 18>(blocks, 0).store(&mut scales[0]);
     }
 }
 
@@ -42,18 +43,21 @@ impl Block for Iq4Xs {
     const STORAGE: Storage = Storage::Iq4Xs;
     const UNIT: usize = 32;
     const MINIMA: bool = false;
+    type Bytes = [u8; 136];
+    type Codes = [i16; 256];
+    type Scales = [[f32; LANES]; 8];
 
     #[inline(always)]
-    fn codes(block: &[u8], codes: &mut [i16]) {
-        let bytes: &[u8; 128] = part(&block[8..]);
-        for (bytes, codes) in bytes.chunks_exact(16).zip(codes.chunks_exact_mut(32)) {
-            look_up(bytes, codes);
+    fn codes<L: Lanes>(block: &[u8; 136], codes: &mut [i16; 256]) {
+        let codes: &mut [[i16; 32]; 8] = bytemuck::cast_mut(codes);
+        for (unit, codes) in codes.iter_mut().enumerate() {
+            look_up(part(block, 8 + 16 * unit), codes);
         }
     }
     #[inline(always)]
-    fn scales<L: Lanes>(blocks: &[&[u8]; LANES], scales: &mut [[f32; LANES]], _: &mut [[f32; LANES]]) {
-        let d = halves_at::<L>(blocks, 0);
-        for (unit, scales) in scales[..8].iter_mut().enumerate() {
+    fn scales<L: Lanes>(blocks: &[&[u8; 136]; LANES], scales: &mut Self::Scales, _: &mut Self::Scales) {
+        let d = halves_at::<L, 136>(blocks, 0);
+        for (unit, scales) in scales.iter_mut().enumerate() {
             let scale = each!(L, blocks, |block| {
                 let low = block[4 + unit / 2] >> (4 * (unit % 2)) & 15;
                 let high = u16::from_le_bytes([block[2], block[3]]) >> (2 * unit) & 3;

@@ -27,16 +27,19 @@ impl Block for Q2K {
     const STORAGE: Storage = Storage::Q2K;
     const UNIT: usize = 16;
     const MINIMA: bool = true;
+    type Bytes = [u8; 84];
+    type Codes = [i16; 256];
+    type Scales = [[f32; LANES]; 16];
 
     #[inline(always)]
-    fn codes(block: &[u8], codes: &mut [i16]) {
-        for (run, codes) in codes[..256].as_chunks_mut::<32>().0.iter_mut().enumerate() {
-            two_bits(part(&block[16 + 32 * (run / 4)..]), 2 * (run % 4), codes);
+    fn codes<L: Lanes>(block: &[u8; 84], codes: &mut [i16; 256]) {
+        for (run, codes) in codes.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            two_bits(part(block, 16 + 32 * (run / 4)), 2 * (run % 4), codes);
         }
     }
     #[inline(always)]
-    fn scales<L: Lanes>(blocks: &[&[u8]; LANES], scales: &mut [[f32; LANES]], minima: &mut [[f32; LANES]]) {
-        let (d, dmin) = (halves_at::<L>(blocks, 80), halves_at::<L>(blocks, 82));
+    fn scales<L: Lanes>(blocks: &[&[u8; 84]; LANES], scales: &mut Self::Scales, minima: &mut Self::Scales) {
+        let (d, dmin) = (halves_at::<L, 84>(blocks, 80), halves_at::<L, 84>(blocks, 82));
         for unit in 0..16 {
             d.mul(each!(L, blocks, |block| i32::from(block[unit] & 15))).store(&mut scales[unit]);
             dmin.mul(each!(L, blocks, |block| i32::from(block[unit] >> 4))).store(&mut minima[unit]);
@@ -48,12 +51,15 @@ impl Block for Q3K {
     const STORAGE: Storage = Storage::Q3K;
     const UNIT: usize = 16;
     const MINIMA: bool = false;
+    type Bytes = [u8; 110];
+    type Codes = [i16; 256];
+    type Scales = [[f32; LANES]; 16];
 
     #[inline(always)]
-    fn codes(block: &[u8], codes: &mut [i16]) {
-        let masks: &[u8; 32] = part(block);
-        for (run, codes) in codes[..256].as_chunks_mut::<32>().0.iter_mut().enumerate() {
-            two_bits(part(&block[32 + 32 * (run / 4)..]), 2 * (run % 4), codes);
+    fn codes<L: Lanes>(block: &[u8; 110], codes: &mut [i16; 256]) {
+        let masks: &[u8; 32] = part(block, 0);
+        for (run, codes) in codes.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            two_bits(part(block, 32 + 32 * (run / 4)), 2 * (run % 4), codes);
             for i in 0..32 {
                 // The bit set means that nothing is subtracted.
                 codes[i] -= i16::from(!masks[i] >> run & 1) << 2;
@@ -61,9 +67,9 @@ impl Block for Q3K {
         }
     }
     #[inline(always)]
-    fn scales<L: Lanes>(blocks: &[&[u8]; LANES], scales: &mut [[f32; LANES]], _: &mut [[f32; LANES]]) {
-        let d = halves_at::<L>(blocks, 108);
-        for (unit, scales) in scales[..16].iter_mut().enumerate() {
+    fn scales<L: Lanes>(blocks: &[&[u8; 110]; LANES], scales: &mut Self::Scales, _: &mut Self::Scales) {
+        let d = halves_at::<L, 110>(blocks, 108);
+        for (unit, scales) in scales.iter_mut().enumerate() {
             let scale = each!(L, blocks, |block| {
                 let low = block[96 + unit % 8] >> (4 * (unit / 8)) & 15;
                 let high = block[104 + unit % 4] >> (2 * (unit / 4)) & 3;
@@ -89,15 +95,15 @@ fn six_bits(packed: &[u8; 12], unit: usize) -> (i32, i32) {
 
 /// The scales and minima that [`Q4K`] and [`Q5K`] begin with.
 #[inline(always)]
-fn scales_and_minima<L: Lanes>(
-    blocks: &[&[u8]; LANES],
-    scales: &mut [[f32; LANES]],
-    minima: &mut [[f32; LANES]],
+fn scales_and_minima<L: Lanes, const N: usize>(
+    blocks: &[&[u8; N]; LANES],
+    scales: &mut [[f32; LANES]; 8],
+    minima: &mut [[f32; LANES]; 8],
 ) {
-    let (d, dmin) = (halves_at::<L>(blocks, 0), halves_at::<L>(blocks, 2));
+    let (d, dmin) = (halves_at::<L, N>(blocks, 0), halves_at::<L, N>(blocks, 2));
     for unit in 0..8 {
-        d.mul(each!(L, blocks, |block| six_bits(part(&block[4..]), unit).0)).store(&mut scales[unit]);
-        dmin.mul(each!(L, blocks, |block| six_bits(part(&block[4..]), unit).1)).store(&mut minima[unit]);
+        d.mul(each!(L, blocks, |block| six_bits(part(*block, 4), unit).0)).store(&mut scales[unit]);
+        dmin.mul(each!(L, blocks, |block| six_bits(part(*block, 4), unit).1)).store(&mut minima[unit]);
     }
 }
 
@@ -105,16 +111,20 @@ impl Block for Q4K {
     const STORAGE: Storage = Storage::Q4K;
     const UNIT: usize = 32;
     const MINIMA: bool = true;
+    type Bytes = [u8; 144];
+    type Codes = [i16; 256];
+    type Scales = [[f32; LANES]; 8];
 
     #[inline(always)]
-    fn codes(block: &[u8], codes: &mut [i16]) {
-        for (pair, codes) in codes[..256].as_chunks_mut::<64>().0.iter_mut().enumerate() {
-            nibbles::<32>(&block[16 + 32 * pair..], codes, 0);
+    fn codes<L: Lanes>(block: &[u8; 144], codes: &mut [i16; 256]) {
+        for (pair, codes) in codes.as_chunks_mut::<64>().0.iter_mut().enumerate() {
+            let [low, high]: &mut [[i16; 32]; 2] = bytemuck::cast_mut(codes);
+            nibbles::<32>(part(block, 16 + 32 * pair), low, high, 0);
         }
     }
     #[inline(always)]
-    fn scales<L: Lanes>(blocks: &[&[u8]; LANES], scales: &mut [[f32; LANES]], minima: &mut [[f32; LANES]]) {
-        scales_and_minima::<L>(blocks, scales, minima);
+    fn scales<L: Lanes>(blocks: &[&[u8; 144]; LANES], scales: &mut Self::Scales, minima: &mut Self::Scales) {
+        scales_and_minima::<L, 144>(blocks, scales, minima);
     }
 }
 
@@ -122,22 +132,25 @@ impl Block for Q5K {
     const STORAGE: Storage = Storage::Q5K;
     const UNIT: usize = 32;
     const MINIMA: bool = true;
+    type Bytes = [u8; 176];
+    type Codes = [i16; 256];
+    type Scales = [[f32; LANES]; 8];
 
     #[inline(always)]
-    fn codes(block: &[u8], codes: &mut [i16]) {
-        let high: &[u8; 32] = part(&block[16..]);
-        for (pair, codes) in codes[..256].as_chunks_mut::<64>().0.iter_mut().enumerate() {
-            nibbles::<32>(&block[48 + 32 * pair..], codes, 0);
-            for (unit, codes) in codes.as_chunks_mut::<32>().0.iter_mut().enumerate() {
-                for i in 0..32 {
-                    codes[i] += i16::from(high[i] >> (2 * pair + unit) & 1) << 4;
-                }
+    fn codes<L: Lanes>(block: &[u8; 176], codes: &mut [i16; 256]) {
+        let fifth: &[u8; 32] = part(block, 16);
+        for (pair, codes) in codes.as_chunks_mut::<64>().0.iter_mut().enumerate() {
+            let [low, high]: &mut [[i16; 32]; 2] = bytemuck::cast_mut(codes);
+            nibbles::<32>(part(block, 48 + 32 * pair), low, high, 0);
+            for i in 0..32 {
+                low[i] += i16::from(fifth[i] >> (2 * pair) & 1) << 4;
+                high[i] += i16::from(fifth[i] >> (2 * pair + 1) & 1) << 4;
             }
         }
     }
     #[inline(always)]
-    fn scales<L: Lanes>(blocks: &[&[u8]; LANES], scales: &mut [[f32; LANES]], minima: &mut [[f32; LANES]]) {
-        scales_and_minima::<L>(blocks, scales, minima);
+    fn scales<L: Lanes>(blocks: &[&[u8; 176]; LANES], scales: &mut Self::Scales, minima: &mut Self::Scales) {
+        scales_and_minima::<L, 176>(blocks, scales, minima);
     }
 }
 
@@ -145,13 +158,16 @@ impl Block for Q6K {
     const STORAGE: Storage = Storage::Q6K;
     const UNIT: usize = 16;
     const MINIMA: bool = false;
+    type Bytes = [u8; 210];
+    type Codes = [i16; 256];
+    type Scales = [[f32; LANES]; 16];
 
     #[inline(always)]
-    fn codes(block: &[u8], codes: &mut [i16]) {
-        for (run, codes) in codes[..256].as_chunks_mut::<32>().0.iter_mut().enumerate() {
+    fn codes<L: Lanes>(block: &[u8; 210], codes: &mut [i16; 256]) {
+        for (run, codes) in codes.as_chunks_mut::<32>().0.iter_mut().enumerate() {
             let (half, run) = (run / 4, run % 4);
-            let low: &[u8; 32] = part(&block[64 * half + 32 * (run % 2)..]);
-            let high: &[u8; 32] = part(&block[128 + 32 * half..]);
+            let low: &[u8; 32] = part(block, 64 * half + 32 * (run % 2));
+            let high: &[u8; 32] = part(block, 128 + 32 * half);
             let (nibble, plane) = (4 * (run / 2), 2 * run);
             for i in 0..32 {
                 codes[i] = i16::from(low[i] >> nibble & 15 | (high[i] >> plane & 3) << 4) - 32;
@@ -159,9 +175,9 @@ impl Block for Q6K {
         }
     }
     #[inline(always)]
-    fn scales<L: Lanes>(blocks: &[&[u8]; LANES], scales: &mut [[f32; LANES]], _: &mut [[f32; LANES]]) {
-        let d = halves_at::<L>(blocks, 208);
-        for (unit, scales) in scales[..16].iter_mut().enumerate() {
+    fn scales<L: Lanes>(blocks: &[&[u8; 210]; LANES], scales: &mut Self::Scales, _: &mut Self::Scales) {
+        let d = halves_at::<L, 210>(blocks, 208);
+        for (unit, scales) in scales.iter_mut().enumerate() {
             d.mul(each!(L, blocks, |block| i32::from(block[192 + unit] as i8))).store(scales);
         }
     }

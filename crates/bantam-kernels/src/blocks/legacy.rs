@@ -15,48 +15,42 @@ pub(super) struct Q5_1;
 /// `d, i8[32]`: `d * q`.
 pub(super) struct Q8_0;
 
-/// Blocks that begin with `d`.
+/// The nibbles from a byte on, all low ones first.
 #[inline(always)]
-pub(super) fn scale_first<L: Lanes>(blocks: &[&[u8]; LANES], scales: &mut [[f32; LANES]]) {
-    halves_at::<L>(blocks, 0).store(&mut scales[0]);
+fn nibbles_at<const N: usize>(block: &[u8; N], begin: usize, codes: &mut [i16; 32], offset: i16) {
+    let [low, high] = halves(codes);
+    nibbles::<16>(part(block, begin), low, high, offset);
 }
 
-/// Blocks that begin with `d, m`; a minimum is what is subtracted.
 #[inline(always)]
-fn scale_and_minimum<L: Lanes>(
-    blocks: &[&[u8]; LANES],
-    scales: &mut [[f32; LANES]],
-    minima: &mut [[f32; LANES]],
-) {
-    scale_first::<L>(blocks, scales);
-    L::splat(0.0).sub(halves_at::<L>(blocks, 2)).store(&mut minima[0]);
+fn halves(codes: &mut [i16; 32]) -> &mut [[i16; 16]; 2] {
+    bytemuck::cast_mut(codes)
 }
 
-/// Adds bit j of `high` to code j as its fifth bit.
+/// Adds bit j of the four bytes from `begin` on to code j as its fifth bit.
 #[inline(always)]
-fn fifth_bits(high: &[u8], codes: &mut [i16]) {
-    let bits = u32::from_le_bytes(*part(high));
-    for (half, codes) in codes[..32].as_chunks_mut::<16>().0.iter_mut().enumerate() {
-        let bits = (bits >> (16 * half)) as u16;
-        for (j, code) in codes.iter_mut().enumerate() {
-            // A mask and a comparison, since not every instruction set shifts by lanes.
-            *code += if bits & (1 << j) == 0 { 0 } else { 16 };
-        }
-    }
+fn fifth_bits<L: Lanes, const N: usize>(block: &[u8; N], begin: usize, codes: &mut [i16; 32]) {
+    let bits: &[u8; 4] = part(block, begin);
+    let [low, high] = halves(codes);
+    L::add_bits(low, u16::from_le_bytes([bits[0], bits[1]]), 16);
+    L::add_bits(high, u16::from_le_bytes([bits[2], bits[3]]), 16);
 }
 
 impl Block for Q4_0 {
     const STORAGE: Storage = Storage::Q4_0;
     const UNIT: usize = 32;
     const MINIMA: bool = false;
+    type Bytes = [u8; 18];
+    type Codes = [i16; 32];
+    type Scales = [[f32; LANES]; 1];
 
     #[inline(always)]
-    fn codes(block: &[u8], codes: &mut [i16]) {
-        nibbles::<16>(&block[2..], codes, 8);
+    fn codes<L: Lanes>(block: &[u8; 18], codes: &mut [i16; 32]) {
+        nibbles_at(block, 2, codes, 8);
     }
     #[inline(always)]
-    fn scales<L: Lanes>(blocks: &[&[u8]; LANES], scales: &mut [[f32; LANES]], _: &mut [[f32; LANES]]) {
-        scale_first::<L>(blocks, scales);
+    fn scales<L: Lanes>(blocks: &[&[u8; 18]; LANES], scales: &mut Self::Scales, _: &mut Self::Scales) {
+        halves_at::<L, 18>(blocks, 0).store(&mut scales[0]);
     }
 }
 
@@ -64,14 +58,19 @@ impl Block for Q4_1 {
     const STORAGE: Storage = Storage::Q4_1;
     const UNIT: usize = 32;
     const MINIMA: bool = true;
+    type Bytes = [u8; 20];
+    type Codes = [i16; 32];
+    type Scales = [[f32; LANES]; 1];
 
     #[inline(always)]
-    fn codes(block: &[u8], codes: &mut [i16]) {
-        nibbles::<16>(&block[4..], codes, 0);
+    fn codes<L: Lanes>(block: &[u8; 20], codes: &mut [i16; 32]) {
+        nibbles_at(block, 4, codes, 0);
     }
     #[inline(always)]
-    fn scales<L: Lanes>(blocks: &[&[u8]; LANES], scales: &mut [[f32; LANES]], minima: &mut [[f32; LANES]]) {
-        scale_and_minimum::<L>(blocks, scales, minima);
+    fn scales<L: Lanes>(blocks: &[&[u8; 20]; LANES], scales: &mut Self::Scales, minima: &mut Self::Scales) {
+        halves_at::<L, 20>(blocks, 0).store(&mut scales[0]);
+        // What is subtracted is the opposite of what the block adds.
+        L::splat(0.0).sub(halves_at::<L, 20>(blocks, 2)).store(&mut minima[0]);
     }
 }
 
@@ -79,15 +78,18 @@ impl Block for Q5_0 {
     const STORAGE: Storage = Storage::Q5_0;
     const UNIT: usize = 32;
     const MINIMA: bool = false;
+    type Bytes = [u8; 22];
+    type Codes = [i16; 32];
+    type Scales = [[f32; LANES]; 1];
 
     #[inline(always)]
-    fn codes(block: &[u8], codes: &mut [i16]) {
-        nibbles::<16>(&block[6..], codes, 16);
-        fifth_bits(&block[2..], codes);
+    fn codes<L: Lanes>(block: &[u8; 22], codes: &mut [i16; 32]) {
+        nibbles_at(block, 6, codes, 16);
+        fifth_bits::<L, 22>(block, 2, codes);
     }
     #[inline(always)]
-    fn scales<L: Lanes>(blocks: &[&[u8]; LANES], scales: &mut [[f32; LANES]], _: &mut [[f32; LANES]]) {
-        scale_first::<L>(blocks, scales);
+    fn scales<L: Lanes>(blocks: &[&[u8; 22]; LANES], scales: &mut Self::Scales, _: &mut Self::Scales) {
+        halves_at::<L, 22>(blocks, 0).store(&mut scales[0]);
     }
 }
 
@@ -95,15 +97,20 @@ impl Block for Q5_1 {
     const STORAGE: Storage = Storage::Q5_1;
     const UNIT: usize = 32;
     const MINIMA: bool = true;
+    type Bytes = [u8; 24];
+    type Codes = [i16; 32];
+    type Scales = [[f32; LANES]; 1];
 
     #[inline(always)]
-    fn codes(block: &[u8], codes: &mut [i16]) {
-        nibbles::<16>(&block[8..], codes, 0);
-        fifth_bits(&block[4..], codes);
+    fn codes<L: Lanes>(block: &[u8; 24], codes: &mut [i16; 32]) {
+        nibbles_at(block, 8, codes, 0);
+        fifth_bits::<L, 24>(block, 4, codes);
     }
     #[inline(always)]
-    fn scales<L: Lanes>(blocks: &[&[u8]; LANES], scales: &mut [[f32; LANES]], minima: &mut [[f32; LANES]]) {
-        scale_and_minimum::<L>(blocks, scales, minima);
+    fn scales<L: Lanes>(blocks: &[&[u8; 24]; LANES], scales: &mut Self::Scales, minima: &mut Self::Scales) {
+        halves_at::<L, 24>(blocks, 0).store(&mut scales[0]);
+        // What is subtracted is the opposite of what the block adds.
+        L::splat(0.0).sub(halves_at::<L, 24>(blocks, 2)).store(&mut minima[0]);
     }
 }
 
@@ -111,16 +118,19 @@ impl Block for Q8_0 {
     const STORAGE: Storage = Storage::Q8_0;
     const UNIT: usize = 32;
     const MINIMA: bool = false;
+    type Bytes = [u8; 34];
+    type Codes = [i16; 32];
+    type Scales = [[f32; LANES]; 1];
 
     #[inline(always)]
-    fn codes(block: &[u8], codes: &mut [i16]) {
-        let bytes: &[u8; 32] = part(&block[2..]);
-        for (code, byte) in codes[..32].iter_mut().zip(bytes) {
-            *code = i16::from(*byte as i8);
+    fn codes<L: Lanes>(block: &[u8; 34], codes: &mut [i16; 32]) {
+        let bytes: &[u8; 32] = part(block, 2);
+        for i in 0..32 {
+            codes[i] = i16::from(bytes[i] as i8);
         }
     }
     #[inline(always)]
-    fn scales<L: Lanes>(blocks: &[&[u8]; LANES], scales: &mut [[f32; LANES]], _: &mut [[f32; LANES]]) {
-        scale_first::<L>(blocks, scales);
+    fn scales<L: Lanes>(blocks: &[&[u8; 34]; LANES], scales: &mut Self::Scales, _: &mut Self::Scales) {
+        halves_at::<L, 34>(blocks, 0).store(&mut scales[0]);
     }
 }

@@ -10,10 +10,12 @@ mod iq4;
 mod k;
 mod legacy;
 
+use bytemuck::Pod;
+
 use crate::Storage;
 use crate::lanes::{LANES, Lanes};
 
-/// A storage's blocks.
+/// A storage's blocks. The associated types are arrays, so that the compiler knows all lengths.
 pub(crate) trait Block {
     const STORAGE: Storage;
     /// Weights that share a scale: 16 or 32.
@@ -22,18 +24,19 @@ pub(crate) trait Block {
     const MINIMA: bool;
     /// Weights in a block.
     const LEN: usize = Self::STORAGE.block_len();
-    /// Bytes of a block.
-    const BYTES: usize = Self::STORAGE.block_bytes();
+    /// A block, as many bytes as the storage says.
+    type Bytes: Pod;
+    /// Its codes: `[i16; LEN]`.
+    type Codes: Pod;
+    /// Scales of sixteen blocks: `[[f32; LANES]; LEN / UNIT]`.
+    type Scales: Pod;
 
-    /// The codes of a block of `BYTES` bytes: `LEN` of them.
-    fn codes(block: &[u8], codes: &mut [i16]);
+    /// The codes of a block.
+    fn codes<L: Lanes>(block: &Self::Bytes, codes: &mut Self::Codes);
 
-    /// The scales (and minima) of sixteen blocks, block `i` in lane `i`, one row for each unit.
-    fn scales<L: Lanes>(blocks: &[&[u8]; LANES], scales: &mut [[f32; LANES]], minima: &mut [[f32; LANES]]);
+    /// The scales (and minima) of sixteen blocks, block `i` in lane `i`.
+    fn scales<L: Lanes>(blocks: &[&Self::Bytes; LANES], scales: &mut Self::Scales, minima: &mut Self::Scales);
 }
-
-/// Units in a block, at most.
-pub(crate) const UNITS_MAX: usize = 16;
 
 /// Work over a storage's blocks, chosen at run time.
 pub(crate) trait OverBlock {
@@ -63,10 +66,10 @@ pub(crate) fn with_block<W: OverBlock>(storage: Storage, work: W) -> Option<W::O
 
 /// The `f16` at a byte offset of each block.
 #[inline(always)]
-fn halves_at<L: Lanes>(blocks: &[&[u8]; LANES], offset: usize) -> L {
+fn halves_at<L: Lanes, const N: usize>(blocks: &[&[u8; N]; LANES], offset: usize) -> L {
     let mut bits = [0; LANES];
-    for (bits, block) in bits.iter_mut().zip(blocks) {
-        *bits = u16::from_le_bytes([block[offset], block[offset + 1]]);
+    for i in 0..LANES {
+        bits[i] = u16::from_le_bytes([blocks[i][offset], blocks[i][offset + 1]]);
     }
     L::load_f16(&bits)
 }
@@ -84,22 +87,20 @@ macro_rules! each {
 
 use each;
 
-/// The codes of bytes that hold two each: all low nibbles, then all high ones.
+/// The codes of `N` bytes that hold two each: all low nibbles, then all high ones.
 #[inline(always)]
-fn nibbles<const N: usize>(bytes: &[u8], codes: &mut [i16], offset: i16) {
-    let bytes: &[u8; N] = part(bytes);
-    let (low, high) = codes[..2 * N].split_at_mut(N);
+fn nibbles<const N: usize>(bytes: &[u8; N], low: &mut [i16; N], high: &mut [i16; N], offset: i16) {
     for i in 0..N {
         low[i] = i16::from(bytes[i] & 15) - offset;
         high[i] = i16::from(bytes[i] >> 4) - offset;
     }
 }
 
-/// The first `N` bytes, a length that the compiler can count on.
+/// A part of a block whose length the compiler knows.
 #[inline(always)]
-fn part<const N: usize>(bytes: &[u8]) -> &[u8; N] {
-    match bytes.first_chunk() {
+fn part<const N: usize>(bytes: &[u8], begin: usize) -> &[u8; N] {
+    match bytes[begin..].first_chunk() {
         Some(part) => part,
-        None => panic!("a block of {} bytes, wanted {N}", bytes.len()),
+        None => unreachable!("parts lie within their block"),
     }
 }

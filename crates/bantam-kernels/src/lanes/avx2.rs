@@ -101,6 +101,11 @@ impl Lanes for Avx2 {
         both!(select_less(self, other, yes, no))
     }
     #[inline(always)]
+    fn prefetch(byte: &u8) {
+        // SAFETY: as in `both!`; a prefetch reads nothing, and the byte is there.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(byte).cast()) }
+    }
+    #[inline(always)]
     fn to_codes(self, codes: &mut [i16; LANES]) {
         // SAFETY: as in `both!`; thirty-two bytes can be written.
         unsafe {
@@ -118,6 +123,34 @@ impl Lanes for Avx2 {
             let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
             let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
             _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+    #[inline(always)]
+    fn add_bits(codes: &mut [i16; LANES], bits: u16, value: i16) {
+        // SAFETY: as in `both!`; thirty-two bytes can be read and written.
+        unsafe {
+            let places = _mm256_setr_epi16(
+                1,
+                2,
+                4,
+                8,
+                16,
+                32,
+                64,
+                128,
+                256,
+                512,
+                1024,
+                2048,
+                4096,
+                8192,
+                16384,
+                i16::MIN,
+            );
+            let set = _mm256_cmpeq_epi16(_mm256_and_si256(_mm256_set1_epi16(bits as i16), places), places);
+            let added = _mm256_and_si256(set, _mm256_set1_epi16(value));
+            let place = codes.as_mut_ptr().cast();
+            _mm256_storeu_si256(place, _mm256_add_epi16(_mm256_loadu_si256(place), added));
         }
     }
     #[inline(always)]

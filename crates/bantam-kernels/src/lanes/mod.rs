@@ -38,8 +38,14 @@ pub(crate) trait Lanes: Copy {
     /// `yes` where `self < other`, `no` elsewhere.
     fn select_less(self, other: Self, yes: Self, no: Self) -> Self;
 
+    /// Asks for the cache line of a byte ahead of its use; changes no result.
+    fn prefetch(byte: &u8);
+
     /// To 16-bit integers; `self` lies within their range.
     fn to_codes(self, codes: &mut [i16; LANES]);
+
+    /// Adds `value` to code `i` where bit `i` is set.
+    fn add_bits(codes: &mut [i16; LANES], bits: u16, value: i16);
 
     fn ints_zero() -> Self::Ints;
     /// Adds `codes[2 i] * pair[0] + codes[2 i + 1] * pair[1]` to lane `i`.

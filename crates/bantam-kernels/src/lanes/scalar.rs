@@ -73,8 +73,16 @@ impl Lanes for Scalar {
         Scalar(std::array::from_fn(|i| if self.0[i] < other.0[i] { yes.0[i] } else { no.0[i] }))
     }
     #[inline(always)]
+    fn prefetch(_: &u8) {}
+    #[inline(always)]
     fn to_codes(self, codes: &mut [i16; LANES]) {
         *codes = self.0.map(|x| x.round_ties_even() as i16);
+    }
+    #[inline(always)]
+    fn add_bits(codes: &mut [i16; LANES], bits: u16, value: i16) {
+        for (i, code) in codes.iter_mut().enumerate() {
+            *code += value * (bits >> i & 1) as i16;
+        }
     }
     #[inline(always)]
     fn ints_zero() -> Self::Ints {

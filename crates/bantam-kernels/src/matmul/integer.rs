@@ -15,6 +15,8 @@ use crate::share::Shared;
 
 /// Weights of a row that are taken apart at a time: 16 rows of codes then take 8 KiB.
 const CHUNK: usize = 256;
+/// Bytes that a processor fetches together.
+const CACHE_LINE: usize = 64;
 /// Units in a chunk, at most.
 const UNITS: usize = CHUNK / 16;
 /// Rows of activations whose sums are kept in registers together.
@@ -76,26 +78,34 @@ impl Chunk {
     /// last one are copies of it; nobody stores what comes of them.
     #[inline(always)]
     fn fill<L: Lanes, B: Block>(&mut self, weights: &Weights<'_>, output: usize, columns: Range<usize>) {
-        let row_bytes = weights.inputs / B::LEN * B::BYTES;
+        let row_blocks = weights.inputs / B::LEN;
         let (first, count) = (columns.start / B::LEN, columns.len() / B::LEN);
-        let mut rows: [&[u8]; LANES] = [&[]; LANES];
-        for (row, bytes) in rows.iter_mut().enumerate() {
-            let at = (output + row).min(weights.outputs - 1) * row_bytes + first * B::BYTES;
-            *bytes = &weights.bytes[at..][..count * B::BYTES];
+        let all: &[B::Bytes] = bytemuck::cast_slice(weights.bytes);
+        let mut rows: [&[B::Bytes]; LANES] = [&[]; LANES];
+        for (row, blocks) in rows.iter_mut().enumerate() {
+            let at = (output + row).min(weights.outputs - 1) * row_blocks + first;
+            *blocks = &all[at..][..count];
+            // The same columns of the next sixteen rows: rows are too short for the processor to see the pattern.
+            let ahead = at + LANES * row_blocks;
+            if let Some(next) = all.get(ahead..ahead + count) {
+                let next: &[u8] = bytemuck::cast_slice(next);
+                next.chunks(CACHE_LINE).for_each(|line| L::prefetch(&line[0]));
+            }
         }
         for (row, codes) in rows.iter().zip(self.codes.chunks_exact_mut(CHUNK)) {
-            for (block, codes) in row.chunks_exact(B::BYTES).zip(codes.chunks_exact_mut(B::LEN)) {
-                B::codes(block, codes);
+            let codes: &mut [B::Codes] = bytemuck::cast_slice_mut(codes);
+            for (block, codes) in row.iter().zip(codes) {
+                B::codes::<L>(block, codes);
             }
         }
-        let units = B::LEN / B::UNIT;
-        for index in 0..count {
-            let mut blocks = rows;
-            for block in &mut blocks {
-                *block = &block[index * B::BYTES..][..B::BYTES];
+        let scales: &mut [B::Scales] = bytemuck::cast_slice_mut(&mut self.scales);
+        let minima: &mut [B::Scales] = bytemuck::cast_slice_mut(&mut self.minima);
+        for (index, (scales, minima)) in scales.iter_mut().zip(minima).enumerate().take(count) {
+            let mut blocks = [&all[0]; LANES];
+            for (block, row) in blocks.iter_mut().zip(&rows) {
+                *block = &row[index];
             }
-            let place = index * units..(index + 1) * units;
-            B::scales::<L>(&blocks, &mut self.scales[place.clone()], &mut self.minima[place]);
+            B::scales::<L>(&blocks, scales, minima);
         }
     }
 }

@@ -2,10 +2,11 @@
 
 use std::marker::PhantomData;
 
+use bytemuck::Zeroable;
 use half::bf16;
 
 use crate::Storage;
-use crate::blocks::{Block, OverBlock, UNITS_MAX, with_block};
+use crate::blocks::{Block, OverBlock, with_block};
 use crate::lanes::{Kernel, LANES, Lanes, dispatch, groups, groups_mut};
 use crate::machine::Isa;
 
@@ -73,20 +74,26 @@ impl<L: Lanes> OverBlock for Blocks<'_, L> {
     type Output = ();
     #[inline(always)]
     fn run<B: Block>(self) {
-        let mut codes = [0i16; 256];
-        let (mut scales, mut minima) = ([[0.0; LANES]; UNITS_MAX], [[0.0; LANES]; UNITS_MAX]);
+        let mut codes = <B::Codes as Zeroable>::zeroed();
+        let (mut scales, mut minima) = (<B::Scales as Zeroable>::zeroed(), <B::Scales as Zeroable>::zeroed());
+        let blocks: &[B::Bytes] = bytemuck::cast_slice(self.0);
         // Scales are formed for sixteen blocks together; behind the end the last one stands in.
-        for (bytes, out) in self.0.chunks(LANES * B::BYTES).zip(self.1.chunks_mut(LANES * B::LEN)) {
-            let last = bytes.len() / B::BYTES - 1;
-            let blocks = std::array::from_fn(|i| &bytes[i.min(last) * B::BYTES..][..B::BYTES]);
-            B::scales::<L>(&blocks, &mut scales, &mut minima);
-            for (lane, (block, out)) in blocks.iter().zip(out.chunks_exact_mut(B::LEN)).enumerate() {
-                B::codes(block, &mut codes);
-                for (unit, out) in out.chunks_exact_mut(B::UNIT).enumerate() {
-                    let (scale, minimum) = (scales[unit][lane], minima[unit][lane]);
-                    for (out, code) in out.iter_mut().zip(&codes[unit * B::UNIT..][..B::UNIT]) {
-                        let product = scale * f32::from(*code);
-                        *out = if B::MINIMA { product - minimum } else { product };
+        for (blocks, out) in blocks.chunks(LANES).zip(self.1.chunks_mut(LANES * B::LEN)) {
+            let mut sixteen = [&blocks[blocks.len() - 1]; LANES];
+            for (place, block) in sixteen.iter_mut().zip(blocks) {
+                *place = block;
+            }
+            B::scales::<L>(&sixteen, &mut scales, &mut minima);
+            let scales: &[[f32; LANES]] = bytemuck::cast_slice(std::slice::from_ref(&scales));
+            let minima: &[[f32; LANES]] = bytemuck::cast_slice(std::slice::from_ref(&minima));
+            for (lane, (block, out)) in sixteen.iter().zip(out.chunks_exact_mut(B::LEN)).enumerate() {
+                B::codes::<L>(block, &mut codes);
+                let codes: &[i16] = bytemuck::cast_slice(std::slice::from_ref(&codes));
+                let units = out.chunks_exact_mut(B::UNIT).zip(codes.chunks_exact(B::UNIT));
+                for ((out, codes), (scale, minimum)) in units.zip(scales.iter().zip(minima)) {
+                    for (out, code) in out.iter_mut().zip(codes) {
+                        let product = scale[lane] * f32::from(*code);
+                        *out = if B::MINIMA { product - minimum[lane] } else { product };
                     }
                 }
             }
