@@ -44,7 +44,7 @@ pub enum Error {
         reason: String,
     },
 
-    /// A request ended otherwise than asked.
-    #[error("the run ended early: {0}")]
-    Ended(String),
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] bantam_engine::Error),
 }

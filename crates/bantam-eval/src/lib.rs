@@ -9,10 +9,12 @@ mod divergence;
 mod error;
 mod perplexity;
 mod predictions;
+mod run;
 mod windows;
 
 pub use divergence::{Divergence, DivergenceReport};
 pub use error::Error;
 pub use perplexity::Perplexity;
 pub use predictions::{PredictionsHeader, PredictionsReader, PredictionsWriter, Row};
+pub use run::{Position, run};
 pub use windows::{Scored, Windows};
