@@ -129,6 +129,19 @@ impl AddedTokens {
         self.tokens.iter().filter(move |t| t.needs > special && !t.text.is_empty()).map(|t| t.text.as_str())
     }
 
+    /// A place inside each string that is a token, though not one that `special` lets through.
+    pub(crate) fn inside_each(&self, text: &str, special: Special) -> Vec<usize> {
+        let mut places = Vec::new();
+        let mut from = 0;
+        while let Some((found, token)) = self.find(text, Special::Parse, from) {
+            from = next_char(text, found.start);
+            if token.needs > special {
+                places.push(from);
+            }
+        }
+        places
+    }
+
     fn find(&self, text: &str, special: Special, from: usize) -> Option<(Range<usize>, &Added)> {
         let matcher = self.matchers[special as usize].get_or_init(|| self.matcher(special)).as_ref()?;
         let found = matcher.automaton.find(Input::new(text).span(from..text.len()))?;
@@ -214,13 +227,7 @@ mod tests {
     #[test]
     fn longest_match_and_swallowed_space() {
         let cuts = tokens().cut("a    x <mask> y", Special::Parse, &[]);
-        let expected = [
-            Cut::Text(0..1),
-            Cut::Token(5),
-            Cut::Text(4..6),
-            Cut::Token(2),
-            Cut::Text(14..15),
-        ];
+        let expected = [Cut::Text(0..1), Cut::Token(5), Cut::Text(4..6), Cut::Token(2), Cut::Text(14..15)];
         assert_eq!(cuts, expected);
     }
 

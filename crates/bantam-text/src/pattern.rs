@@ -122,15 +122,20 @@ fn after_char(text: &str, at: usize) -> usize {
 mod tests {
     use super::*;
 
-    const QWEN: &str = r"(?i:'s|'t)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+    const QWEN: &str =
+        r"(?i:'s|'t)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
     #[test]
     fn the_fast_form_equals_the_backtracking_one() {
         let fast = Pattern::new(QWEN).unwrap();
         assert!(matches!(fast.engine, Engine::Automaton(_)));
-        let slow =
-            Pattern { source: QWEN.into(), engine: Engine::Backtracking(Box::new(backtracking(QWEN).unwrap())) };
-        for text in ["", " ", "a  b", "  a\n\n  b \u{3000}\u{3000}c", "x \t\r\n y's 12  ", "é\u{a0}\u{a0}ü", "   "] {
+        let slow = Pattern {
+            source: QWEN.into(),
+            engine: Engine::Backtracking(Box::new(backtracking(QWEN).unwrap())),
+        };
+        for text in
+            ["", " ", "a  b", "  a\n\n  b \u{3000}\u{3000}c", "x \t\r\n y's 12  ", "é\u{a0}\u{a0}ü", "   "]
+        {
             assert_eq!(fast.matches(text).unwrap(), slow.matches(text).unwrap(), "{text:?}");
         }
     }

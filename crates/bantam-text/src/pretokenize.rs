@@ -69,9 +69,14 @@ impl PreTokenizer {
             Self::Metaspace { replacement, prepend, split } => {
                 Ok(metaspace(words, *replacement, *prepend, *split, is_first))
             }
-            Self::PrefixSpace => Ok(rewrite(words, |_, word| {
-                if word.starts_with(' ') { word.to_owned() } else { format!(" {word}") }
-            })),
+            Self::PrefixSpace => {
+                Ok(rewrite(
+                    words,
+                    |_, word| {
+                        if word.starts_with(' ') { word.to_owned() } else { format!(" {word}") }
+                    },
+                ))
+            }
         }
     }
 }
@@ -222,9 +227,11 @@ mod tests {
 
     #[test]
     fn metaspace_splits_before_each_space() {
-        let step = PreTokenizer::Metaspace { replacement: LOWER_BLOCK, prepend: Prepend::Always, split: true };
+        let step =
+            PreTokenizer::Metaspace { replacement: LOWER_BLOCK, prepend: Prepend::Always, split: true };
         assert_eq!(cut(step, "Hey  you"), ["▁Hey", "▁", "▁you"]);
-        let step = PreTokenizer::Metaspace { replacement: LOWER_BLOCK, prepend: Prepend::First, split: false };
+        let step =
+            PreTokenizer::Metaspace { replacement: LOWER_BLOCK, prepend: Prepend::First, split: false };
         assert_eq!(cut(step, " Hey you"), ["▁Hey▁you"]);
     }
 }

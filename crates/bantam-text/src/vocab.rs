@@ -56,7 +56,11 @@ impl Vocab {
     /// A table for `count` pieces, still empty.
     pub(crate) fn with_capacity(count: usize) -> Result<Self, Error> {
         if count > PIECES_MAX {
-            return Err(Error::wanted("vocabulary", format!("at most {PIECES_MAX} pieces"), count.to_string()));
+            return Err(Error::wanted(
+                "vocabulary",
+                format!("at most {PIECES_MAX} pieces"),
+                count.to_string(),
+            ));
         }
         let slots = (count.max(4) * 2).next_power_of_two();
         Ok(Self {

@@ -132,8 +132,13 @@ fn hard_texts_give_the_ids_and_texts_of_their_vectors() {
             }
             let want = ids_of(&case["ids"]);
             differences.check(&format!("{name} {text:?}"), &ids, &want);
-            let decoded = tokenizer.to_text(&want, if name == "o200k_base" { Shown::All } else { Shown::Text });
-            differences.check(&format!("{name} {text:?}, back"), &decoded.as_str(), &case["decoded"].as_str().unwrap());
+            let decoded =
+                tokenizer.to_text(&want, if name == "o200k_base" { Shown::All } else { Shown::Text });
+            differences.check(
+                &format!("{name} {text:?}, back"),
+                &decoded.as_str(),
+                &case["decoded"].as_str().unwrap(),
+            );
         }
     }
     differences.finish("hard texts");
@@ -171,9 +176,15 @@ fn templates_give_every_recorded_rendering() {
             let what = format!("{file} {name} {} {}", case["add_generation_prompt"], case["args"]);
             let got = render(&compiled, &cases["conversations"][name], case);
             match (&case["text"], &case["error"]) {
-                (Value::String(text), _) => differences.check(&what, &got.map_err(|e| e.to_string()), &Ok(text.clone())),
+                (Value::String(text), _) => {
+                    differences.check(&what, &got.map_err(|e| e.to_string()), &Ok(text.clone()))
+                }
                 (_, Value::String(message)) => {
-                    let got = if let Err(Error::Refused(message)) = got { Ok(message) } else { Err(format!("{got:?}")) };
+                    let got = if let Err(Error::Refused(message)) = got {
+                        Ok(message)
+                    } else {
+                        Err(format!("{got:?}"))
+                    };
                     differences.check(&what, &got, &Ok(message.clone()));
                 }
                 // Jinja itself fails here: anything but a panic will do.

@@ -127,8 +127,7 @@ impl File<'_> {
         let (mut added, mut added_normalized) = (Vec::new(), Vec::new());
         for token in &self.added_tokens {
             let mut plain = Added::plain(token.id, token.content.clone(), token.kind());
-            (plain.single_word, plain.lstrip, plain.rstrip) =
-                (token.single_word, token.lstrip, token.rstrip);
+            (plain.single_word, plain.lstrip, plain.rstrip) = (token.single_word, token.lstrip, token.rstrip);
             // Special tokens and markers are always looked for in the text as it is, so that no normaliser can make one.
             if token.normalized && token.kind() == Kind::UserDefined && !steps.is_empty() {
                 plain.text = normalize(&steps, &token.content)?.into_owned();
@@ -246,7 +245,11 @@ impl ModelFile<'_> {
             "WordPiece" => Ok(Model::WordPiece(WordPiece {
                 prefix: self.continuing_subword_prefix.clone().unwrap_or_else(|| "##".into()),
                 unknown: unknown.id.ok_or_else(|| {
-                    Error::wanted("model.unk_token", "a piece of the vocabulary", format!("{:?}", self.unk_token))
+                    Error::wanted(
+                        "model.unk_token",
+                        "a piece of the vocabulary",
+                        format!("{:?}", self.unk_token),
+                    )
                 })?,
                 word_chars_max: self.max_input_chars_per_word.unwrap_or(100),
             })),
@@ -300,7 +303,11 @@ impl Entries<'_> {
     fn by_id(&self) -> Result<Vec<Option<&str>>, Error> {
         let count = self.pieces.iter().map(|(_, id)| *id as usize + 1).max().unwrap_or(0);
         if count > PIECES_MAX {
-            return Err(Error::wanted("model.vocab", format!("ids below {PIECES_MAX}"), (count - 1).to_string()));
+            return Err(Error::wanted(
+                "model.vocab",
+                format!("ids below {PIECES_MAX}"),
+                (count - 1).to_string(),
+            ));
         }
         let mut table = vec![None; count];
         for (piece, id) in &self.pieces {

@@ -117,7 +117,9 @@ mod tests {
 
     #[test]
     fn broken_lines_are_told() {
-        for (ranks, place) in [(&b"YQ== 0\nYg==\n"[..], "line 2"), (b"Y*== 0", "line 1"), (b"YQ== -1", "line 1")] {
+        for (ranks, place) in
+            [(&b"YQ== 0\nYg==\n"[..], "line 2"), (b"Y*== 0", "line 1"), (b"YQ== -1", "line 1")]
+        {
             let message = Tokenizer::from_tiktoken(ranks, &[]).unwrap_err().to_string();
             assert!(message.contains(place), "{message}");
         }

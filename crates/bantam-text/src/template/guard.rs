@@ -40,7 +40,7 @@ impl ChatTemplate {
         conversation: &Conversation<'_>,
         tokenizer: &Tokenizer,
     ) -> Result<Vec<u32>, Error> {
-        let guard = Guard { mark: free_mark(conversation), added: tokenizer.added() };
+        let guard = Guard::new(free_mark(conversation), tokenizer.added());
         let guarded = |values: &[Value]| values.iter().map(|v| guard.value(v, Special::AsText)).collect();
         let messages: Vec<Value> = conversation.messages.iter().map(|m| guard.message(m)).collect();
         let tools: Option<Vec<Value>> = conversation.tools.map(guarded);
@@ -63,9 +63,48 @@ impl ChatTemplate {
 struct Guard<'t> {
     mark: char,
     added: &'t AddedTokens,
+    /// For [`Special::AsText`] and for [`Special::Markers`].
+    refused: [Refused<'t>; 2],
 }
 
-impl Guard<'_> {
+/// The tokens that a way of reading does not allow.
+struct Refused<'t> {
+    texts: Vec<&'t str>,
+    firsts: HashSet<char>,
+    lasts: HashSet<char>,
+    longest: usize,
+}
+
+impl<'t> Refused<'t> {
+    fn new(added: &'t AddedTokens, allowed: Special) -> Self {
+        let texts: Vec<&str> = added.beyond(allowed).collect();
+        Self {
+            firsts: texts.iter().filter_map(|t| t.chars().next()).collect(),
+            lasts: texts.iter().filter_map(|t| t.chars().next_back()).collect(),
+            longest: texts.iter().map(|t| t.chars().count()).max().unwrap_or(0),
+            texts,
+        }
+    }
+
+    /// Whether what follows `text` could complete it to one of the tokens.
+    fn may_begin_in(&self, text: &str) -> bool {
+        let may = text.chars().rev().take(self.longest).any(|c| self.firsts.contains(&c));
+        may && self.texts.iter().any(|token| overlaps(text, token))
+    }
+
+    /// Whether what precedes `text` could complete it to one of the tokens.
+    fn may_end_in(&self, text: &str) -> bool {
+        let may = text.chars().take(self.longest).any(|c| self.lasts.contains(&c));
+        may && self.texts.iter().any(|token| overlaps(token, text))
+    }
+}
+
+impl<'t> Guard<'t> {
+    fn new(mark: char, added: &'t AddedTokens) -> Self {
+        let refused = [Special::AsText, Special::Markers].map(|allowed| Refused::new(added, allowed));
+        Self { mark, added, refused }
+    }
+
     /// A message: its content by who speaks, its role as it is.
     fn message(&self, message: &Value) -> Value {
         let Value::Object(fields) = message else { return message.clone() };
@@ -93,19 +132,15 @@ impl Guard<'_> {
 
     /// `text` with a guard wherever it could be, or become part of, a token that `allowed` does not allow.
     fn text(&self, text: &str, allowed: Special) -> String {
-        let mut places: Vec<usize> = Vec::new();
+        let refused = &self.refused[allowed as usize];
+        let mut places = self.added.inside_each(text, allowed);
         let body = text.trim();
         let start = text.len() - text.trim_start().len();
-        // After the first character of each occurrence.
-        let first = |at: usize| at + text[at..].chars().next().map_or(0, char::len_utf8);
-        places.extend(self.added.beyond(allowed).occurrences(text).map(first));
-        for token in self.added.beyond(allowed).texts() {
-            if overlaps(body, token) {
-                places.push(start + body.len());
-            }
-            if overlaps(token, body) {
-                places.push(start);
-            }
+        if refused.may_begin_in(body) {
+            places.push(start + body.len());
+        }
+        if refused.may_end_in(body) {
+            places.push(start);
         }
         places.sort_unstable();
         places.dedup();

@@ -5,12 +5,13 @@
 //! a model file and is not trusted: it reaches nothing but the conversation, and its work and its output are bounded.
 
 mod budget;
+mod filters;
 mod guard;
 mod json;
+mod program;
 mod time;
 
 use minijinja::value::{Rest, Value};
-use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, ErrorKind};
 use regex_automata::meta::Regex;
 use serde_json::Map;
@@ -42,11 +43,10 @@ pub struct Conversation<'a> {
 #[derive(Clone, Debug)]
 pub struct ChatTemplate {
     env: Environment<'static>,
+    source: String,
     bos: String,
     eos: String,
 }
-
-const NAME: &str = "chat";
 
 impl ChatTemplate {
     /// Compiles a template. `bos` and `eos` are the texts of the tokens it knows as `bos_token` and `eos_token`.
@@ -59,9 +59,10 @@ impl ChatTemplate {
             let found = format!("{} bytes", source.len());
             return Err(Error::wanted("chat template", format!("at most {SOURCE_BYTES_MAX} bytes"), found));
         }
-        let mut env = environment()?;
-        env.add_template_owned(NAME, without_generation_blocks(source)?).map_err(failure)?;
-        Ok(Self { env, bos: bos.to_owned(), eos: eos.to_owned() })
+        let source = without_generation_blocks(source)?;
+        let source = program::without_constant_products(&source).map_err(failure)?;
+        program::compile(&source).map_err(failure)?;
+        Ok(Self { env: environment(), source, bos: bos.to_owned(), eos: eos.to_owned() })
     }
 
     /// The text of a conversation.
@@ -71,36 +72,39 @@ impl ChatTemplate {
     /// [`Error::Refused`] where the template calls `raise_exception`; [`Error::Template`] where it fails;
     /// [`Error::TemplateTooBig`] where it wants more work or memory than any honest one.
     pub fn render(&self, conversation: &Conversation<'_>) -> Result<String, Error> {
-        let messages: Vec<serde_json::Value> = conversation.messages.iter().map(with_thinking).collect();
-        let tools = conversation.tools.map(<[_]>::to_vec);
-        let documents = conversation.documents.map(<[_]>::to_vec);
-        self.render_values(&messages, &tools, &documents, conversation)
-    }
-
-    fn render_values(
-        &self,
-        messages: &[serde_json::Value],
-        tools: &Option<Vec<serde_json::Value>>,
-        documents: &Option<Vec<serde_json::Value>>,
-        conversation: &Conversation<'_>,
-    ) -> Result<String, Error> {
-        let mut context: Vec<(&str, Value)> = Vec::new();
-        for (name, switch) in &conversation.switches {
-            context.push((name, value_of(switch)));
-        }
+        let messages: Value = conversation.messages.iter().map(with_thinking).collect();
+        let list = |list: Option<&[serde_json::Value]>| list.map_or(Value::from(()), list_of);
         let now = conversation.now;
-        let strftime =
-            move |format: String| time::strftime(now, &format).map_err(|e| error(e.to_string()));
-        context.extend([
-            ("messages", list_of(messages)),
-            ("tools", tools.as_deref().map_or(Value::from(()), list_of)),
-            ("documents", documents.as_deref().map_or(Value::from(()), list_of)),
+        let strftime = move |format: String| time::strftime(now, &format).map_err(|e| error(e.to_string()));
+        let switches = conversation.switches.iter().map(|(name, switch)| (name.as_str(), value_of(switch)));
+        let context = switches.chain([
+            ("messages", messages),
+            ("tools", list(conversation.tools)),
+            ("documents", list(conversation.documents)),
             ("add_generation_prompt", Value::from(conversation.add_generation_prompt)),
             ("bos_token", Value::from(&*self.bos)),
             ("eos_token", Value::from(&*self.eos)),
             ("strftime_now", Value::from_function(strftime)),
+            (budget::INPUT_BYTES, Value::from(conversation.bytes())),
         ]);
-        budget::render(&self.env, NAME, Value::from_pairs(context))
+        program::run(&self.env, &self.source, Value::from_pairs(context)).map_err(failure)
+    }
+}
+
+impl Conversation<'_> {
+    /// About how many bytes of text there are.
+    fn bytes(&self) -> usize {
+        fn bytes(value: &serde_json::Value) -> usize {
+            match value {
+                serde_json::Value::String(text) => text.len(),
+                serde_json::Value::Array(items) => items.iter().map(bytes).sum(),
+                serde_json::Value::Object(map) => map.iter().map(|(k, v)| k.len() + bytes(v)).sum(),
+                _ => 8,
+            }
+        }
+        let lists = [Some(self.messages), self.tools, self.documents];
+        let listed: usize = lists.into_iter().flatten().flatten().map(bytes).sum();
+        listed + self.switches.values().map(bytes).sum::<usize>()
     }
 }
 
@@ -119,24 +123,24 @@ fn value_of(json: &serde_json::Value) -> Value {
         },
         serde_json::Value::String(text) => Value::from(text.as_str()),
         serde_json::Value::Array(items) => list_of(items),
-        serde_json::Value::Object(map) => Value::from_pairs(map.iter().map(|(k, v)| (k.as_str(), value_of(v)))),
+        serde_json::Value::Object(map) => {
+            Value::from_pairs(map.iter().map(|(k, v)| (k.as_str(), value_of(v))))
+        }
     }
 }
 
-fn environment() -> Result<Environment<'static>, Error> {
-    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(failure)?;
+fn environment() -> Environment<'static> {
     let mut env = Environment::new();
-    env.set_syntax(syntax);
     env.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    env.set_unknown_method_callback(budget::call_method);
-    env.set_recursion_limit(64);
+    env.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    env.set_recursion_limit(100);
     env.add_function("raise_exception", |message: Rest<Value>| -> Result<Value, minijinja::Error> {
         let message = message.first().map_or_else(String::new, ToString::to_string);
         Err(error("").with_source(Raised(message)))
     });
-    env.add_filter("tojson", json::tojson);
-    budget::bound_filters(&mut env);
-    Ok(env)
+    filters::add_to(&mut env);
+    program::add_operators(&mut env);
+    env
 }
 
 fn error(detail: impl Into<std::borrow::Cow<'static, str>>) -> minijinja::Error {
@@ -157,7 +161,7 @@ fn failure(error: minijinja::Error) -> Error {
             return Error::Refused(message.clone());
         }
         if let Some(budget::Exceeded(bound)) = e.downcast_ref() {
-            return Error::TemplateTooBig { bound: bound.clone() };
+            return Error::TemplateTooBig { bound: (*bound).to_owned() };
         }
         cause = e.source();
     }
@@ -191,13 +195,12 @@ fn without_generation_blocks(source: &str) -> Result<String, Error> {
 }
 
 /// A message with its reasoning also under the name that gpt-oss's template uses.
-fn with_thinking(message: &serde_json::Value) -> serde_json::Value {
-    let mut message = message.clone();
-    if let Some(object) = message.as_object_mut()
-        && let Some(reasoning) = object.get("reasoning_content").cloned()
-        && !object.contains_key("thinking")
-    {
-        object.insert("thinking".into(), reasoning);
-    }
-    message
+fn with_thinking(message: &serde_json::Value) -> Value {
+    let value = value_of(message);
+    let serde_json::Value::Object(fields) = message else { return value };
+    let Some(reasoning) = fields.get("reasoning_content").filter(|_| !fields.contains_key("thinking")) else {
+        return value;
+    };
+    let fields = fields.iter().map(|(name, value)| (name.as_str(), value_of(value)));
+    Value::from_pairs(fields.chain([("thinking", value_of(reasoning))]))
 }
