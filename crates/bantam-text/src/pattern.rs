@@ -87,9 +87,8 @@ fn backtracking(source: &str) -> Result<fancy_regex::Regex, Error> {
 
 fn matches_linear(regex: &meta::Regex, text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::with_capacity(text.len() / 4);
-    let mut cache = regex.create_cache();
     let mut input = regex_automata::Input::new(text);
-    while let Some(m) = regex.search_with(&mut cache, &input) {
+    while let Some(m) = regex.search(&input) {
         let mut range = m.range();
         if m.pattern().as_usize() == 1 {
             range.end = without_last_space(text, range.clone());

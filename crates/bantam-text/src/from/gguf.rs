@@ -286,18 +286,45 @@ fn spaced_merges(file: &GgufVocab<'_>) -> Result<Parts, Error> {
 
 /// `llama`: SentencePiece BPE.
 pub(super) fn sentencepiece(file: &GgufVocab<'_>, normalizes: bool) -> Result<Parts, Error> {
-    let vocab = file.literal_vocab()?;
-    let model = Model::Spans(Spans::by_score(file.scores()?, file.unknown(&vocab)));
+    let mut vocab = Vocab::with_capacity(file.tokens.len())?;
+    let mut has_space_runs = false;
+    for (id, token) in file.tokens.iter().enumerate() {
+        match (file.kind(id), space_run(token)) {
+            (Kind::UserDefined, Some(run)) => {
+                has_space_runs = true;
+                vocab.push(run.as_bytes(), Kind::Normal, true)?;
+            }
+            (kind, _) => {
+                vocab.push(token, kind, true)?;
+            }
+        };
+    }
+    // Gemma lists runs of spaces with a score of no meaning. In Hugging Face's form of these vocabularies such runs
+    // are merged as all else is, in the order of the list, which is that of the scores where there are any.
+    let unknown = file.unknown(&vocab);
+    let scores = file.scores()?;
+    let spans = match has_space_runs {
+        true => Spans::by_id(&vocab, unknown),
+        false => Spans::by_score(scores, unknown),
+    };
     let added = sentencepiece_added(file, &vocab);
     let core = Core {
         vocab,
         added,
         normalizers: sentencepiece_steps(file, normalizes)?,
         pre_tokenizers: vec![],
-        model,
+        model: Model::Spans(spans),
         spelling: Spelling::Sentencepiece { strip_first: file.add_space_prefix.unwrap_or(true) },
     };
     file.parts(core, Framing { bos: true, eos: false, separator: false })
+}
+
+/// A token of nothing but spaces, two or more, as SentencePiece spells it.
+fn space_run(token: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(token).ok()?;
+    let count = text.chars().count();
+    let is_run = count > 1 && text.chars().all(|c| c == ' ' || c == LOWER_BLOCK);
+    is_run.then(|| LOWER_BLOCK.to_string().repeat(count))
 }
 
 /// `t5`: SentencePiece Unigram.
@@ -358,9 +385,6 @@ fn sentencepiece_added(file: &GgufVocab<'_>, vocab: &Vocab) -> Vec<Added> {
     const KEEPS_SPACE: [&str; 3] = ["<unk>", "<s>", "<|endoftext|>"];
     for token in &mut added {
         token.rstrip = is_phi_3 && !KEEPS_SPACE.contains(&token.text.as_str());
-        if token.text.chars().all(|c| c == LOWER_BLOCK) {
-            token.text = " ".repeat(token.text.chars().count());
-        }
     }
     added
 }

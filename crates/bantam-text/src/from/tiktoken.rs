@@ -36,7 +36,7 @@ impl Tokenizer {
         let id = |text: &str| special.iter().find(|s| s.0 == text).map(|s| s.1);
         let roles = Roles { bos: id("<|startoftext|>"), eos: id("<|endoftext|>"), ..Roles::default() };
         Ok(Self::new(Parts {
-            model: Model::Spans(Spans::by_rank((0..vocab.len() as u32).collect())),
+            model: Model::Spans(Spans::by_rank(&vocab)),
             vocab,
             stops: stops(&roles, &[], &added),
             added: AddedTokens::new(added)?,

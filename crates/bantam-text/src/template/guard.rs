@@ -169,10 +169,11 @@ impl<'t> Guard<'t> {
     }
 }
 
-/// Whether `left` ends with a proper, non-empty beginning of `right`.
+/// Whether `left` ends with a non-empty beginning of `right`; with the whole of `right` only if `left` is longer.
 fn overlaps(left: &str, right: &str) -> bool {
-    let ends = right.char_indices().map(|(i, _)| i).skip(1);
-    ends.take_while(|&end| end <= left.len()).any(|end| left.ends_with(&right[..end]))
+    let ends = right.char_indices().map(|(i, c)| i + c.len_utf8());
+    let fits = |end: &usize| *end < left.len() || (*end == left.len() && *end < right.len());
+    ends.take_while(fits).any(|end| left.ends_with(&right[..end]))
 }
 
 /// A character that is nowhere in the conversation: of the noncharacters if one is free.
