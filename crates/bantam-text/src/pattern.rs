@@ -152,6 +152,6 @@ mod tests {
 
     #[test]
     fn empty_matches_end() {
-        assert_eq!(Pattern::new("x*").unwrap().matches("éxé").unwrap(), [2..3]);
+        assert_eq!(Pattern::new("x*").unwrap().matches("éxéx").unwrap(), [2..3, 5..6]);
     }
 }

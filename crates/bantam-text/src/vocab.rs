@@ -2,7 +2,7 @@
 //!
 //! All pieces lie in one buffer, so that a vocabulary of 262,144 pieces loads in milliseconds. Invariant: ids are
 //! dense from 0, no two pieces of the model have the same bytes, and [`Vocab::find`] gives only pieces that may be made
-//! from text ([`Kind::from_text`]).
+//! from text ([`Kind::is_spelled`]).
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -35,7 +35,7 @@ pub enum Kind {
 
 impl Kind {
     /// Whether the model may produce such a piece from text.
-    pub(crate) fn from_text(self) -> bool {
+    pub(crate) fn is_spelled(self) -> bool {
         matches!(self, Self::Normal | Self::UserDefined | Self::Byte)
     }
 }
@@ -123,7 +123,7 @@ impl Vocab {
 
     /// The id of the piece with exactly these bytes, if it may be made from text.
     pub(crate) fn find(&self, piece: &[u8]) -> Option<u32> {
-        self.find_any(piece).filter(|&id| self.kinds[id as usize].from_text())
+        self.find_any(piece).filter(|&id| self.kinds[id as usize].is_spelled())
     }
 
     /// The id of the model's piece with exactly these bytes, of any kind.

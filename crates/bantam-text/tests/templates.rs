@@ -1,5 +1,7 @@
 //! Chat templates of our own: what they can do, what they cannot, and what becomes of special strings in content.
 
+#![allow(clippy::unwrap_used)] // a test from end to end
+
 use bantam_text::{ChatTemplate, Conversation, DateTime, Error, GgufVocab, Shown, Special, Tokenizer};
 use serde_json::{Map, Value, json};
 

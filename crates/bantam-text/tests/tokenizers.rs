@@ -1,5 +1,7 @@
 //! Tokenisers of our own, small, that exercise what real ones do; and files that are broken or hostile.
 
+#![allow(clippy::unwrap_used)] // a test from end to end
+
 use bantam_text::{Error, GgufVocab, Kind, Shown, Special, Tokenizer};
 use serde_json::{Value, json};
 

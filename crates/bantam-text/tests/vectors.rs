@@ -3,6 +3,8 @@
 //! `BANTAM_DATA` names the folder (`tokenizers/`, `chat-templates/`, `weights/`), `BANTAM_MODELS` one with the real
 //! GGUF files, and `BANTAM_REAL` the JSON file of their recorded token ids. What is not set is skipped and says so.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // a test from end to end, that says what it skips
+
 use std::path::{Path, PathBuf};
 
 use bantam_text::{ChatTemplate, Conversation, DateTime, Error, Shown, Special, Tokenizer};

@@ -212,7 +212,7 @@ struct Core {
     spelling: Spelling,
 }
 
-fn split_merge<'m>(merge: &'m [u8], rank: usize) -> Result<(&'m [u8], &'m [u8]), Error> {
+fn split_merge(merge: &[u8], rank: usize) -> Result<(&[u8], &[u8]), Error> {
     let space = merge.iter().skip(1).position(|&b| b == b' ').map(|at| at + 1);
     let bad = || {
         let found = crate::error::shorten(&String::from_utf8_lossy(merge));
@@ -275,9 +275,9 @@ fn spaced_merges(file: &GgufVocab<'_>) -> Result<Parts, Error> {
     let model = Model::Bpe(Bpe::new(&vocab, merges, false, file.unknown(&vocab), false));
     let core = Core {
         added: file.added(&vocab),
+        pre_tokenizers: PreTokenizer::blocks(&vocab).into_iter().collect(),
         vocab,
         normalizers: vec![Normalizer::ReplaceChar { from: ' ', to: LOWER_BLOCK }],
-        pre_tokenizers: vec![],
         model,
         spelling: Spelling::Sentencepiece { strip_first: false },
     };
@@ -309,10 +309,10 @@ pub(super) fn sentencepiece(file: &GgufVocab<'_>, normalizes: bool) -> Result<Pa
     };
     let added = sentencepiece_added(file, &vocab);
     let core = Core {
+        pre_tokenizers: PreTokenizer::blocks(&vocab).into_iter().collect(),
         vocab,
         added,
         normalizers: sentencepiece_steps(file, normalizes)?,
-        pre_tokenizers: vec![],
         model: Model::Spans(spans),
         spelling: Spelling::Sentencepiece { strip_first: file.add_space_prefix.unwrap_or(true) },
     };
@@ -333,10 +333,10 @@ pub(super) fn unigram(file: &GgufVocab<'_>) -> Result<Parts, Error> {
     let model = Model::Unigram(Unigram::new(&vocab, file.scores()?, file.unknown(&vocab))?);
     let added = sentencepiece_added(file, &vocab);
     let core = Core {
+        pre_tokenizers: PreTokenizer::blocks(&vocab).into_iter().collect(),
         vocab,
         added,
         normalizers: sentencepiece_steps(file, true)?,
-        pre_tokenizers: vec![],
         model,
         spelling: Spelling::Sentencepiece { strip_first: file.add_space_prefix.unwrap_or(true) },
     };

@@ -21,6 +21,7 @@ use crate::model::unigram::Unigram;
 use crate::model::wordpiece::WordPiece;
 use crate::model::{Model, Unknown};
 use crate::normalize::normalize;
+use crate::pretokenize::PreTokenizer;
 use crate::spelling::{Spelling, byte_of};
 use crate::tokenizer::{Parts, Roles, Tokenizer};
 use crate::vocab::{Kind, PIECES_MAX, Vocab};
@@ -117,6 +118,9 @@ impl File<'_> {
         normalizers(&self.normalizer, &mut steps)?;
         let vocab = self.vocab(pre_tokenizers.byte_level)?;
         let model = self.model.model(&vocab, pre_tokenizers.byte_level)?;
+        if !pre_tokenizers.byte_level && !matches!(model, Model::WordPiece(_)) {
+            pre_tokenizers.steps.extend(PreTokenizer::blocks(&vocab));
+        }
         let mut frame = Frame::default();
         frame.read(&self.post_processor)?;
         let decoded = spelling(&self.decoder)?;
