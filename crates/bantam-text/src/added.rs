@@ -14,7 +14,8 @@ use crate::vocab::Kind;
 /// How special strings in a text are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Special {
-    /// Special tokens and markers written out in the text are plain text. For everything a user or a tool says.
+    /// Special tokens and markers written out in the text are plain text. For everything a user or a tool
+    /// says.
     #[default]
     AsText,
     /// Markers such as `<think>` are tokens, special tokens are plain text. For what a model said earlier.
@@ -89,7 +90,7 @@ struct Matcher {
 }
 
 /// Most bytes of all added tokens together: bounds the automaton's memory.
-const ADDED_BYTES_MAX: usize = 1 << 20;
+const ADDED_BYTES_MAX: usize = 512 << 10;
 
 impl AddedTokens {
     pub(crate) fn new(tokens: Vec<Added>) -> Result<Self, Error> {

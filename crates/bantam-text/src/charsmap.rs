@@ -1,7 +1,8 @@
 //! SentencePiece's precompiled character map: a double-array trie from byte strings to replacements.
 //!
-//! Source: `normalizer.cc` of SentencePiece and Darts-clone's unit layout. Layout of the blob: u32 length of the trie
-//! in bytes, the trie as u32 units, then the replacements, each ended by a zero byte. All little-endian.
+//! Source: `normalizer.cc` of SentencePiece and Darts-clone's unit layout. Layout of the blob: u32 length of
+//! the trie in bytes, the trie as u32 units, then the replacements, each ended by a zero byte. All
+//! little-endian.
 
 use crate::error::Error;
 

@@ -1,8 +1,8 @@
 //! Regular expressions of tokenisers.
 //!
-//! Nearly all of them are plain but for one look-ahead, `\s+(?!\S)|\s+` at the end: a run of spaces leaves its last
-//! one to the word that follows. [`Pattern`] knows that form and runs it on an automaton, in linear time; what else
-//! needs look-around goes to a backtracking engine with a bound on its steps.
+//! Nearly all of them are plain but for one look-ahead, `\s+(?!\S)|\s+` at the end: a run of spaces leaves
+//! its last one to the word that follows. [`Pattern`] knows that form and runs it on an automaton, in linear
+//! time; what else needs look-around goes to a backtracking engine with a bound on its steps.
 
 use std::ops::Range;
 

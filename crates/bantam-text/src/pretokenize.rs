@@ -1,7 +1,7 @@
 //! Cuts normalised text into the words that the model sees one by one.
 //!
-//! Source: the `pre_tokenizers` of Hugging Face's tokenizers. Invariant of [`Words`]: the ranges are in order, do not
-//! overlap and lie on character boundaries.
+//! Source: the `pre_tokenizers` of Hugging Face's tokenizers. Invariant of [`Words`]: the ranges are in
+//! order, do not overlap and lie on character boundaries.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -53,7 +53,8 @@ pub(crate) enum PreTokenizer {
     },
     /// A space before the text, unless there is one.
     PrefixSpace,
-    /// Cuts before every `▁`, but for those inside runs of them and those after one of these characters, sorted.
+    /// Cuts before every `▁`, but for those inside runs of them and those after one of these characters,
+    /// sorted.
     ///
     /// Of no effect on the ids if no piece goes over such a cut; then a long text is many short words.
     Blocks(Vec<char>),

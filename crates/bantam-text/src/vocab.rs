@@ -1,15 +1,17 @@
 //! The table of pieces: id to bytes, and bytes to id for the pieces a model may produce from text.
 //!
-//! All pieces lie in one buffer, so that a vocabulary of 262,144 pieces loads in milliseconds. Invariant: ids are
-//! dense from 0, no two pieces of the model have the same bytes, and [`Vocab::find`] gives only pieces that may be made
-//! from text ([`Kind::is_spelled`]).
+//! All pieces lie in one buffer, so that a vocabulary of 262,144 pieces loads in milliseconds. Invariant: ids
+//! are dense from 0, no two pieces of the model have the same bytes, and [`Vocab::find`] gives only pieces
+//! that may be made from text ([`Kind::is_spelled`]).
 
 use std::hash::{BuildHasher, RandomState};
 
 use crate::error::{Error, shorten};
 
 /// Longest piece accepted, in bytes. The longest in use are runs of a few hundred spaces.
-pub(crate) const PIECE_BYTES_MAX: usize = 4096;
+pub(crate) const PIECE_BYTES_MAX: usize = 2048;
+/// Most bytes of all pieces together, so that offsets fit 32 bits.
+const TEXT_BYTES_MAX: usize = 1 << 30;
 /// Most pieces accepted. The largest in use have 262,144.
 pub(crate) const PIECES_MAX: usize = 1 << 22;
 
@@ -23,7 +25,8 @@ pub enum Kind {
     Unknown,
     /// A special token, such as the start of a turn: never made from a user's text.
     Control,
-    /// A token that frames text, such as `<think>` or `<tool_call>`, but that its maker did not mark as special.
+    /// A token that frames text, such as `<think>` or `<tool_call>`, but that its maker did not mark as
+    /// special.
     Marker,
     /// Ordinary text that is always one token, such as a run of spaces.
     UserDefined,
@@ -79,6 +82,10 @@ impl Vocab {
         if piece.len() > PIECE_BYTES_MAX {
             let wanted = format!("at most {PIECE_BYTES_MAX} bytes");
             return Err(Error::wanted(format!("piece {id}"), wanted, format!("{} bytes", piece.len())));
+        }
+        if self.bytes.len() > TEXT_BYTES_MAX {
+            let wanted = format!("at most {TEXT_BYTES_MAX} bytes together");
+            return Err(Error::wanted("vocabulary", wanted, "more"));
         }
         if self.ends.len() * 2 >= self.slots.len() {
             return Err(Error::wanted("vocabulary", format!("{id} pieces as announced"), "more"));

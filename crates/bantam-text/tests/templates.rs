@@ -1,4 +1,5 @@
-//! Chat templates of our own: what they can do, what they cannot, and what becomes of special strings in content.
+//! Chat templates of our own: what they can do, what they cannot, and what becomes of special strings in
+//! content.
 
 #![allow(clippy::unwrap_used)] // a test from end to end
 

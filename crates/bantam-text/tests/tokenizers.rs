@@ -319,7 +319,7 @@ fn broken_files_are_told_apart() {
     }
     let mut long = byte_level();
     long["model"]["vocab"]["x".repeat(5_000)] = json!(17);
-    assert!(from_json(&long).unwrap_err().to_string().contains("4096"));
+    assert!(from_json(&long).unwrap_err().to_string().contains("2048"));
 }
 
 #[test]
@@ -369,7 +369,7 @@ fn hostile_gguf_tables_are_refused() {
     let long = vec![b'x'; 5_000];
     let mut vocab = spm.vocab();
     vocab.tokens[261] = &long;
-    assert!(Tokenizer::from_gguf(&vocab).unwrap_err().to_string().contains("4096"));
+    assert!(Tokenizer::from_gguf(&vocab).unwrap_err().to_string().contains("2048"));
     // Bytes that are no text, NULs and ids outside the vocabulary do no harm.
     let mut vocab = spm.vocab();
     (vocab.tokens[261], vocab.tokens[262]) = (b"\xFF\xFE", b"\0");

@@ -1,7 +1,8 @@
 //! Vectors from outside: every tokeniser and chat template of a data folder, exactly.
 //!
-//! `BANTAM_DATA` names the folder (`tokenizers/`, `chat-templates/`, `weights/`), `BANTAM_MODELS` one with the real
-//! GGUF files, and `BANTAM_REAL` the JSON file of their recorded token ids. What is not set is skipped and says so.
+//! `BANTAM_DATA` names the folder (`tokenizers/`, `chat-templates/`, `weights/`), `BANTAM_MODELS` one with
+//! the real GGUF files, and `BANTAM_REAL` the JSON file of their recorded token ids. What is not set is
+//! skipped and says so.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // a test from end to end, that says what it skips
 

@@ -1,7 +1,7 @@
 //! Tokenisers from the metadata of GGUF files, `tokenizer.ggml.*`.
 //!
-//! Source: llama.cpp's `llama-vocab.cpp`, for the defaults of each `tokenizer.ggml.model`, and the converters of the
-//! models' own tokenisers, for what the texts mean.
+//! Source: llama.cpp's `llama-vocab.cpp`, for the defaults of each `tokenizer.ggml.model`, and the converters
+//! of the models' own tokenisers, for what the texts mean.
 
 use super::kinds::kind;
 use super::stops;
@@ -75,8 +75,8 @@ impl Tokenizer {
     ///
     /// # Errors
     ///
-    /// An unknown `model` or `pre` is named; tables of the wrong length, merges of pieces that are not there, pieces
-    /// that are there twice or are too long, and ids outside the vocabulary are told with their place.
+    /// An unknown `model` or `pre` is named; tables of the wrong length, merges of pieces that are not there,
+    /// pieces that are there twice or are too long, and ids outside the vocabulary are told with their place.
     pub fn from_gguf(vocab: &GgufVocab<'_>) -> Result<Self, Error> {
         vocab.check()?;
         let parts = match vocab.model {
@@ -299,8 +299,9 @@ pub(super) fn sentencepiece(file: &GgufVocab<'_>, normalizes: bool) -> Result<Pa
             }
         };
     }
-    // Gemma lists runs of spaces with a score of no meaning. In Hugging Face's form of these vocabularies such runs
-    // are merged as all else is, in the order of the list, which is that of the scores where there are any.
+    // Gemma lists runs of spaces with a score of no meaning. In Hugging Face's form of these vocabularies
+    // such runs are merged as all else is, in the order of the list, which is that of the scores where there
+    // are any.
     let unknown = file.unknown(&vocab);
     let scores = file.scores()?;
     let spans = match has_space_runs {

@@ -1,7 +1,7 @@
 //! Tokenisers from Hugging Face's `tokenizer.json`.
 //!
-//! The vocabulary and the merges are read without copies where the file allows it: a file of 33 MB has half a million
-//! merges.
+//! The vocabulary and the merges are read without copies where the file allows it: a file of 33 MB has half a
+//! million merges.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -31,8 +31,9 @@ impl Tokenizer {
     ///
     /// # Errors
     ///
-    /// The file is not JSON of that shape, or it has a component that is not supported, which is named; merges of
-    /// pieces that are not there, ids that are there twice, and pieces that are too long are told with their place.
+    /// The file is not JSON of that shape, or it has a component that is not supported, which is named;
+    /// merges of pieces that are not there, ids that are there twice, and pieces that are too long are told
+    /// with their place.
     pub fn from_tokenizer_json(json: &[u8], config: Option<&Value>) -> Result<Self, Error> {
         let file: File<'_> = serde_json::from_slice(json)
             .map_err(|e| Error::Json { file: "tokenizer.json", reason: e.to_string() })?;
@@ -41,6 +42,11 @@ impl Tokenizer {
         Ok(Self::new(parts))
     }
 }
+
+/// Most normalisers and pre-tokenisers together; the most in use are about ten.
+const STEPS_MAX: usize = 64;
+/// Longest word that WordPiece may be asked to spell; the usual bound is 100.
+const WORD_CHARS_MAX: usize = 1000;
 
 #[derive(Deserialize)]
 struct File<'a> {
@@ -116,6 +122,14 @@ impl File<'_> {
         pre_tokenizers.read(&self.pre_tokenizer)?;
         let mut steps = Vec::new();
         normalizers(&self.normalizer, &mut steps)?;
+        let count = steps.len() + pre_tokenizers.steps.len();
+        if count > STEPS_MAX {
+            return Err(Error::wanted(
+                "tokenizer.json",
+                format!("at most {STEPS_MAX} steps"),
+                count.to_string(),
+            ));
+        }
         let vocab = self.vocab(pre_tokenizers.byte_level)?;
         let model = self.model.model(&vocab, pre_tokenizers.byte_level)?;
         if !pre_tokenizers.byte_level && !matches!(model, Model::WordPiece(_)) {
@@ -132,7 +146,8 @@ impl File<'_> {
         for token in &self.added_tokens {
             let mut plain = Added::plain(token.id, token.content.clone(), token.kind());
             (plain.single_word, plain.lstrip, plain.rstrip) = (token.single_word, token.lstrip, token.rstrip);
-            // Special tokens and markers are always looked for in the text as it is, so that no normaliser can make one.
+            // Special tokens and markers are always looked for in the text as it is, so that no normaliser
+            // can make one.
             if token.normalized && token.kind() == Kind::UserDefined && !steps.is_empty() {
                 plain.text = normalize(&steps, &token.content)?.into_owned();
                 added_normalized.push(plain);
@@ -255,7 +270,7 @@ impl ModelFile<'_> {
                         format!("{:?}", self.unk_token),
                     )
                 })?,
-                word_chars_max: self.max_input_chars_per_word.unwrap_or(100),
+                word_chars_max: self.max_input_chars_per_word.unwrap_or(100).min(WORD_CHARS_MAX),
             })),
             other => Err(Error::Unsupported {
                 place: "model.type",

@@ -1,7 +1,7 @@
 //! The pre-tokenisers that GGUF files name in `tokenizer.ggml.pre`.
 //!
-//! The patterns are those of the models' own `tokenizer.json`, applied one after the other, each match a word of its
-//! own. The names are llama.cpp's.
+//! The patterns are those of the models' own `tokenizer.json`, applied one after the other, each match a word
+//! of its own. The names are llama.cpp's.
 
 use crate::error::Error;
 use crate::pretokenize::PreTokenizer;

@@ -12,13 +12,13 @@ use crate::tokenizer::{Parts, Roles, Tokenizer};
 use crate::vocab::{Kind, PIECES_MAX, Vocab};
 
 impl Tokenizer {
-    /// A tokeniser from the rank file of an o200k vocabulary (GPT-4o, gpt-oss). The file has no special tokens;
-    /// `special` gives their texts and ids.
+    /// A tokeniser from the rank file of an o200k vocabulary (GPT-4o, gpt-oss). The file has no special
+    /// tokens; `special` gives their texts and ids.
     ///
     /// # Errors
     ///
-    /// A line that is not base64, space, number is told with its number, and so is a rank or an id that is there
-    /// twice.
+    /// A line that is not base64, space, number is told with its number, and so is a rank or an id that is
+    /// there twice.
     pub fn from_tiktoken(ranks: &[u8], special: &[(&str, u32)]) -> Result<Self, Error> {
         let mut tokens: Vec<(u32, Vec<u8>, Kind)> = Vec::new();
         for (i, line) in ranks.split(|&b| b == b'\n').enumerate().filter(|(_, line)| !line.is_empty()) {

@@ -83,8 +83,8 @@ fn pair(left: u32, right: u32) -> u64 {
     u64::from(left) << 32 | u64::from(right)
 }
 
-/// Pairs of ids, each with the rank of its merge and the joined id: open addressing, a random odd factor as the hash, so
-/// that no file can choose pairs that collide.
+/// Pairs of ids, each with the rank of its merge and the joined id: open addressing, a random odd factor as
+/// the hash, so that no file can choose pairs that collide.
 pub(crate) struct Pairs {
     slots: Vec<(u64, u32, u32)>,
     factor: u64,

@@ -1,5 +1,6 @@
-//! Byte-pair encoding by the pieces themselves: two neighbours join when what they spell is a piece, the best score
-//! first. This is SentencePiece's BPE (`bpe_model.cc`), and tiktoken's, whose ranks are scores turned round.
+//! Byte-pair encoding by the pieces themselves: two neighbours join when what they spell is a piece, the best
+//! score first. This is SentencePiece's BPE (`bpe_model.cc`), and tiktoken's, whose ranks are scores turned
+//! round.
 
 use super::Unknown;
 use super::merge::{Join, Symbol, Workspace};

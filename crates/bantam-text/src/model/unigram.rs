@@ -1,7 +1,7 @@
 //! Unigram language model: of all segmentations the one with the highest sum of scores (Kudo 2018).
 //!
-//! Viterbi over the bytes of a word; pieces that begin at a place are found by narrowing a range of the sorted
-//! vocabulary byte by byte.
+//! Viterbi over the bytes of a word; pieces that begin at a place are found by narrowing a range of the
+//! sorted vocabulary byte by byte.
 
 use super::Unknown;
 use crate::error::Error;
@@ -14,7 +14,8 @@ const UNKNOWN_PENALTY: f64 = 10.0;
 pub(crate) struct Unigram {
     scores: Vec<f32>,
     sorted: Vec<u32>,
-    /// Where in `sorted` the pieces begin that start with each two bytes, and, at the end, where the last of them ends.
+    /// Where in `sorted` the pieces begin that start with each two bytes, and, at the end, where the last of
+    /// them ends.
     starts: Vec<u32>,
     unknown_score: f64,
     unknown: Unknown,
@@ -116,7 +117,8 @@ impl Unigram {
     }
 }
 
-/// For each first byte one bucket of the piece that is just this byte and one for each second byte: where they begin.
+/// For each first byte one bucket of the piece that is just this byte and one for each second byte: where
+/// they begin.
 fn starts(vocab: &Vocab, sorted: &[u32]) -> Vec<u32> {
     let bucket = |id: u32| match *vocab.piece(id) {
         [] => 0,

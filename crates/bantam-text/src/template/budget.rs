@@ -1,8 +1,9 @@
 //! The bound on what one rendering may cost, and the operations that could break it.
 //!
-//! The engine counts instructions, but one instruction can double a string, so thirty of them can fill a machine. Here
-//! every value that a template makes is charged to a [`Budget`] of bytes, before it is made where it could be large.
-//! `program` sees to it that templates reach strings and lists through these operations only.
+//! The engine counts instructions, but one instruction can double a string, so thirty of them can fill a
+//! machine. Here every value that a template makes is charged to a [`Budget`] of bytes, before it is made
+//! where it could be large. `program` sees to it that templates reach strings and lists through these
+//! operations only.
 
 use minijinja::value::{Enumerator, ObjectRepr, Value, ValueKind};
 use minijinja::{Error, ErrorKind, Output, State};
@@ -83,7 +84,8 @@ pub(super) fn charge_deep(state: &mut State<'_, '_>, value: &Value) -> Result<Va
     Ok(value.clone())
 }
 
-/// Charges nothing, but keeps namespaces, the only values that can change, from holding one another in a ring.
+/// Charges nothing, but keeps namespaces, the only values that can change, from holding one another in a
+/// ring.
 pub(super) fn charge_stored(value: &Value) -> Result<Value, Error> {
     if is_namespace(value) { Err(exceeded("a namespace inside another value")) } else { Ok(value.clone()) }
 }

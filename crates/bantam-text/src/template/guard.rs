@@ -1,22 +1,26 @@
 //! From a conversation straight to ids, so that what people and tools say cannot become special tokens.
 //!
-//! A template weaves its own markers, which must become special tokens, with content, which must not: a user who
-//! writes `<|im_end|>` has written eleven characters. After rendering the two cannot be told apart, so they are marked
-//! before:
+//! A template weaves its own markers, which must become special tokens, with content, which must not: a user
+//! who writes `<|im_end|>` has written eleven characters. After rendering the two cannot be told apart, so
+//! they are marked before:
 //!
-//! 1. A character that occurs nowhere in the conversation, a noncharacter of Unicode, is the *guard*. One is put
+//! 1. A character that occurs nowhere in the conversation, a noncharacter of Unicode, is the *guard*. One is
+//!    put
 //!    inside every special string that a content string holds, and at an edge of a content string that another
 //!    string could complete to a special one (`<|im_` at the end of one part, `end|>` at the start of the next).
-//! 2. The template is rendered once, with guards. They are never at an outer edge of a string's whitespace, so trimming,
+//! 2. The template is rendered once, with guards. They are never at an outer edge of a string's whitespace,
+//!    so trimming,
 //!    joining, escaping and quoting work as ever.
-//! 3. The guards are taken out of the text again. Where they were, there is now a barrier: special tokens are found in
+//! 3. The guards are taken out of the text again. Where they were, there is now a barrier: special tokens are
+//!    found in
 //!    the text, but not across a barrier.
 //!
-//! A conversation without special strings gets no guard, so its ids are those of the rendered text by construction.
-//! What a template itself looks for in content (`</think>` in an earlier answer) it still finds where it may stand: in
-//! messages of the assistant only special tokens are guarded, not markers. In what users and tools say both are, so a
-//! template that looks for its markers there does not find them. The names of roles are not guarded: templates make
-//! special tokens of them (`<|user|>`), and the program, not the user, chooses them.
+//! A conversation without special strings gets no guard, so its ids are those of the rendered text by
+//! construction. What a template itself looks for in content (`</think>` in an earlier answer) it still finds
+//! where it may stand: in messages of the assistant only special tokens are guarded, not markers. In what
+//! users and tools say both are, so a template that looks for its markers there does not find them. The names
+//! of roles are not guarded: templates make special tokens of them (`<|user|>`), and the program, not the
+//! user, chooses them.
 
 use std::collections::HashSet;
 
@@ -30,7 +34,14 @@ use crate::tokenizer::Tokenizer;
 impl ChatTemplate {
     /// The ids of a conversation, with BOS where the tokeniser wants one and the template has not put it.
     ///
-    /// Special tokens come from the template alone; in content they are plain text (see the module's text).
+    /// Special tokens come from the template alone. A special string in content is plain text: content is
+    /// marked with a character that occurs nowhere in it, inside every special string and wherever two
+    /// strings could make one; the template is rendered; the marks are taken out again, and no special token
+    /// is found across a place where one was. Without special strings in the content nothing is marked, so
+    /// the ids are those of the rendered text.
+    ///
+    /// In messages of the assistant, markers such as `<think>` stay tokens; in all others they are text too.
+    /// Roles are taken as they are: the program chooses them, and templates make special tokens of them.
     ///
     /// # Errors
     ///
@@ -169,7 +180,8 @@ impl<'t> Guard<'t> {
     }
 }
 
-/// Whether `left` ends with a non-empty beginning of `right`; with the whole of `right` only if `left` is longer.
+/// Whether `left` ends with a non-empty beginning of `right`; with the whole of `right` only if `left` is
+/// longer.
 fn overlaps(left: &str, right: &str) -> bool {
     let ends = right.char_indices().map(|(i, c)| i + c.len_utf8());
     let fits = |end: &usize| *end < left.len() || (*end == left.len() && *end < right.len());

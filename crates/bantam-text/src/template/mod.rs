@@ -1,8 +1,9 @@
 //! Chat templates: a conversation to the text that a model was trained on.
 //!
-//! Templates are Jinja, rendered as Hugging Face's transformers renders them: blocks trimmed, `tojson` as Python writes
-//! JSON, `raise_exception`, `strftime_now`, Python's string and dict methods, `{% generation %}`. A template comes with
-//! a model file and is not trusted: it reaches nothing but the conversation, and its work and its output are bounded.
+//! Templates are Jinja, rendered as Hugging Face's transformers renders them: blocks trimmed, `tojson` as
+//! Python writes JSON, `raise_exception`, `strftime_now`, Python's string and dict methods, `{% generation
+//! %}`. A template comes with a model file and is not trusted: it reaches nothing but the conversation, and
+//! its work and its output are bounded.
 
 mod budget;
 mod filters;
@@ -49,7 +50,8 @@ pub struct ChatTemplate {
 }
 
 impl ChatTemplate {
-    /// Compiles a template. `bos` and `eos` are the texts of the tokens it knows as `bos_token` and `eos_token`.
+    /// Compiles a template. `bos` and `eos` are the texts of the tokens it knows as `bos_token` and
+    /// `eos_token`.
     ///
     /// # Errors
     ///

@@ -1,8 +1,9 @@
 //! Compiles a template and rewrites its instructions, so that all it makes goes through `budget`.
 //!
-//! The engine has no hook for its operators, so this uses its compiler directly (feature `unstable_machinery`, hence
-//! the exact version in the manifest). Every instruction is kept, or replaced by a call of a filter that does the same
-//! and charges for it; jumps are moved to where their targets went. The filters have names that no template can write.
+//! The engine has no hook for its operators, so this uses its compiler directly (feature
+//! `unstable_machinery`, hence the exact version in the manifest). Every instruction is kept, or replaced by
+//! a call of a filter that does the same and charges for it; jumps are moved to where their targets went. The
+//! filters have names that no template can write.
 
 use std::collections::BTreeMap;
 
@@ -37,8 +38,8 @@ pub(super) fn add_operators(env: &mut Environment<'_>) {
     env.add_filter("bounded-compare", budget::compare);
 }
 
-/// The source with a factor of one in every product, so that the compiler cannot work out products of constants, which
-/// may be huge, before anything is charged.
+/// The source with a factor of one in every product, so that the compiler cannot work out products of
+/// constants, which may be huge, before anything is charged.
 pub(super) fn without_constant_products(source: &str) -> Result<String, Error> {
     let mut out = String::with_capacity(source.len());
     let mut done = 0;

@@ -1,4 +1,5 @@
-//! `strftime_now`: the date that some templates put into the system text. The time is given, never read from a clock.
+//! `strftime_now`: the date that some templates put into the system text. The time is given, never read from
+//! a clock.
 
 use std::fmt::Write;
 
