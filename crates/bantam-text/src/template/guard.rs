@@ -1,19 +1,17 @@
 //! From a conversation straight to ids, so that what people and tools say cannot become special tokens.
 //!
 //! A template weaves its own markers, which must become special tokens, with content, which must not: a user
-//! who writes `<|im_end|>` has written eleven characters. After rendering the two cannot be told apart, so
-//! they are marked before:
+//! who writes `<|im_end|>` has written ten characters. After rendering the two cannot be told apart, so they
+//! are marked before:
 //!
 //! 1. A character that occurs nowhere in the conversation, a noncharacter of Unicode, is the *guard*. One is
-//!    put
-//!    inside every special string that a content string holds, and at an edge of a content string that another
-//!    string could complete to a special one (`<|im_` at the end of one part, `end|>` at the start of the next).
-//! 2. The template is rendered once, with guards. They are never at an outer edge of a string's whitespace,
-//!    so trimming,
-//!    joining, escaping and quoting work as ever.
+//!    put inside every special string that a content string holds, and at an edge of a content string that
+//!    another string could complete to a special one (`<|im_` at the end of one part, `end|>` at the start of
+//!    the next).
+//! 2. The template is rendered once, with guards. They are never at an outer edge of a string's whitespace, so
+//!    trimming, joining, escaping and quoting work as ever.
 //! 3. The guards are taken out of the text again. Where they were, there is now a barrier: special tokens are
-//!    found in
-//!    the text, but not across a barrier.
+//!    found in the text, but not across a barrier.
 //!
 //! A conversation without special strings gets no guard, so its ids are those of the rendered text by
 //! construction. What a template itself looks for in content (`</think>` in an earlier answer) it still finds
@@ -51,7 +49,7 @@ impl ChatTemplate {
         conversation: &Conversation<'_>,
         tokenizer: &Tokenizer,
     ) -> Result<Vec<u32>, Error> {
-        let guard = Guard::new(free_mark(conversation), tokenizer.added());
+        let guard = Guard::new(free_mark(conversation, &self.source), tokenizer.added());
         let guarded = |values: &[Value]| values.iter().map(|v| guard.value(v, Special::AsText)).collect();
         let messages: Vec<Value> = conversation.messages.iter().map(|m| guard.message(m)).collect();
         let tools: Option<Vec<Value>> = conversation.tools.map(guarded);
@@ -188,9 +186,9 @@ fn overlaps(left: &str, right: &str) -> bool {
     ends.take_while(fits).any(|end| left.ends_with(&right[..end]))
 }
 
-/// A character that is nowhere in the conversation: of the noncharacters if one is free.
-fn free_mark(conversation: &Conversation<'_>) -> char {
-    let mut used = HashSet::new();
+/// A character that is nowhere in the conversation or the template: of the noncharacters if one is free.
+fn free_mark(conversation: &Conversation<'_>, template: &str) -> char {
+    let mut used: HashSet<char> = template.chars().collect();
     let lists = [Some(conversation.messages), conversation.tools, conversation.documents];
     lists.into_iter().flatten().flatten().for_each(|value| collect(value, &mut used));
     conversation.switches.values().for_each(|value| collect(value, &mut used));
