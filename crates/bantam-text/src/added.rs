@@ -14,7 +14,8 @@ use crate::vocab::Kind;
 /// How special strings in a text are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Special {
-    /// Special tokens and markers written out in the text are plain text. For everything a user or a tool says.
+    /// Special tokens and markers written out in the text are plain text. For everything a user or a tool
+    /// says.
     #[default]
     AsText,
     /// Markers such as `<think>` are tokens, special tokens are plain text. For what a model said earlier.
@@ -89,7 +90,7 @@ struct Matcher {
 }
 
 /// Most bytes of all added tokens together: bounds the automaton's memory.
-const ADDED_BYTES_MAX: usize = 1 << 20;
+const ADDED_BYTES_MAX: usize = 512 << 10;
 
 impl AddedTokens {
     pub(crate) fn new(tokens: Vec<Added>) -> Result<Self, Error> {
@@ -124,15 +125,22 @@ impl AddedTokens {
         cuts
     }
 
-    /// The byte ranges of all matches that `special` would let through, none overlapping another.
-    pub(crate) fn spans(&self, text: &str, special: Special) -> Vec<Range<usize>> {
-        let mut spans = Vec::new();
+    /// The texts of the tokens that `special` does not let through.
+    pub(crate) fn beyond(&self, special: Special) -> impl Iterator<Item = &str> {
+        self.tokens.iter().filter(move |t| t.needs > special && !t.text.is_empty()).map(|t| t.text.as_str())
+    }
+
+    /// A place inside each string that is a token, though not one that `special` lets through.
+    pub(crate) fn inside_each(&self, text: &str, special: Special) -> Vec<usize> {
+        let mut places = Vec::new();
         let mut from = 0;
-        while let Some((found, _)) = self.find(text, special, from) {
-            from = found.end;
-            spans.push(found);
+        while let Some((found, token)) = self.find(text, Special::Parse, from) {
+            from = next_char(text, found.start);
+            if token.needs > special {
+                places.push(from);
+            }
         }
-        spans
+        places
     }
 
     fn find(&self, text: &str, special: Special, from: usize) -> Option<(Range<usize>, &Added)> {
@@ -220,13 +228,7 @@ mod tests {
     #[test]
     fn longest_match_and_swallowed_space() {
         let cuts = tokens().cut("a    x <mask> y", Special::Parse, &[]);
-        let expected = [
-            Cut::Text(0..1),
-            Cut::Token(5),
-            Cut::Text(4..6),
-            Cut::Token(2),
-            Cut::Text(14..15),
-        ];
+        let expected = [Cut::Text(0..1), Cut::Token(5), Cut::Text(4..6), Cut::Token(2), Cut::Text(14..15)];
         assert_eq!(cuts, expected);
     }
 

@@ -1,7 +1,7 @@
 //! The alphabet of byte-level vocabularies: every byte is written as one printable character.
 //!
-//! Source: `bytes_to_unicode` of the GPT-2 release. Printable Latin-1 bytes stand for themselves, the other 68 are
-//! counted up from U+0100.
+//! Source: `bytes_to_unicode` of the GPT-2 release. Printable Latin-1 bytes stand for themselves, the other
+//! 68 are counted up from U+0100.
 
 /// Whether a byte stands for itself.
 fn is_itself(byte: u8) -> bool {
@@ -28,7 +28,8 @@ impl Alphabet {
         Self { byte_of }
     }
 
-    /// The bytes that `spelled` stands for, appended to `bytes`; `None` where a character is not of the alphabet.
+    /// The bytes that `spelled` stands for, appended to `bytes`; `None` where a character is not of the
+    /// alphabet.
     pub(crate) fn bytes(&self, spelled: &str, bytes: &mut Vec<u8>) -> Option<()> {
         for c in spelled.chars() {
             bytes.push((*self.byte_of.get(c as usize)?)?);

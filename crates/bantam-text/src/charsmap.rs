@@ -1,7 +1,8 @@
 //! SentencePiece's precompiled character map: a double-array trie from byte strings to replacements.
 //!
-//! Source: `normalizer.cc` of SentencePiece and Darts-clone's unit layout. Layout of the blob: u32 length of the trie
-//! in bytes, the trie as u32 units, then the replacements, each ended by a zero byte. All little-endian.
+//! Source: `normalizer.cc` of SentencePiece and Darts-clone's unit layout. Layout of the blob: u32 length of
+//! the trie in bytes, the trie as u32 units, then the replacements, each ended by a zero byte. All
+//! little-endian.
 
 use crate::error::Error;
 
@@ -17,7 +18,7 @@ impl Charsmap {
         let bad = |found: &str| Error::wanted("precompiled_charsmap", "a trie and its replacements", found);
         let (head, rest) = blob.split_first_chunk::<4>().ok_or_else(|| bad("less than 4 bytes"))?;
         let trie_len = u32::from_le_bytes(*head) as usize;
-        if trie_len > rest.len() || trie_len % 4 != 0 {
+        if trie_len > rest.len() || !trie_len.is_multiple_of(4) {
             return Err(bad(&format!("a trie of {trie_len} bytes in a blob of {}", blob.len())));
         }
         let (trie, texts) = rest.split_at(trie_len);

@@ -1,13 +1,14 @@
 //! Cuts normalised text into the words that the model sees one by one.
 //!
-//! Source: the `pre_tokenizers` of Hugging Face's tokenizers. Invariant of [`Words`]: the ranges are in order, do not
-//! overlap and lie on character boundaries.
+//! Source: the `pre_tokenizers` of Hugging Face's tokenizers. Invariant of [`Words`]: the ranges are in
+//! order, do not overlap and lie on character boundaries.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::error::Error;
 use crate::pattern::Pattern;
+use crate::vocab::Vocab;
 
 /// The word-start character of SentencePiece, `▁`.
 pub(crate) const LOWER_BLOCK: char = '\u{2581}';
@@ -52,6 +53,11 @@ pub(crate) enum PreTokenizer {
     },
     /// A space before the text, unless there is one.
     PrefixSpace,
+    /// Cuts before every `▁`, but for those inside runs of them and those after one of these characters,
+    /// sorted.
+    ///
+    /// Of no effect on the ids if no piece goes over such a cut; then a long text is many short words.
+    Blocks(Vec<char>),
 }
 
 impl PreTokenizer {
@@ -63,15 +69,36 @@ impl PreTokenizer {
         Ok(Self::Split { pattern: Pattern::new(pattern)?, delimiter: Delimiter::Removed, invert: false })
     }
 
+    /// The cuts before `▁` that no piece of `vocab` goes over.
+    pub(crate) fn blocks(vocab: &Vocab) -> Option<Self> {
+        let mut joins = Vec::new();
+        vocab.find(LOWER_BLOCK.encode_utf8(&mut [0; 4]).as_bytes())?;
+        for (id, _) in vocab.kinds().filter(|(_, kind)| kind.is_spelled()) {
+            let piece = std::str::from_utf8(vocab.piece(id)).ok()?;
+            for (at, _) in piece.match_indices(LOWER_BLOCK) {
+                joins.extend(piece[..at].chars().next_back().filter(|&c| c != LOWER_BLOCK));
+            }
+        }
+        joins.sort_unstable();
+        joins.dedup();
+        Some(Self::Blocks(joins))
+    }
+
     fn apply<'t>(&self, words: Words<'t>, is_first: bool) -> Result<Words<'t>, Error> {
         match self {
             Self::Split { pattern, delimiter, invert } => split(words, pattern, *delimiter, *invert),
             Self::Metaspace { replacement, prepend, split } => {
                 Ok(metaspace(words, *replacement, *prepend, *split, is_first))
             }
-            Self::PrefixSpace => Ok(rewrite(words, |_, word| {
-                if word.starts_with(' ') { word.to_owned() } else { format!(" {word}") }
-            })),
+            Self::Blocks(joins) => Ok(cut_blocks(words, joins)),
+            Self::PrefixSpace => {
+                Ok(rewrite(
+                    words,
+                    |_, word| {
+                        if word.starts_with(' ') { word.to_owned() } else { format!(" {word}") }
+                    },
+                ))
+            }
         }
     }
 }
@@ -155,6 +182,23 @@ fn rewrite<'t>(words: Words<'t>, with: impl Fn(usize, &str) -> String) -> Words<
     Words { text: Cow::Owned(text), ranges }
 }
 
+fn cut_blocks<'t>(words: Words<'t>, joins: &[char]) -> Words<'t> {
+    let mut ranges = Vec::with_capacity(words.ranges.len());
+    for word in &words.ranges {
+        let mut start = word.start;
+        for (at, _) in words.text[word.clone()].match_indices(LOWER_BLOCK) {
+            let at = word.start + at;
+            let before = words.text[start..at].chars().next_back();
+            if before.is_some_and(|c| c != LOWER_BLOCK && joins.binary_search(&c).is_err()) {
+                ranges.push(start..at);
+                start = at;
+            }
+        }
+        ranges.push(start..word.end);
+    }
+    Words { text: words.text, ranges }
+}
+
 fn metaspace(
     words: Words<'_>,
     replacement: char,
@@ -221,10 +265,17 @@ mod tests {
     }
 
     #[test]
+    fn blocks_are_cut_where_no_piece_goes_over() {
+        assert_eq!(cut(PreTokenizer::Blocks(vec!['>']), "▁a▁▁b>▁c▁"), ["▁a", "▁▁b>▁c", "▁"]);
+    }
+
+    #[test]
     fn metaspace_splits_before_each_space() {
-        let step = PreTokenizer::Metaspace { replacement: LOWER_BLOCK, prepend: Prepend::Always, split: true };
+        let step =
+            PreTokenizer::Metaspace { replacement: LOWER_BLOCK, prepend: Prepend::Always, split: true };
         assert_eq!(cut(step, "Hey  you"), ["▁Hey", "▁", "▁you"]);
-        let step = PreTokenizer::Metaspace { replacement: LOWER_BLOCK, prepend: Prepend::First, split: false };
+        let step =
+            PreTokenizer::Metaspace { replacement: LOWER_BLOCK, prepend: Prepend::First, split: false };
         assert_eq!(cut(step, " Hey you"), ["▁Hey▁you"]);
     }
 }

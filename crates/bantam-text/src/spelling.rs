@@ -1,7 +1,7 @@
 //! From ids back to text: how pieces spell what they stand for, whole or as a stream.
 //!
-//! Invariant of [`TextStream`]: what it gave so far is always whole characters, and all it gives together is what
-//! [`Tokenizer::to_text`](crate::Tokenizer::to_text) gives for all ids at once, however they are split.
+//! Invariant of [`TextStream`]: what it gave so far is always whole characters, and all it gives together is
+//! what [`Tokenizer::to_text`](crate::Tokenizer::to_text) gives for all ids at once, however they are split.
 
 use crate::tokenizer::Tokenizer;
 use crate::vocab::{Kind, Vocab};

@@ -1,7 +1,8 @@
 //! The tokeniser: text to ids and back.
 //!
-//! One pipeline for every vocabulary: cut out added tokens, normalise, cut into words, let the model spell each word.
-//! Where a vocabulary comes from (`from/`) decides the parts; nothing here asks for a family or a file format.
+//! One pipeline for every vocabulary: cut out added tokens, normalise, cut into words, let the model spell
+//! each word. Where a vocabulary comes from (`from/`) decides the parts; nothing here asks for a family or a
+//! file format.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,6 +15,9 @@ use crate::normalize::{Normalizer, normalize};
 use crate::pretokenize::{PreTokenizer, words};
 use crate::spelling::{Shown, Spelling, TextStream};
 use crate::vocab::{Kind, Vocab};
+
+/// Longest text tokenised at once, so that offsets fit 32 bits even after normalisation.
+const TEXT_BYTES_MAX: usize = 1 << 30;
 
 /// Ids with a role.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,19 +90,24 @@ impl Tokenizer {
     ///
     /// # Errors
     ///
-    /// Only where a pattern of the vocabulary's own takes too many steps on this text.
+    /// Where a pattern of the vocabulary's own takes too many steps on this text, and for a text beyond 1
+    /// GiB.
     pub fn to_ids(&self, text: &str, special: Special) -> Result<Vec<u32>, Error> {
         self.to_ids_between(text, special, &[])
     }
 
-    /// As [`Self::to_ids`]; no special token or marker is found across one of the byte offsets in `barriers`, which
-    /// must be sorted.
+    /// As [`Self::to_ids`]; no special token or marker is found across one of the byte offsets in `barriers`,
+    /// which must be sorted.
     pub(crate) fn to_ids_between(
         &self,
         text: &str,
         special: Special,
         barriers: &[usize],
     ) -> Result<Vec<u32>, Error> {
+        if text.len() > TEXT_BYTES_MAX {
+            let wanted = format!("at most {TEXT_BYTES_MAX} bytes at once");
+            return Err(Error::wanted("text", wanted, format!("{} bytes", text.len())));
+        }
         let mut ids = Vec::with_capacity(text.len() / 3);
         let mut space = Workspace::default();
         for cut in self.0.added.cut(text, special, barriers) {
@@ -113,16 +122,23 @@ impl Tokenizer {
         Ok(ids)
     }
 
-    /// `ids` with what this tokeniser puts before and after a text, such as BOS or `[CLS]` and `[SEP]`. A BOS that is
-    /// there already, say from a chat template, is not put there twice.
+    /// `ids` with what this tokeniser puts before and after a text, such as BOS or `[CLS]` and `[SEP]`. What
+    /// is there already, say a BOS from a chat template, is not put there twice.
     pub fn frame(&self, ids: Vec<u32>) -> Vec<u32> {
-        let prefix = match (self.0.prefix.first(), ids.first()) {
-            (Some(a), Some(b)) if a == b => &self.0.prefix[1..],
-            _ => &self.0.prefix[..],
-        };
-        let is_closed = !self.0.suffix.is_empty() && ids.ends_with(&self.0.suffix);
-        let suffix = if is_closed { &[] } else { &self.0.suffix[..] };
-        [prefix, &ids, suffix].concat()
+        let mut ids = self.begin(ids);
+        if !ids.ends_with(&self.0.suffix) {
+            ids.extend(&self.0.suffix);
+        }
+        ids
+    }
+
+    /// `ids` with what this tokeniser puts before a text, unless they begin with it: for what a model goes on
+    /// with.
+    pub fn begin(&self, mut ids: Vec<u32>) -> Vec<u32> {
+        if !ids.starts_with(&self.0.prefix) {
+            ids.splice(0..0, self.0.prefix.iter().copied());
+        }
+        ids
     }
 
     /// The text of `ids`.

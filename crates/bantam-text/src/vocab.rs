@@ -1,15 +1,17 @@
 //! The table of pieces: id to bytes, and bytes to id for the pieces a model may produce from text.
 //!
-//! All pieces lie in one buffer, so that a vocabulary of 262,144 pieces loads in milliseconds. Invariant: ids are
-//! dense from 0, no two pieces of the model have the same bytes, and [`Vocab::find`] gives only pieces that may be made
-//! from text ([`Kind::from_text`]).
+//! All pieces lie in one buffer, so that a vocabulary of 262,144 pieces loads in milliseconds. Invariant: ids
+//! are dense from 0, no two pieces of the model have the same bytes, and [`Vocab::find`] gives only pieces
+//! that may be made from text ([`Kind::is_spelled`]).
 
 use std::hash::{BuildHasher, RandomState};
 
 use crate::error::{Error, shorten};
 
 /// Longest piece accepted, in bytes. The longest in use are runs of a few hundred spaces.
-pub(crate) const PIECE_BYTES_MAX: usize = 4096;
+pub(crate) const PIECE_BYTES_MAX: usize = 2048;
+/// Most bytes of all pieces together, so that offsets fit 32 bits.
+const TEXT_BYTES_MAX: usize = 1 << 30;
 /// Most pieces accepted. The largest in use have 262,144.
 pub(crate) const PIECES_MAX: usize = 1 << 22;
 
@@ -23,7 +25,8 @@ pub enum Kind {
     Unknown,
     /// A special token, such as the start of a turn: never made from a user's text.
     Control,
-    /// A token that frames text, such as `<think>` or `<tool_call>`, but that its maker did not mark as special.
+    /// A token that frames text, such as `<think>` or `<tool_call>`, but that its maker did not mark as
+    /// special.
     Marker,
     /// Ordinary text that is always one token, such as a run of spaces.
     UserDefined,
@@ -35,7 +38,7 @@ pub enum Kind {
 
 impl Kind {
     /// Whether the model may produce such a piece from text.
-    pub(crate) fn from_text(self) -> bool {
+    pub(crate) fn is_spelled(self) -> bool {
         matches!(self, Self::Normal | Self::UserDefined | Self::Byte)
     }
 }
@@ -56,7 +59,11 @@ impl Vocab {
     /// A table for `count` pieces, still empty.
     pub(crate) fn with_capacity(count: usize) -> Result<Self, Error> {
         if count > PIECES_MAX {
-            return Err(Error::wanted("vocabulary", format!("at most {PIECES_MAX} pieces"), count.to_string()));
+            return Err(Error::wanted(
+                "vocabulary",
+                format!("at most {PIECES_MAX} pieces"),
+                count.to_string(),
+            ));
         }
         let slots = (count.max(4) * 2).next_power_of_two();
         Ok(Self {
@@ -75,6 +82,10 @@ impl Vocab {
         if piece.len() > PIECE_BYTES_MAX {
             let wanted = format!("at most {PIECE_BYTES_MAX} bytes");
             return Err(Error::wanted(format!("piece {id}"), wanted, format!("{} bytes", piece.len())));
+        }
+        if self.bytes.len() > TEXT_BYTES_MAX {
+            let wanted = format!("at most {TEXT_BYTES_MAX} bytes together");
+            return Err(Error::wanted("vocabulary", wanted, "more"));
         }
         if self.ends.len() * 2 >= self.slots.len() {
             return Err(Error::wanted("vocabulary", format!("{id} pieces as announced"), "more"));
@@ -105,11 +116,6 @@ impl Vocab {
         self.ends.len()
     }
 
-    /// Length in bytes of the longest piece that can be found.
-    pub(crate) fn longest(&self) -> usize {
-        self.longest
-    }
-
     pub(crate) fn kind(&self, id: u32) -> Option<Kind> {
         self.kinds.get(id as usize).copied()
     }
@@ -124,7 +130,7 @@ impl Vocab {
 
     /// The id of the piece with exactly these bytes, if it may be made from text.
     pub(crate) fn find(&self, piece: &[u8]) -> Option<u32> {
-        self.find_any(piece).filter(|&id| self.kinds[id as usize].from_text())
+        self.find_any(piece).filter(|&id| self.kinds[id as usize].is_spelled())
     }
 
     /// The id of the model's piece with exactly these bytes, of any kind.

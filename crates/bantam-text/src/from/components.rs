@@ -1,7 +1,7 @@
 //! The components of a `tokenizer.json`: `normalizer`, `pre_tokenizer`, `post_processor`, `decoder`.
 //!
-//! Source: the serialised forms of Hugging Face's tokenizers. Each reader turns one JSON object into the steps of the
-//! pipeline; a `Sequence` is read in its order. Nesting is bounded by serde_json's own limit.
+//! Source: the serialised forms of Hugging Face's tokenizers. Each reader turns one JSON object into the
+//! steps of the pipeline; a `Sequence` is read in its order. Nesting is bounded by serde_json's own limit.
 
 use serde_json::Value;
 

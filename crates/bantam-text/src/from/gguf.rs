@@ -1,7 +1,7 @@
 //! Tokenisers from the metadata of GGUF files, `tokenizer.ggml.*`.
 //!
-//! Source: llama.cpp's `llama-vocab.cpp`, for the defaults of each `tokenizer.ggml.model`, and the converters of the
-//! models' own tokenisers, for what the texts mean.
+//! Source: llama.cpp's `llama-vocab.cpp`, for the defaults of each `tokenizer.ggml.model`, and the converters
+//! of the models' own tokenisers, for what the texts mean.
 
 use super::kinds::kind;
 use super::stops;
@@ -75,8 +75,8 @@ impl Tokenizer {
     ///
     /// # Errors
     ///
-    /// An unknown `model` or `pre` is named; tables of the wrong length, merges of pieces that are not there, pieces
-    /// that are there twice or are too long, and ids outside the vocabulary are told with their place.
+    /// An unknown `model` or `pre` is named; tables of the wrong length, merges of pieces that are not there,
+    /// pieces that are there twice or are too long, and ids outside the vocabulary are told with their place.
     pub fn from_gguf(vocab: &GgufVocab<'_>) -> Result<Self, Error> {
         vocab.check()?;
         let parts = match vocab.model {
@@ -212,7 +212,7 @@ struct Core {
     spelling: Spelling,
 }
 
-fn split_merge<'m>(merge: &'m [u8], rank: usize) -> Result<(&'m [u8], &'m [u8]), Error> {
+fn split_merge(merge: &[u8], rank: usize) -> Result<(&[u8], &[u8]), Error> {
     let space = merge.iter().skip(1).position(|&b| b == b' ').map(|at| at + 1);
     let bad = || {
         let found = crate::error::shorten(&String::from_utf8_lossy(merge));
@@ -275,9 +275,9 @@ fn spaced_merges(file: &GgufVocab<'_>) -> Result<Parts, Error> {
     let model = Model::Bpe(Bpe::new(&vocab, merges, false, file.unknown(&vocab), false));
     let core = Core {
         added: file.added(&vocab),
+        pre_tokenizers: PreTokenizer::blocks(&vocab).into_iter().collect(),
         vocab,
         normalizers: vec![Normalizer::ReplaceChar { from: ' ', to: LOWER_BLOCK }],
-        pre_tokenizers: vec![],
         model,
         spelling: Spelling::Sentencepiece { strip_first: false },
     };
@@ -286,18 +286,46 @@ fn spaced_merges(file: &GgufVocab<'_>) -> Result<Parts, Error> {
 
 /// `llama`: SentencePiece BPE.
 pub(super) fn sentencepiece(file: &GgufVocab<'_>, normalizes: bool) -> Result<Parts, Error> {
-    let vocab = file.literal_vocab()?;
-    let model = Model::Spans(Spans::by_score(file.scores()?, file.unknown(&vocab)));
+    let mut vocab = Vocab::with_capacity(file.tokens.len())?;
+    let mut has_space_runs = false;
+    for (id, token) in file.tokens.iter().enumerate() {
+        match (file.kind(id), space_run(token)) {
+            (Kind::UserDefined, Some(run)) => {
+                has_space_runs = true;
+                vocab.push(run.as_bytes(), Kind::Normal, true)?;
+            }
+            (kind, _) => {
+                vocab.push(token, kind, true)?;
+            }
+        };
+    }
+    // Gemma lists runs of spaces with a score of no meaning. In Hugging Face's form of these vocabularies
+    // such runs are merged as all else is, in the order of the list, which is that of the scores where there
+    // are any.
+    let unknown = file.unknown(&vocab);
+    let scores = file.scores()?;
+    let spans = match has_space_runs {
+        true => Spans::by_id(&vocab, unknown),
+        false => Spans::by_score(scores, unknown),
+    };
     let added = sentencepiece_added(file, &vocab);
     let core = Core {
+        pre_tokenizers: PreTokenizer::blocks(&vocab).into_iter().collect(),
         vocab,
         added,
         normalizers: sentencepiece_steps(file, normalizes)?,
-        pre_tokenizers: vec![],
-        model,
+        model: Model::Spans(spans),
         spelling: Spelling::Sentencepiece { strip_first: file.add_space_prefix.unwrap_or(true) },
     };
     file.parts(core, Framing { bos: true, eos: false, separator: false })
+}
+
+/// A token of nothing but spaces, two or more, as SentencePiece spells it.
+fn space_run(token: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(token).ok()?;
+    let count = text.chars().count();
+    let is_run = count > 1 && text.chars().all(|c| c == ' ' || c == LOWER_BLOCK);
+    is_run.then(|| LOWER_BLOCK.to_string().repeat(count))
 }
 
 /// `t5`: SentencePiece Unigram.
@@ -306,10 +334,10 @@ pub(super) fn unigram(file: &GgufVocab<'_>) -> Result<Parts, Error> {
     let model = Model::Unigram(Unigram::new(&vocab, file.scores()?, file.unknown(&vocab))?);
     let added = sentencepiece_added(file, &vocab);
     let core = Core {
+        pre_tokenizers: PreTokenizer::blocks(&vocab).into_iter().collect(),
         vocab,
         added,
         normalizers: sentencepiece_steps(file, true)?,
-        pre_tokenizers: vec![],
         model,
         spelling: Spelling::Sentencepiece { strip_first: file.add_space_prefix.unwrap_or(true) },
     };
@@ -358,9 +386,6 @@ fn sentencepiece_added(file: &GgufVocab<'_>, vocab: &Vocab) -> Vec<Added> {
     const KEEPS_SPACE: [&str; 3] = ["<unk>", "<s>", "<|endoftext|>"];
     for token in &mut added {
         token.rstrip = is_phi_3 && !KEEPS_SPACE.contains(&token.text.as_str());
-        if token.text.chars().all(|c| c == LOWER_BLOCK) {
-            token.text = " ".repeat(token.text.chars().count());
-        }
     }
     added
 }

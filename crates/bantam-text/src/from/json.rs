@@ -1,7 +1,7 @@
 //! Tokenisers from Hugging Face's `tokenizer.json`.
 //!
-//! The vocabulary and the merges are read without copies where the file allows it: a file of 33 MB has half a million
-//! merges.
+//! The vocabulary and the merges are read without copies where the file allows it: a file of 33 MB has half a
+//! million merges.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,6 +21,7 @@ use crate::model::unigram::Unigram;
 use crate::model::wordpiece::WordPiece;
 use crate::model::{Model, Unknown};
 use crate::normalize::normalize;
+use crate::pretokenize::PreTokenizer;
 use crate::spelling::{Spelling, byte_of};
 use crate::tokenizer::{Parts, Roles, Tokenizer};
 use crate::vocab::{Kind, PIECES_MAX, Vocab};
@@ -30,8 +31,9 @@ impl Tokenizer {
     ///
     /// # Errors
     ///
-    /// The file is not JSON of that shape, or it has a component that is not supported, which is named; merges of
-    /// pieces that are not there, ids that are there twice, and pieces that are too long are told with their place.
+    /// The file is not JSON of that shape, or it has a component that is not supported, which is named;
+    /// merges of pieces that are not there, ids that are there twice, and pieces that are too long are told
+    /// with their place.
     pub fn from_tokenizer_json(json: &[u8], config: Option<&Value>) -> Result<Self, Error> {
         let file: File<'_> = serde_json::from_slice(json)
             .map_err(|e| Error::Json { file: "tokenizer.json", reason: e.to_string() })?;
@@ -40,6 +42,11 @@ impl Tokenizer {
         Ok(Self::new(parts))
     }
 }
+
+/// Most normalisers and pre-tokenisers together; the most in use are about ten.
+const STEPS_MAX: usize = 64;
+/// Longest word that WordPiece may be asked to spell; the usual bound is 100.
+const WORD_CHARS_MAX: usize = 1000;
 
 #[derive(Deserialize)]
 struct File<'a> {
@@ -115,8 +122,19 @@ impl File<'_> {
         pre_tokenizers.read(&self.pre_tokenizer)?;
         let mut steps = Vec::new();
         normalizers(&self.normalizer, &mut steps)?;
+        let count = steps.len() + pre_tokenizers.steps.len();
+        if count > STEPS_MAX {
+            return Err(Error::wanted(
+                "tokenizer.json",
+                format!("at most {STEPS_MAX} steps"),
+                count.to_string(),
+            ));
+        }
         let vocab = self.vocab(pre_tokenizers.byte_level)?;
         let model = self.model.model(&vocab, pre_tokenizers.byte_level)?;
+        if !pre_tokenizers.byte_level && !matches!(model, Model::WordPiece(_)) {
+            pre_tokenizers.steps.extend(PreTokenizer::blocks(&vocab));
+        }
         let mut frame = Frame::default();
         frame.read(&self.post_processor)?;
         let decoded = spelling(&self.decoder)?;
@@ -127,9 +145,9 @@ impl File<'_> {
         let (mut added, mut added_normalized) = (Vec::new(), Vec::new());
         for token in &self.added_tokens {
             let mut plain = Added::plain(token.id, token.content.clone(), token.kind());
-            (plain.single_word, plain.lstrip, plain.rstrip) =
-                (token.single_word, token.lstrip, token.rstrip);
-            // Special tokens and markers are always looked for in the text as it is, so that no normaliser can make one.
+            (plain.single_word, plain.lstrip, plain.rstrip) = (token.single_word, token.lstrip, token.rstrip);
+            // Special tokens and markers are always looked for in the text as it is, so that no normaliser
+            // can make one.
             if token.normalized && token.kind() == Kind::UserDefined && !steps.is_empty() {
                 plain.text = normalize(&steps, &token.content)?.into_owned();
                 added_normalized.push(plain);
@@ -246,9 +264,13 @@ impl ModelFile<'_> {
             "WordPiece" => Ok(Model::WordPiece(WordPiece {
                 prefix: self.continuing_subword_prefix.clone().unwrap_or_else(|| "##".into()),
                 unknown: unknown.id.ok_or_else(|| {
-                    Error::wanted("model.unk_token", "a piece of the vocabulary", format!("{:?}", self.unk_token))
+                    Error::wanted(
+                        "model.unk_token",
+                        "a piece of the vocabulary",
+                        format!("{:?}", self.unk_token),
+                    )
                 })?,
-                word_chars_max: self.max_input_chars_per_word.unwrap_or(100),
+                word_chars_max: self.max_input_chars_per_word.unwrap_or(100).min(WORD_CHARS_MAX),
             })),
             other => Err(Error::Unsupported {
                 place: "model.type",
@@ -300,7 +322,11 @@ impl Entries<'_> {
     fn by_id(&self) -> Result<Vec<Option<&str>>, Error> {
         let count = self.pieces.iter().map(|(_, id)| *id as usize + 1).max().unwrap_or(0);
         if count > PIECES_MAX {
-            return Err(Error::wanted("model.vocab", format!("ids below {PIECES_MAX}"), (count - 1).to_string()));
+            return Err(Error::wanted(
+                "model.vocab",
+                format!("ids below {PIECES_MAX}"),
+                (count - 1).to_string(),
+            ));
         }
         let mut table = vec![None; count];
         for (piece, id) in &self.pieces {

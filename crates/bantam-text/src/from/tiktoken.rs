@@ -12,13 +12,13 @@ use crate::tokenizer::{Parts, Roles, Tokenizer};
 use crate::vocab::{Kind, PIECES_MAX, Vocab};
 
 impl Tokenizer {
-    /// A tokeniser from the rank file of an o200k vocabulary (GPT-4o, gpt-oss). The file has no special tokens;
-    /// `special` gives their texts and ids.
+    /// A tokeniser from the rank file of an o200k vocabulary (GPT-4o, gpt-oss). The file has no special
+    /// tokens; `special` gives their texts and ids.
     ///
     /// # Errors
     ///
-    /// A line that is not base64, space, number is told with its number, and so is a rank or an id that is there
-    /// twice.
+    /// A line that is not base64, space, number is told with its number, and so is a rank or an id that is
+    /// there twice.
     pub fn from_tiktoken(ranks: &[u8], special: &[(&str, u32)]) -> Result<Self, Error> {
         let mut tokens: Vec<(u32, Vec<u8>, Kind)> = Vec::new();
         for (i, line) in ranks.split(|&b| b == b'\n').enumerate().filter(|(_, line)| !line.is_empty()) {
@@ -36,7 +36,7 @@ impl Tokenizer {
         let id = |text: &str| special.iter().find(|s| s.0 == text).map(|s| s.1);
         let roles = Roles { bos: id("<|startoftext|>"), eos: id("<|endoftext|>"), ..Roles::default() };
         Ok(Self::new(Parts {
-            model: Model::Spans(Spans::by_rank((0..vocab.len() as u32).collect())),
+            model: Model::Spans(Spans::by_rank(&vocab)),
             vocab,
             stops: stops(&roles, &[], &added),
             added: AddedTokens::new(added)?,
@@ -117,7 +117,9 @@ mod tests {
 
     #[test]
     fn broken_lines_are_told() {
-        for (ranks, place) in [(&b"YQ== 0\nYg==\n"[..], "line 2"), (b"Y*== 0", "line 1"), (b"YQ== -1", "line 1")] {
+        for (ranks, place) in
+            [(&b"YQ== 0\nYg==\n"[..], "line 2"), (b"Y*== 0", "line 1"), (b"YQ== -1", "line 1")]
+        {
             let message = Tokenizer::from_tiktoken(ranks, &[]).unwrap_err().to_string();
             assert!(message.contains(place), "{message}");
         }

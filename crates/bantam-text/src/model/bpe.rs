@@ -1,6 +1,6 @@
 //! Byte-pair encoding by a list of merges (Sennrich et al. 2016; byte-level as in GPT-2).
 
-use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 
 use super::Unknown;
 use super::merge::{Join, Symbol, Workspace};
@@ -17,8 +17,7 @@ pub(crate) enum Start {
 
 /// The merges of a vocabulary.
 pub(crate) struct Bpe {
-    /// Left and right id to rank and joined id.
-    merges: HashMap<u64, (u32, u32)>,
+    merges: Pairs,
     start: Start,
     unknown: Unknown,
     /// A word that is a piece is taken whole, whatever the merges say.
@@ -28,7 +27,7 @@ pub(crate) struct Bpe {
 impl Bpe {
     pub(crate) fn new(
         vocab: &Vocab,
-        merges: HashMap<u64, (u32, u32)>,
+        merges: Pairs,
         byte_level: bool,
         unknown: Unknown,
         whole_words: bool,
@@ -51,10 +50,7 @@ impl Bpe {
             return;
         }
         self.begin(vocab, word, space);
-        space.merge(|left, right| {
-            let &(order, id) = self.merges.get(&pair(left.id?, right.id?))?;
-            Some(Join { order, id })
-        });
+        space.merge(|left, right| self.merges.find(pair(left.id?, right.id?)));
         let mut after_unknown = false;
         for symbol in space.symbols() {
             match symbol.id {
@@ -87,17 +83,59 @@ fn pair(left: u32, right: u32) -> u64 {
     u64::from(left) << 32 | u64::from(right)
 }
 
+/// Pairs of ids, each with the rank of its merge and the joined id: open addressing, a random odd factor as
+/// the hash, so that no file can choose pairs that collide.
+pub(crate) struct Pairs {
+    slots: Vec<(u64, u32, u32)>,
+    factor: u64,
+    shift: u32,
+}
+
+/// No pair: ids are below 2^32 - 1.
+const FREE: u64 = u64::MAX;
+
+impl Pairs {
+    fn with_capacity(count: usize) -> Self {
+        let slots = (count.max(4) * 2).next_power_of_two();
+        let factor = RandomState::new().hash_one(slots) | 1;
+        Self { slots: vec![(FREE, 0, 0); slots], factor, shift: 64 - slots.trailing_zeros() }
+    }
+
+    /// Adds a pair unless it is there. At most as many as the capacity was given for.
+    fn insert(&mut self, key: u64, rank: u32, id: u32) {
+        let slot = self.slot(key);
+        if self.slots[slot].0 == FREE {
+            self.slots[slot] = (key, rank, id);
+        }
+    }
+
+    fn find(&self, key: u64) -> Option<Join> {
+        let (found, order, id) = self.slots[self.slot(key)];
+        (found == key).then_some(Join { order, id })
+    }
+
+    /// Where `key` is or would be.
+    fn slot(&self, key: u64) -> usize {
+        let mask = self.slots.len() - 1;
+        let mut slot = (key.wrapping_mul(self.factor) >> self.shift) as usize;
+        while self.slots[slot].0 != key && self.slots[slot].0 != FREE {
+            slot = (slot + 1) & mask;
+        }
+        slot
+    }
+}
+
 /// Collects merges in order of rank.
 pub(crate) struct Merges<'v> {
     vocab: &'v Vocab,
-    table: HashMap<u64, (u32, u32)>,
+    table: Pairs,
     joined: Vec<u8>,
     rank: u32,
 }
 
 impl<'v> Merges<'v> {
     pub(crate) fn with_capacity(vocab: &'v Vocab, count: usize) -> Self {
-        Self { vocab, table: HashMap::with_capacity(count), joined: Vec::new(), rank: 0 }
+        Self { vocab, table: Pairs::with_capacity(count), joined: Vec::new(), rank: 0 }
     }
 
     /// Adds the merge of the next rank. All three pieces must be in the vocabulary.
@@ -117,14 +155,14 @@ impl<'v> Merges<'v> {
         };
         let (left, right, joined) = (find(left)?, find(right)?, find(&self.joined)?);
         // A special token is never made from text, even where the merges would spell it.
-        if self.vocab.kind(joined).is_some_and(Kind::from_text) {
-            self.table.entry(pair(left, right)).or_insert((self.rank, joined));
+        if self.vocab.kind(joined).is_some_and(Kind::is_spelled) {
+            self.table.insert(pair(left, right), self.rank, joined);
         }
         self.rank += 1;
         Ok(())
     }
 
-    pub(crate) fn finish(self) -> HashMap<u64, (u32, u32)> {
+    pub(crate) fn finish(self) -> Pairs {
         self.table
     }
 }

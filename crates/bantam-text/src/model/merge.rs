@@ -1,6 +1,7 @@
 //! The loop that both kinds of byte-pair encoding share: always join the best pair, of equals the leftmost.
 //!
-//! A heap of candidates over a linked list of symbols, so a word of n characters takes O(n log n) however long it is.
+//! A heap of candidates over a linked list of symbols, so a word of n characters takes O(n log n) however
+//! long it is.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -1,8 +1,8 @@
 //! From a word to ids: the four kinds of model.
 
 pub(crate) mod bpe;
-pub(crate) mod spans;
 pub(crate) mod merge;
+pub(crate) mod spans;
 pub(crate) mod unigram;
 pub(crate) mod wordpiece;
 

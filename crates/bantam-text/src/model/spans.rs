@@ -1,5 +1,6 @@
-//! Byte-pair encoding by the pieces themselves: two neighbours join when what they spell is a piece, the best score
-//! first. This is SentencePiece's BPE (`bpe_model.cc`), and tiktoken's, whose ranks are scores turned round.
+//! Byte-pair encoding by the pieces themselves: two neighbours join when what they spell is a piece, the best
+//! score first. This is SentencePiece's BPE (`bpe_model.cc`), and tiktoken's, whose ranks are scores turned
+//! round.
 
 use super::Unknown;
 use super::merge::{Join, Symbol, Workspace};
@@ -20,9 +21,15 @@ impl Spans {
         Self { orders: scores.iter().map(|&s| descending(s)).collect(), byte_level: false, unknown }
     }
 
-    /// By rank, the lowest first, from bytes.
-    pub(crate) fn by_rank(ranks: Vec<u32>) -> Self {
-        Self { orders: ranks, byte_level: true, unknown: Unknown { bytes: None, id: None, fuse: false } }
+    /// By id, the lowest first.
+    pub(crate) fn by_id(vocab: &Vocab, unknown: Unknown) -> Self {
+        Self { orders: (0..vocab.len() as u32).collect(), byte_level: false, unknown }
+    }
+
+    /// By id, the lowest first, from bytes: tiktoken, whose ids are ranks.
+    pub(crate) fn by_rank(vocab: &Vocab) -> Self {
+        let unknown = Unknown { bytes: None, id: None, fuse: false };
+        Self { byte_level: true, ..Self::by_id(vocab, unknown) }
     }
 
     pub(crate) fn ids(&self, vocab: &Vocab, word: &str, space: &mut Workspace, ids: &mut Vec<u32>) {

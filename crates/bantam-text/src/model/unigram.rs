@@ -1,7 +1,7 @@
 //! Unigram language model: of all segmentations the one with the highest sum of scores (Kudo 2018).
 //!
-//! Viterbi over the bytes of a word; pieces that begin at a place are found by narrowing a range of the sorted
-//! vocabulary byte by byte.
+//! Viterbi over the bytes of a word; pieces that begin at a place are found by narrowing a range of the
+//! sorted vocabulary byte by byte.
 
 use super::Unknown;
 use crate::error::Error;
@@ -14,6 +14,9 @@ const UNKNOWN_PENALTY: f64 = 10.0;
 pub(crate) struct Unigram {
     scores: Vec<f32>,
     sorted: Vec<u32>,
+    /// Where in `sorted` the pieces begin that start with each two bytes, and, at the end, where the last of
+    /// them ends.
+    starts: Vec<u32>,
     unknown_score: f64,
     unknown: Unknown,
 }
@@ -38,9 +41,10 @@ impl Unigram {
                 format!("{}, or NaN", scores.len()),
             ));
         }
+        let starts = starts(vocab, &sorted);
         let worst = sorted.iter().map(|&id| scores[id as usize]).fold(f32::INFINITY, f32::min);
         let unknown_score = f64::from(worst) - UNKNOWN_PENALTY;
-        Ok(Self { scores: scores.to_vec(), sorted, unknown_score, unknown })
+        Ok(Self { scores: scores.to_vec(), sorted, starts, unknown_score, unknown })
     }
 
     pub(crate) fn ids(&self, vocab: &Vocab, word: &str, ids: &mut Vec<u32>) {
@@ -84,24 +88,49 @@ impl Unigram {
 
     /// Calls `found(id, len)` for every piece that `text` begins with, shortest first.
     fn pieces_at(&self, vocab: &Vocab, text: &[u8], mut found: impl FnMut(u32, usize)) {
-        let mut range = &self.sorted[..];
-        for (i, &byte) in text.iter().enumerate() {
-            let byte_of = |id: &u32| vocab.piece(*id)[i];
+        let Some(&first) = text.first() else { return };
+        let bucket = usize::from(first) * 257;
+        // Of the pieces with this first byte, the one that has no other sorts first.
+        let single = self.range(bucket, bucket + 1);
+        single.iter().for_each(|&id| found(id, 1));
+        let Some(&second) = text.get(1) else { return };
+        let bucket = bucket + 1 + usize::from(second);
+        let mut range = self.range(bucket, bucket + 1);
+        for len in 2.. {
+            // The shortest piece sorts first; once reported it leaves, as it has no next byte.
+            if let Some((&id, rest)) = range.split_first()
+                && vocab.piece(id).len() == len
+            {
+                found(id, len);
+                range = rest;
+            }
+            let Some(&byte) = text.get(len).filter(|_| !range.is_empty()) else { return };
+            let byte_of = |id: &u32| vocab.piece(*id)[len];
             let from = range.partition_point(|id| byte_of(id) < byte);
             let to = from + range[from..].partition_point(|id| byte_of(id) == byte);
             range = &range[from..to];
-            // The shortest piece sorts first; once reported it leaves, as it has no next byte.
-            while let Some((&id, rest)) = range.split_first()
-                && vocab.piece(id).len() == i + 1
-            {
-                found(id, i + 1);
-                range = rest;
-            }
-            if range.is_empty() {
-                return;
-            }
         }
     }
+
+    fn range(&self, from: usize, to: usize) -> &[u32] {
+        &self.sorted[self.starts[from] as usize..self.starts[to] as usize]
+    }
+}
+
+/// For each first byte one bucket of the piece that is just this byte and one for each second byte: where
+/// they begin.
+fn starts(vocab: &Vocab, sorted: &[u32]) -> Vec<u32> {
+    let bucket = |id: u32| match *vocab.piece(id) {
+        [] => 0,
+        [first] => usize::from(first) * 257,
+        [first, second, ..] => usize::from(first) * 257 + 1 + usize::from(second),
+    };
+    let mut starts = vec![0u32; 256 * 257 + 1];
+    sorted.iter().for_each(|&id| starts[bucket(id) + 1] += 1);
+    for i in 1..starts.len() {
+        starts[i] += starts[i - 1];
+    }
+    starts
 }
 
 fn improve(best: &mut Option<Step>, step: Step) {

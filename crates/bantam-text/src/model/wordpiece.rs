@@ -39,7 +39,8 @@ impl WordPiece {
     }
 }
 
-/// The longest beginning of `piece`, past `prefix_len`, that is in the vocabulary, and its length without the prefix.
+/// The longest beginning of `piece`, past `prefix_len`, that is in the vocabulary, and its length without the
+/// prefix.
 fn longest(vocab: &Vocab, piece: &str, prefix_len: usize) -> Option<(u32, usize)> {
     let rest = &piece[prefix_len..];
     rest.char_indices().rev().find_map(|(i, c)| {

@@ -3,12 +3,12 @@
 use std::fmt::Write;
 
 use minijinja::value::{Kwargs, Value, ValueKind};
-use minijinja::{Error, ErrorKind};
+use minijinja::{Error, ErrorKind, State};
 
-use super::budget::{BYTES_MAX, exceeded};
+use super::budget::{charge, exceeded};
 
 /// `tojson(ensure_ascii=False, indent=None, separators=None, sort_keys=False)`.
-pub(super) fn tojson(value: &Value, options: Kwargs) -> Result<Value, Error> {
+pub(super) fn tojson(state: &mut State<'_, '_>, value: &Value, options: Kwargs) -> Result<Value, Error> {
     let indent: Option<Value> = options.get("indent")?;
     let separators: Option<Vec<String>> = options.get("separators")?;
     let indent = indent.filter(|i| !i.is_none()).map(|i| indent_text(&i)).transpose()?;
@@ -28,7 +28,8 @@ pub(super) fn tojson(value: &Value, options: Kwargs) -> Result<Value, Error> {
     };
     options.assert_all_used()?;
     writer.value(value, 0)?;
-    Ok(Value::from_safe_string(writer.out))
+    charge(state, writer.out.len())?;
+    Ok(Value::from(writer.out))
 }
 
 fn indent_text(indent: &Value) -> Result<String, Error> {
@@ -44,6 +45,7 @@ fn error(detail: &'static str) -> Error {
 }
 
 const DEPTH_MAX: usize = 64;
+const BYTES_MAX: usize = 32 << 20;
 
 struct Writer {
     out: String,
@@ -60,7 +62,7 @@ impl Writer {
             return Err(error("nested too deeply"));
         }
         if self.out.len() > BYTES_MAX {
-            return Err(exceeded());
+            return Err(exceeded("memory"));
         }
         match value.kind() {
             ValueKind::None => self.out.push_str("null"),

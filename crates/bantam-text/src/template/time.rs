@@ -1,4 +1,5 @@
-//! `strftime_now`: the date that some templates put into the system text. The time is given, never read from a clock.
+//! `strftime_now`: the date that some templates put into the system text. The time is given, never read from
+//! a clock.
 
 use std::fmt::Write;
 
@@ -69,7 +70,11 @@ impl DateTime {
 /// `now` in the form that `format` asks for, with C's directives.
 pub(super) fn strftime(now: Option<DateTime>, format: &str) -> Result<String, Error> {
     let now = now.ok_or_else(|| {
-        Error::wanted("strftime_now", "the time, as the template asks for it", "no time with the conversation")
+        Error::wanted(
+            "strftime_now",
+            "the time, as the template asks for it",
+            "no time with the conversation",
+        )
     })?;
     let mut out = String::with_capacity(format.len() * 2);
     let mut chars = format.chars();

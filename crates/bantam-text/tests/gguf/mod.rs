@@ -1,5 +1,7 @@
 //! Just enough of a GGUF reader to get at the vocabulary of a file that is known to be well-formed.
 
+#![allow(clippy::unwrap_used)] // the file is known to be well-formed
+
 use std::collections::HashMap;
 
 use bantam_text::GgufVocab;
@@ -13,7 +15,7 @@ enum Value {
 }
 
 /// The metadata of a file.
-pub struct Metadata(HashMap<String, Value>);
+pub(crate) struct Metadata(HashMap<String, Value>);
 
 struct Reader<'a>(&'a [u8]);
 
@@ -61,7 +63,7 @@ impl Reader<'_> {
 }
 
 impl Metadata {
-    pub fn read(file: &[u8]) -> Self {
+    pub(crate) fn read(file: &[u8]) -> Self {
         let mut reader = Reader(file);
         assert_eq!(&reader.bytes(), b"GGUF");
         let _version = reader.u32();
@@ -96,7 +98,7 @@ impl Metadata {
     }
 
     /// What the tokeniser is built from. `charsmap` keeps the bytes of the character map alive.
-    pub fn vocab<'a>(&'a self, charsmap: &'a mut Vec<u8>) -> GgufVocab<'a> {
+    pub(crate) fn vocab<'a>(&'a self, charsmap: &'a mut Vec<u8>) -> GgufVocab<'a> {
         let bytes = |value: &'a Value| if let Value::Text(text) = value { text.as_slice() } else { panic!() };
         let number = |value: &Value| if let Value::Float(number) = value { *number } else { panic!() };
         let integer = |value: &Value| if let Value::Integer(integer) = value { *integer } else { panic!() };
