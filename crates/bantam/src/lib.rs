@@ -24,5 +24,6 @@ pub use defaults::{Defaults, Origin};
 pub use load::{LoadError, Loaded, open_tokenizer};
 pub use memory::{MemoryNeed, decode_bytes};
 pub use session::{
-    Answer, Chunk, Ended, Message, Mode, Options, Reply, Role, Session, SessionError, Summary, Timings, WhenFull,
+    Answer, Chunk, Ended, Message, Mode, Options, Reply, Role, Session, SessionError, Summary, Timings,
+    WhenFull,
 };

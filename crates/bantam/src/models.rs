@@ -83,7 +83,9 @@ impl Models {
         }
         let Ok(reference) = word.parse::<Reference>() else { return Names::Nothing };
         match self.hub.resolve(&reference) {
-            Err(Error::UnknownModel { name, suggestions }) if name.contains(':') || !suggestions.is_empty() => {
+            Err(Error::UnknownModel { name, suggestions })
+                if name.contains(':') || !suggestions.is_empty() =>
+            {
                 Names::Nearly(Error::UnknownModel { name, suggestions })
             }
             Err(Error::UnknownModel { .. }) => Names::Nothing,

@@ -5,28 +5,31 @@
 
 /// Looks for stop strings in a stream.
 #[derive(Clone, Debug, Default)]
-pub struct StopStrings {
+pub(crate) struct StopStrings {
     stops: Vec<String>,
     held: String,
 }
 
 /// What is certain after some more text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Scanned {
+pub(crate) struct Scanned {
     /// Text that is no part of a stop string.
-    pub text: String,
+    pub(crate) text: String,
     /// The stop string that ended the text; what follows it is not wanted.
-    pub found: Option<String>,
+    pub(crate) found: Option<String>,
 }
 
 impl StopStrings {
     /// Looks for these; empty ones are left out.
-    pub fn new(stops: impl IntoIterator<Item = String>) -> Self {
-        StopStrings { stops: stops.into_iter().filter(|stop| !stop.is_empty()).collect(), held: String::new() }
+    pub(crate) fn new(stops: impl IntoIterator<Item = String>) -> Self {
+        StopStrings {
+            stops: stops.into_iter().filter(|stop| !stop.is_empty()).collect(),
+            held: String::new(),
+        }
     }
 
     /// Adds text. The stop string that is complete first wins; of several complete at once, the longest.
-    pub fn push(&mut self, text: &str) -> Scanned {
+    pub(crate) fn push(&mut self, text: &str) -> Scanned {
         self.held.push_str(text);
         if let Some((begin, stop)) = self.first() {
             let found = Some(stop.to_owned());
@@ -34,12 +37,13 @@ impl StopStrings {
             self.held.clear();
             return Scanned { text, found };
         }
-        let certain = self.held.len() - self.stops.iter().map(|stop| overlap(&self.held, stop)).max().unwrap_or(0);
+        let certain =
+            self.held.len() - self.stops.iter().map(|stop| overlap(&self.held, stop)).max().unwrap_or(0);
         Scanned { text: self.held.drain(..certain).collect(), found: None }
     }
 
     /// What is left when the text is over.
-    pub fn finish(&mut self) -> String {
+    pub(crate) fn finish(&mut self) -> String {
         std::mem::take(&mut self.held)
     }
 

@@ -7,13 +7,13 @@
 const DIALECTS: [(&str, &str); 2] = [("<think>", "</think>"), ("[THINK]", "[/THINK]")];
 
 /// Whether `text` is one of the markers.
-pub fn is_marker(text: &str) -> bool {
+pub(crate) fn is_marker(text: &str) -> bool {
     DIALECTS.iter().any(|(open, close)| text == *open || text == *close)
 }
 
 /// Splits a stream into thinking and answer.
 #[derive(Clone, Debug)]
-pub struct ThinkingSplitter {
+pub(crate) struct ThinkingSplitter {
     state: State,
     held: String,
 }
@@ -29,17 +29,17 @@ enum State {
 
 /// Some more of each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Split {
+pub(crate) struct Split {
     /// What comes first.
-    pub thinking: String,
+    pub(crate) thinking: String,
     /// What comes behind it.
-    pub answer: String,
+    pub(crate) answer: String,
 }
 
 impl ThinkingSplitter {
     /// A stream that may begin with thinking. `prompt_end` is the end of the prompt: some templates open the thinking
     /// themselves.
-    pub fn after(prompt_end: &str) -> Self {
+    pub(crate) fn after(prompt_end: &str) -> Self {
         let end = prompt_end.trim_end();
         let opened = DIALECTS.iter().find(|(open, _)| end.ends_with(open));
         let state = opened.map_or(State::Before, |(_, close)| State::Thinking(close));
@@ -47,17 +47,17 @@ impl ThinkingSplitter {
     }
 
     /// A stream that is all answer.
-    pub fn none() -> Self {
+    pub(crate) fn none() -> Self {
         ThinkingSplitter { state: State::Answer, held: String::new() }
     }
 
     /// Whether the model is thinking.
-    pub fn is_thinking(&self) -> bool {
+    pub(crate) fn is_thinking(&self) -> bool {
         matches!(self.state, State::Thinking(_))
     }
 
     /// Adds text.
-    pub fn push(&mut self, text: &str) -> Split {
+    pub(crate) fn push(&mut self, text: &str) -> Split {
         self.held.push_str(text);
         let mut split = Split::default();
         if self.state == State::Before {
@@ -73,7 +73,7 @@ impl ThinkingSplitter {
     }
 
     /// What is left when the text is over.
-    pub fn finish(&mut self) -> Split {
+    pub(crate) fn finish(&mut self) -> Split {
         let held = std::mem::take(&mut self.held);
         match self.state {
             State::Thinking(_) => Split { thinking: held, answer: String::new() },

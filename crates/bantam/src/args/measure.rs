@@ -64,4 +64,3 @@ pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(crate) machine: MachineArgs,
 }
-

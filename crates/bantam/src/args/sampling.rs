@@ -77,7 +77,10 @@ impl SamplingArgs {
         set(&mut sampling.min_p, &self.min_p);
         set(&mut sampling.typical, &self.typical);
         set(&mut sampling.repeat_penalty, &self.repeat_penalty);
-        set(&mut sampling.repeat_last_n, &self.repeat_last_n.map(|n| usize::try_from(n).unwrap_or(usize::MAX)));
+        set(
+            &mut sampling.repeat_last_n,
+            &self.repeat_last_n.map(|n| usize::try_from(n).unwrap_or(usize::MAX)),
+        );
         set(&mut sampling.presence_penalty, &self.presence_penalty);
         set(&mut sampling.frequency_penalty, &self.frequency_penalty);
         set(&mut sampling.dry.multiplier, &self.dry_multiplier);

@@ -1,6 +1,6 @@
 //! An answer on the terminal, in a pipe, or as JSON lines; notes and speeds on stderr.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -39,7 +39,8 @@ impl Console {
             (true, true) => Look::Plain,
             (true, false) => Look::Styled,
         };
-        let form = if args.json { Form::JsonLines } else { Form::Text(Screen::new(look, !args.hide_thinking)) };
+        let form =
+            if args.json { Form::JsonLines } else { Form::Text(Screen::new(look, !args.hide_thinking)) };
         Console {
             form,
             interrupt,
@@ -199,7 +200,8 @@ fn done_json(session: &Session, summary: &Summary, seed: u64) -> Value {
 /// Until the first token comes.
 fn wait() -> ProgressBar {
     let style = ProgressStyle::with_template("{spinner:.dim}");
-    let spinner = ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    let spinner =
+        ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
     spinner.enable_steady_tick(Duration::from_millis(100));
     spinner
 }

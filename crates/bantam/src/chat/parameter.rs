@@ -48,7 +48,9 @@ pub(crate) fn set(options: &mut Options, name: &str, value: &str) -> Result<(), 
         "frequency_penalty" => sampling.frequency_penalty = number(value)?,
         "seed" => sampling.seed = value.parse().map_err(|_| "wanted a whole number, or random")?,
         "num_predict" => changed.max_tokens = count(value)?,
-        "stop" => changed.stops = Some(value.replace("\\n", "\n")).filter(|v| !v.is_empty()).into_iter().collect(),
+        "stop" => {
+            changed.stops = Some(value.replace("\\n", "\n")).filter(|v| !v.is_empty()).into_iter().collect()
+        }
         "overflow" => changed.when_full = when_full(value)?,
         _ => return Err(unknown(name)),
     }

@@ -92,7 +92,8 @@ impl Screen {
             Look::Plain => visible(text),
             // Line by line: a line end is never styled.
             Look::Styled => {
-                let lines = visible(text).split('\n').map(|line| Style::DIM.painted(line)).collect::<Vec<_>>();
+                let lines =
+                    visible(text).split('\n').map(|line| Style::DIM.painted(line)).collect::<Vec<_>>();
                 lines.join("\n")
             }
         }

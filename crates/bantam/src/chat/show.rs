@@ -23,7 +23,8 @@ pub(crate) fn show(topic: &str, loaded: &Loaded, session: &Session) -> Result<()
 
 /// Prints what can be set.
 pub(crate) fn settings() -> Result<()> {
-    let mut pairs: Vec<(&str, String)> = PARAMETERS.iter().map(|(name, what)| (*name, (*what).to_owned())).collect();
+    let mut pairs: Vec<(&str, String)> =
+        PARAMETERS.iter().map(|(name, what)| (*name, (*what).to_owned())).collect();
     pairs.extend([
         ("system", "what the model is told before the conversation".to_owned()),
         ("verbose, quiet", "speeds after each answer".to_owned()),

@@ -48,7 +48,8 @@ pub(crate) fn load(path: &Path) -> Result<Kept> {
     let wanted = || format!("{} is no kept conversation", path.display());
     let bytes = std::fs::metadata(path).with_context(wanted)?.len();
     ensure!(bytes <= BYTES_MAX, "{}: it has {bytes} bytes", wanted());
-    let kept: Value = serde_json::from_str(&std::fs::read_to_string(path).with_context(wanted)?).with_context(wanted)?;
+    let kept: Value =
+        serde_json::from_str(&std::fs::read_to_string(path).with_context(wanted)?).with_context(wanted)?;
     from_json(&kept).with_context(wanted)
 }
 

@@ -291,8 +291,13 @@ impl Session {
         let system = self.options.system.as_ref().map(|text| Message::new(Role::System, text));
         let messages: Vec<Value> = system.iter().chain(messages).map(Message::to_json).collect();
         let (switches, now) = (self.options.switches.clone(), self.options.now);
-        let conversation =
-            Conversation { messages: &messages, add_generation_prompt, switches, now, ..Conversation::default() };
+        let conversation = Conversation {
+            messages: &messages,
+            add_generation_prompt,
+            switches,
+            now,
+            ..Conversation::default()
+        };
         Ok(template.render_ids(&conversation, &self.tokenizer)?)
     }
 }

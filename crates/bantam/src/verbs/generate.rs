@@ -20,7 +20,8 @@ pub(crate) fn run(args: &GenerateArgs, models: &Models, interrupt: &Interrupt) -
         if args.greedy { Sampling::default() } else { args.sampling.over(defaults.sampling, |_| None)? };
     let engine = Engine::start(loaded.model.clone(), settings)?;
     let (prompt, max_tokens) = (args.tokens.clone(), Some(args.max_tokens));
-    let stream = engine.submit(Request { prompt, max_tokens, sampling, stop_tokens, ..Request::default() })?;
+    let stream =
+        engine.submit(Request { prompt, max_tokens, sampling, stop_tokens, ..Request::default() })?;
     let cancel = stream.canceller();
     let mut ids = Vec::new();
     for event in stream {

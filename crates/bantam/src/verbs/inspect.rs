@@ -54,7 +54,10 @@ pub(crate) fn run(args: &InspectArgs, models: &Models) -> Result<()> {
 /// All weights once; tables that a converter computed from the config are none.
 fn parameters(loaded: &Loaded) -> u64 {
     let learned = loaded.checkpoint.tensors().filter(|tensor| !tensor.name().starts_with("rope_factors"));
-    learned.filter(|tensor| !tensor.name().starts_with("rope_freqs")).map(|tensor| tensor.elements() as u64).sum()
+    learned
+        .filter(|tensor| !tensor.name().starts_with("rope_freqs"))
+        .map(|tensor| tensor.elements() as u64)
+        .sum()
 }
 
 /// How the weights are stored, the storage with most bytes first.
@@ -95,7 +98,9 @@ fn layers(layers: &[Layer]) -> Value {
 fn summary(layer: &Layer) -> Value {
     let Mixer::Attention(attention) = &layer.mixer;
     let (kind, width) = match &layer.mlp {
-        Mlp::Gated { activation, intermediate_size, .. } => (format!("gated {activation:?}"), intermediate_size),
+        Mlp::Gated { activation, intermediate_size, .. } => {
+            (format!("gated {activation:?}"), intermediate_size)
+        }
         Mlp::Plain { activation, intermediate_size, .. } => (format!("{activation:?}"), intermediate_size),
     };
     json!({

@@ -40,11 +40,8 @@ pub(crate) fn run(args: &RunArgs, models: &Models, interrupt: &Interrupt) -> Res
 
 /// A session as the arguments want it.
 pub(crate) fn open(args: &RunArgs, loaded: &Loaded) -> Result<Session> {
-    let settings = Settings {
-        context_length: args.context.length(loaded),
-        sequences_max: 1,
-        ..args.machine.settings()
-    };
+    let settings =
+        Settings { context_length: args.context.length(loaded), sequences_max: 1, ..args.machine.settings() };
     let mut options = Options::recommended(loaded);
     let tokenizer = loaded.tokenizer()?;
     let ids = |text: &str| tokenizer.to_ids(text, Special::AsText).ok();
