@@ -7,7 +7,7 @@ use crate::random::{Random, assert_same, nmse, same_on_all};
 
 /// Keys and values of one sequence, and queries at some of its positions.
 pub(crate) struct Sequence {
-    pub(crate) kv: KvShape,
+    kv: KvShape,
     num_heads: usize,
     scale: f32,
     window: Option<usize>,
@@ -44,9 +44,13 @@ impl Sequence {
         }
     }
 
-    /// Kept in half precision, and given as it will be kept.
-    pub(crate) fn in_halves(mut self) -> Self {
+    pub(crate) fn keep_in_halves(&mut self) {
         self.storage = KvStorage::F16;
+    }
+
+    /// Kept in half precision, and given as it will be kept.
+    fn in_halves(mut self) -> Self {
+        self.keep_in_halves();
         for x in self.keys.iter_mut().chain(&mut self.values) {
             *x = half::f16::from_f32(*x).to_f32();
         }

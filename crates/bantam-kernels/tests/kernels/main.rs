@@ -2,6 +2,7 @@
 
 mod attention;
 mod backward;
+mod exactness;
 mod ggml;
 mod products;
 mod random;

@@ -79,7 +79,7 @@ impl Product {
 }
 
 /// Activations as [`Codes`] promises to round them: `scale * code`, one scale for each 32.
-pub(crate) fn rounded(x: &[f32]) -> Vec<f64> {
+fn rounded(x: &[f32]) -> Vec<f64> {
     let mut rounded = Vec::new();
     for group in x.chunks_exact(32) {
         let greatest = group.iter().fold(0f32, |greatest, x| greatest.max(x.abs()));
