@@ -214,3 +214,6 @@ pub(crate) fn tanh<L: Lanes>(x: L) -> L {
     let near = p.mul(square).mul_add(x, x);
     magnitude.select_less(L::splat(0.625), near, far)
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ fn transposed(x: &[f32], rows: usize) -> Vec<f32> {
 }
 
 /// `[rows][inputs]` from `dy` of `[rows][outputs]` and `w` of `[outputs][inputs]`, added to `dx`.
-fn naive_input(w: &[f32], dy: &[f32], dx: &[f32], inputs: usize, outputs: usize) -> Vec<f64> {
+pub(crate) fn naive_input(w: &[f32], dy: &[f32], dx: &[f32], inputs: usize, outputs: usize) -> Vec<f64> {
     let sum = |m: usize, k: usize| -> f64 {
         (0..outputs).map(|n| f64::from(dy[m * outputs + n]) * f64::from(w[n * inputs + k])).sum()
     };

@@ -99,6 +99,10 @@ pub(crate) fn assert_same(what: &str, expected: &[f32], found: &[f32]) {
     }
 }
 
+pub(crate) fn widened(x: &[f32]) -> Vec<f64> {
+    x.iter().map(|x| f64::from(*x)).collect()
+}
+
 /// The squared error over the squared truth.
 pub(crate) fn nmse(truth: &[f64], found: &[f32]) -> f64 {
     assert_eq!(truth.len(), found.len());
