@@ -12,7 +12,6 @@
 
 pub mod sgd;
 
-mod backward;
 mod error;
 mod gradients;
 mod loss;

@@ -3,8 +3,8 @@
 use bantam_model::weights::Matrix;
 use bantam_tensor::kernels::matmul::{Input, Weights, multiply};
 
-use crate::backward::{multiply_backward_input, multiply_backward_weights};
 use crate::tape::{Derivative, Rows, Sink, Step, Tape, Var};
+use bantam_tensor::kernels::backward::{multiply_backward_input, multiply_backward_weights};
 
 /// `x Wᵀ`
 pub(crate) fn product(tape: &mut Tape<'_>, x: Var, matrix: &Matrix) -> Var {
