@@ -1,2 +1,25 @@
 //! Requests to scheduled batches to sampled tokens.
+//!
+//! [`Engine::start`] gives a thread a model; [`Engine::submit`] hands it a [`Request`] and returns the
+//! [`Stream`] of its [`Event`]s. All that run, evaluate or serve go through these two calls. The engine
+//! knows token ids only: no text, no network, no clock.
+//!
+//! A request's tokens depend on the request alone: not on who else is in the batch, on how its prompt was
+//! cut into steps, on what was reused, or on the number of threads.
 #![forbid(unsafe_code)]
+
+mod engine;
+mod error;
+mod inbox;
+mod kept;
+mod request;
+pub mod sampling;
+mod scheduler;
+mod sequence;
+mod stream;
+
+pub use engine::{Engine, Memory, Settings};
+pub use error::Error;
+pub use request::{Event, Overflow, PromptOutput, Reason, Request, Stopping, Usage};
+pub use sampling::Sampling;
+pub use stream::Stream;

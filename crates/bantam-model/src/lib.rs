@@ -1,2 +1,35 @@
 //! The description of a decoder, the families, the operations, the forward pass.
+//!
+//! * [`Description`](description::Description) says what a model computes; `families` make one from a checkpoint's config.
+//! * [`Model::bind`] finds the weights; they stay in the mapped file, in their own bits.
+//! * [`forward()`] is the one forward pass, over [`Ops`]; [`Executor`] runs it on the processor.
+//!
+//! Nothing outside `families` knows the name of a family, and nothing here reads or writes a file.
 #![forbid(unsafe_code)]
+
+pub mod description;
+pub mod rope;
+pub mod weights;
+
+mod batch;
+mod bind;
+mod config;
+mod error;
+mod executor;
+mod families;
+mod forward;
+mod model;
+mod names;
+mod ops;
+mod state;
+
+pub use bantam_tensor::kernels::attention::KvStorage;
+pub use bantam_tensor::kernels::{Isa, Machine};
+pub use batch::{Batch, Span, Want};
+pub use config::Config;
+pub use error::Error;
+pub use executor::{Executor, Numerics, Scratch};
+pub use forward::forward;
+pub use model::Model;
+pub use ops::Ops;
+pub use state::State;

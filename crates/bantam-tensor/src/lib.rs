@@ -1,7 +1,7 @@
 //! Storages, shapes, views of mapped bytes, and the file formats.
 //!
 //! This room knows no layer and no family. A [`Tensor`] cannot be wrong: its bytes are exactly what its shape
-//! and storage need. [`format`] is the only place where the bytes of model files enter; what it hands out has
+//! and storage need. [`mod@format`] is the only place where the bytes of model files enter; what it hands out has
 //! been checked against the file's length.
 #![deny(unsafe_code)]
 
@@ -10,11 +10,11 @@ pub mod quant;
 
 mod bytes;
 mod error;
-mod storage;
 mod tensor;
 
+pub use bantam_kernels as kernels;
+pub use bantam_kernels::Storage;
 pub use bytes::Bytes;
 pub use error::Error;
 pub use format::{Checkpoint, Metadata, Source};
-pub use storage::Storage;
 pub use tensor::Tensor;

@@ -1,5 +1,7 @@
 //! Every storage against the values that the Python package `gguf` reads and writes: equal bit for bit.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use bantam_tensor::format::types;
 use bantam_tensor::quant::{dequantize, quantize};
 use bantam_tensor::{Error, Storage, Tensor};
 
@@ -12,8 +14,11 @@ fn values(bytes: &[u8]) -> Vec<f32> {
     bytes.as_chunks().0.iter().map(|&value| f32::from_le_bytes(value)).collect()
 }
 
-/// The blocks and values of each storage, and what follows them.
-fn dequantized() -> (Vec<(Storage, &'static [u8], Vec<f32>)>, &'static [u8]) {
+/// A storage, blocks in it, and their values.
+type Case = (Storage, &'static [u8], Vec<f32>);
+
+/// The case of each storage, and what follows them.
+fn dequantized() -> (Vec<Case>, &'static [u8]) {
     let (mut cases, mut rest) = (Vec::new(), GOLDEN);
     for storage in Storage::ALL {
         let (blocks, after) = rest.split_at(storage.bytes_of(WEIGHTS).unwrap());
@@ -78,7 +83,7 @@ fn a_row_is_the_same_alone_and_among_others() {
 #[test]
 fn gguf_ids_and_storages_name_each_other() {
     for storage in Storage::ALL {
-        assert_eq!(Storage::from_gguf(storage.gguf_id()).unwrap(), storage);
+        assert_eq!(types::from_gguf_id(types::gguf_id(storage)).unwrap(), storage);
     }
 }
 
@@ -87,7 +92,7 @@ fn other_gguf_types_are_refused_by_their_own_names() {
     for (id, name) in
         [(16, "IQ2_XXS"), (34, "TQ1_0"), (39, "MXFP4"), (31, "Q4_0_4_4"), (9, "Q8_1"), (77, "77")]
     {
-        let error = Storage::from_gguf(id).unwrap_err().to_string();
+        let error = types::from_gguf_id(id).unwrap_err().to_string();
         assert!(error.contains(name) && error.contains("Q4_K"), "{error}");
     }
 }

@@ -1,2 +1,29 @@
 //! Tokenisers and chat templates: strings to ids and back.
+//!
+//! A [`Tokenizer`] is read from a `tokenizer.json`, a SentencePiece `tokenizer.model`, a tiktoken rank file
+//! or the metadata of a GGUF file. A [`ChatTemplate`] turns a conversation into the text, or straight into
+//! the ids, that a model was trained on. Nothing here sees a tensor, a path or the network: inputs are bytes,
+//! strings and JSON values.
 #![forbid(unsafe_code)]
+
+mod added;
+mod bytes;
+mod charsmap;
+mod error;
+mod from;
+mod model;
+mod normalize;
+mod pattern;
+mod pretokenize;
+mod spelling;
+mod template;
+mod tokenizer;
+mod vocab;
+
+pub use added::Special;
+pub use error::Error;
+pub use from::gguf::GgufVocab;
+pub use spelling::{Shown, TextStream};
+pub use template::{ChatTemplate, Conversation, DateTime};
+pub use tokenizer::{Piece, Roles, Tokenizer};
+pub use vocab::Kind;

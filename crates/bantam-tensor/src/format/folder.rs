@@ -43,7 +43,6 @@ pub(super) enum Weights<'a> {
 }
 
 /// Larger JSON files are refused: configs have a few KB, the largest tokeniser configs 1.2 MB.
-/// A parsed file takes up to 25 times its bytes.
 const JSON_BYTES_MAX: u64 = 2 << 20;
 
 /// A larger index is refused: it takes about 100 bytes per tensor.
@@ -72,27 +71,25 @@ impl Folder {
         folder.generation_config = folder.json("generation_config.json")?;
         folder.tokenizer_config = folder.json("tokenizer_config.json")?;
         folder.special_tokens_map = folder.json("special_tokens_map.json")?;
-        folder.read_chat_templates()?;
+        (folder.chat_template, folder.named_chat_templates) = folder.read_chat_templates()?;
         Ok(folder)
     }
 
-    fn read_chat_templates(&mut self) -> Result<(), Error> {
+    /// The template without a name, and those with one.
+    fn read_chat_templates(&self) -> Result<(Option<String>, BTreeMap<String, String>), Error> {
+        let mut named = BTreeMap::new();
         let in_config = self.tokenizer_config.as_ref().and_then(|config| config.get("chat_template"));
-        match in_config {
-            Some(Value::String(template)) => self.chat_template = Some(template.clone()),
-            Some(Value::Array(list)) => self.named_chat_templates = named_templates(list),
-            _ => {}
-        }
-        self.chat_template = self.named_chat_templates.remove("default").or(self.chat_template.take());
-        if let Some(Value::String(template)) =
-            self.json("chat_template.json")?.as_ref().and_then(|json| json.get("chat_template"))
-        {
-            self.chat_template = Some(template.clone());
-        }
-        if let Some(template) = self.text("chat_template.jinja")? {
-            self.chat_template = Some(template);
-        }
-        Ok(())
+        let in_config = match in_config {
+            Some(Value::String(template)) => Some(template.clone()),
+            Some(Value::Array(list)) => {
+                named = named_templates(list);
+                named.remove("default")
+            }
+            _ => None,
+        };
+        let in_json = self.json("chat_template.json")?.and_then(|json| text_at(&json, "chat_template"));
+        let in_jinja = self.text("chat_template.jinja")?;
+        Ok((in_jinja.or(in_json).or(in_config), named))
     }
 
     /// The folder.
@@ -155,8 +152,12 @@ impl Folder {
 }
 
 fn named_templates(list: &[Value]) -> BTreeMap<String, String> {
-    let text = |entry: &Value, key: &str| Some(entry.get(key)?.as_str()?.to_owned());
-    list.iter().filter_map(|entry| Some((text(entry, "name")?, text(entry, "template")?))).collect()
+    let named = |entry: &Value| Some((text_at(entry, "name")?, text_at(entry, "template")?));
+    list.iter().filter_map(named).collect()
+}
+
+fn text_at(object: &Value, key: &str) -> Option<String> {
+    Some(object.get(key)?.as_str()?.to_owned())
 }
 
 /// A whole regular file that should be small.

@@ -13,8 +13,18 @@ use crate::format::{NAME_BYTES_MAX, TENSORS_MAX};
 /// Parses JSON in which `Infinity`, `-Infinity` and `NaN` may stand for numbers; they become strings of the
 /// same letters, which [`number`] understands.
 pub(super) fn parse(bytes: &[u8]) -> Result<Value, Error> {
+    // Each value but the first follows one of these bytes, which may stand in strings too.
+    let values = bytes.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count();
+    if values > VALUES_MAX {
+        let reason = format!("it may hold {values} values; the limit is {VALUES_MAX}");
+        return Err(Error::Malformed { format: "JSON", reason });
+    }
     serde_json::from_slice(&quote_constants(bytes)).map_err(malformed)
 }
+
+/// More values are refused, since each takes up to 250 bytes of memory: the tokeniser configs with the longest
+/// lists of added tokens have about 60,000.
+const VALUES_MAX: usize = 200_000;
 
 pub(super) fn malformed(error: serde_json::Error) -> Error {
     Error::Malformed { format: "JSON", reason: error.to_string() }

@@ -12,6 +12,7 @@ mod atomic;
 mod json;
 mod map;
 mod tensors;
+pub mod types;
 
 use std::path::{Path, PathBuf};
 
@@ -38,7 +39,7 @@ pub enum Metadata {
     /// The key-value pairs of a GGUF file.
     Gguf(gguf::Metadata),
     /// The JSON files of a folder.
-    Folder(Folder),
+    Folder(Box<Folder>),
 }
 
 /// Which kind of checkpoint it is.
@@ -79,7 +80,7 @@ impl Checkpoint {
     fn open_folder(path: &Path, weights: folder::Weights<'_>) -> Result<Self, Error> {
         let folder = Folder::open(path)?;
         let (tensors, file_bytes) = folder::open_weights(&folder, weights)?;
-        Ok(Self { metadata: Metadata::Folder(folder), tensors, path: path.to_owned(), file_bytes })
+        Ok(Self { metadata: Metadata::Folder(Box::new(folder)), tensors, path: path.to_owned(), file_bytes })
     }
 
     /// The tensor of this name, if the checkpoint has it in a storage that bantam computes with.
@@ -151,7 +152,7 @@ const PICKLE_ADVICE: &str = "PyTorch weights are Python pickles, which can run c
     never reads them; get the model as safetensors or GGUF, or save it with save_pretrained(safe_serialization=True)";
 
 /// More tensors are refused: a mixture of 60 layers of 256 experts that are not fused has 46,000.
-const TENSORS_MAX: usize = 1 << 17;
+const TENSORS_MAX: usize = 1 << 16;
 
 /// Longer tensor names are refused: GGUF allows 64 bytes, the longest published ones have about 120.
 const NAME_BYTES_MAX: usize = 512;

@@ -18,7 +18,8 @@ use crate::error::{Error, Quoted};
 use crate::format::atomic;
 use crate::format::json::Entries;
 use crate::format::tensors::{Tensors, Unreadable, refuse_overlaps, shape_of};
-use crate::{Bytes, Storage, Tensor};
+use crate::format::types;
+use crate::{Bytes, Tensor};
 
 /// A longer header is refused: it holds about 150 bytes per tensor.
 const HEADER_BYTES_MAX: u64 = 16 << 20;
@@ -86,15 +87,19 @@ fn cut_out(bytes: &Bytes, start: usize, entries: Vec<(String, Entry)>) -> Result
     for (name, entry) in entries {
         let range = entry.range();
         let shape = shape_of(&name, entry.shape.0.into_iter())?;
-        match Storage::from_safetensors(&entry.dtype) {
-            Ok(storage) if !shape.contains(&0) => {
-                let view = bytes.slice(start + range.start..start + range.end);
-                let view = view.ok_or_else(|| Error::tensor(&name, "it is not inside the file"))?;
-                tensors.push(Tensor::new(name, shape, storage, view)?)?;
-            }
-            // Empty buffers are legal; as a weight nobody can use them.
-            _ => tensors.push_unreadable(Unreadable { name, shape, dtype: entry.dtype })?,
+        if shape.contains(&0) {
+            // Empty buffers are legal, but nothing can be computed with them.
+            let dtype = format!("{} without elements", entry.dtype);
+            tensors.push_unreadable(Unreadable { name, shape, dtype })?;
+            continue;
         }
+        let Ok(storage) = types::from_safetensors_dtype(&entry.dtype) else {
+            tensors.push_unreadable(Unreadable { name, shape, dtype: entry.dtype })?;
+            continue;
+        };
+        let view = bytes.slice(start + range.start..start + range.end);
+        let view = view.ok_or_else(|| Error::tensor(&name, "it is not inside the file"))?;
+        tensors.push(Tensor::new(name, shape, storage, view)?)?;
     }
     Ok(tensors)
 }
@@ -203,7 +208,7 @@ fn header_of(tensors: &[Tensor]) -> Result<Vec<u8>, Error> {
     let mut begin = 0;
     for tensor in tensors {
         let name = tensor.name();
-        if Storage::from_safetensors(tensor.storage().name()).is_err() {
+        if types::from_safetensors_dtype(tensor.storage().name()).is_err() {
             return Err(Error::tensor(name, format!("safetensors has no storage {}", tensor.storage())));
         }
         let end = begin + tensor.bytes().len();

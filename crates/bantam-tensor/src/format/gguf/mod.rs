@@ -11,7 +11,7 @@
 //! A string is a length of 64 bits and its bytes; an array is an element type, a length of 64 bits and its
 //! elements. Source: `docs/gguf.md` and `src/gguf.cpp` of ggml.
 
-pub mod split;
+pub(super) mod split;
 
 mod cursor;
 mod metadata;
@@ -24,8 +24,9 @@ pub use metadata::{FromValue, Metadata};
 pub use value::{Array, Kind, Strings, Value};
 pub use writer::Writer;
 
-use crate::error::Error;
+use crate::error::{Error, Quoted};
 use crate::format::tensors::{Tensors, Unreadable, refuse_overlaps, shape_of};
+use crate::format::types;
 use crate::format::{NAME_BYTES_MAX, TENSORS_MAX};
 use crate::tensor::bytes_of_shape;
 use crate::{Bytes, Storage, Tensor};
@@ -105,15 +106,19 @@ fn read_counts(cursor: &mut Cursor<'_>) -> Result<(u64, u64), Error> {
     refuse_version(version)?;
     let tensors = cursor.u64("the number of tensors")?;
     let pairs = cursor.u64("the number of metadata pairs")?;
-    // The least that an entry takes: a name of one byte, one axis, type and offset; a key, type and value.
+    // The least that an entry takes: a name of one byte, no axis, type and offset; a key, type and value.
     let left = cursor.left() as u64;
-    if tensors > (TENSORS_MAX as u64).min(left / 25) {
-        return Err(malformed(format!("it claims {tensors} tensors; {left} bytes cannot hold them")));
-    }
-    if pairs > PAIRS_MAX.min(left / 14) {
-        return Err(malformed(format!("it claims {pairs} metadata pairs; at most {PAIRS_MAX} are allowed")));
-    }
+    refuse_count("tensors", tensors, (TENSORS_MAX as u64).min(left / 25))?;
+    refuse_count("metadata pairs", pairs, PAIRS_MAX.min(left / 14))?;
     Ok((tensors, pairs))
+}
+
+fn refuse_count(what: &str, count: u64, possible: u64) -> Result<(), Error> {
+    if count > possible {
+        let reason = format!("it claims {count} {what}; its size and bantam's limits allow {possible}");
+        return Err(malformed(reason));
+    }
+    Ok(())
 }
 
 fn refuse_version(version: u32) -> Result<(), Error> {
@@ -121,7 +126,7 @@ fn refuse_version(version: u32) -> Result<(), Error> {
         2 | 3 => Ok(()),
         1 => Err(malformed("it is GGUF version 1, which no current program writes; convert the model again")),
         // A version above 65535 is a small one with its bytes the other way round.
-        _ if version.swap_bytes() <= 0xffff => {
+        _ if (1..=0xffff).contains(&version.swap_bytes()) => {
             Err(malformed("it is big endian; bantam reads little endian GGUF, so convert the model again"))
         }
         _ => Err(malformed(format!("it is GGUF version {version}; versions 2 and 3 are supported"))),
@@ -132,14 +137,21 @@ fn read_pairs(cursor: &mut Cursor<'_>, count: u64) -> Result<Metadata, Error> {
     let mut metadata = Metadata::new();
     for _ in 0..count {
         let key = cursor.name(KEY_BYTES_MAX, "a metadata key")?;
-        let value = Value::read(cursor)
-            .map_err(|error| malformed(format!("metadata key {}: {error}", crate::error::Quoted(key))))?;
+        let value = Value::read(cursor).map_err(|error| at_key(key, error))?;
         if metadata.get(key).is_some() {
-            return Err(malformed(format!("metadata key {} is there twice", crate::error::Quoted(key))));
+            return Err(malformed(format!("metadata key {} is there twice", Quoted(key))));
         }
         metadata.set(key, value);
     }
     Ok(metadata)
+}
+
+/// The same error, with the key whose value is at fault.
+fn at_key(key: &str, error: Error) -> Error {
+    match error {
+        Error::Malformed { reason, .. } => malformed(format!("metadata key {}: {reason}", Quoted(key))),
+        error => error,
+    }
 }
 
 fn read_infos<'a>(cursor: &mut Cursor<'a>, count: u64) -> Result<Vec<Info<'a>>, Error> {
@@ -161,7 +173,7 @@ fn read_info<'a>(cursor: &mut Cursor<'a>) -> Result<Info<'a>, Error> {
     let (dtype, len) = match plain_type(id) {
         Some((plain, width)) => (Dtype::Plain(plain), plain_len(name, &shape, width)?),
         None => {
-            let storage = Storage::from_gguf(id).map_err(|error| Error::tensor(name, error.to_string()))?;
+            let storage = types::from_gguf_id(id).map_err(|error| Error::tensor(name, error.to_string()))?;
             (Dtype::Weight(storage), bytes_of_shape(name, &shape, storage)?)
         }
     };

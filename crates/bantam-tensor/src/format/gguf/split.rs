@@ -56,7 +56,8 @@ fn split_count(metadata: &Metadata) -> Result<usize, Error> {
 }
 
 fn refuse_lost_tensors(first: &File, path: &Path) -> Result<(), Error> {
-    let Some(wanted) = first.metadata.find::<usize>("split.tensors.count")? else { return Ok(()) };
+    let wanted = first.metadata.find::<usize>("split.tensors.count").map_err(|error| error.in_file(path))?;
+    let Some(wanted) = wanted else { return Ok(()) };
     let found = first.tensors.len();
     if wanted == found {
         return Ok(());

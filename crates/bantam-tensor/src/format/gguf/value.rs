@@ -274,6 +274,11 @@ impl Array {
         (self.kind == Kind::String).then(|| Strings { left: self.len, bytes: &self.bytes })
     }
 
+    /// The elements as raw bytes; `None` if they are wider.
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        matches!(self.kind, Kind::U8 | Kind::I8).then_some(&self.bytes)
+    }
+
     /// The integers, whatever their width; `None` if the elements are none.
     pub fn to_i64s(&self) -> Option<Vec<i64>> {
         match self.kind {

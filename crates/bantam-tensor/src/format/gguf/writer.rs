@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::format::atomic;
 use crate::format::gguf::{MAGIC, Metadata, Value, alignment};
 use crate::format::tensors::Tensors;
+use crate::format::types;
 
 /// A GGUF file in the making: pairs and tensors in the order in which they are given.
 #[derive(Debug, Default)]
@@ -95,7 +96,7 @@ fn push_info(out: &mut Vec<u8>, tensor: &Tensor, offset: u64) {
     for &axis in tensor.shape().iter().rev() {
         out.extend((axis as u64).to_le_bytes());
     }
-    out.extend(tensor.storage().gguf_id().to_le_bytes());
+    out.extend(types::gguf_id(tensor.storage()).to_le_bytes());
     out.extend(offset.to_le_bytes());
 }
 

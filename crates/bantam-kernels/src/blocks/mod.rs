@@ -1,0 +1,106 @@
+//! The blocks of every quantised storage, taken apart into integer codes with scales and minima.
+//!
+//! A weight is `scale * code - minimum`, with one scale (and one minimum, where the storage has
+//! them) for each unit of 16 or 32 weights. Scales are the exact products of a block's `f16` and its
+//! small integers, so the same numbers come out as from ggml's own dequantisers, bit for bit.
+//!
+//! Layouts: ggml-common.h of llama.cpp; numbers are little endian, `d` is an `f16`.
+
+mod iq4;
+mod k;
+mod legacy;
+
+use bytemuck::Pod;
+
+use crate::Storage;
+use crate::lanes::{LANES, Lanes};
+
+/// A storage's blocks. The associated types are arrays, so that the compiler knows all lengths.
+pub(crate) trait Block {
+    const STORAGE: Storage;
+    /// Weights that share a scale: 16 or 32.
+    const UNIT: usize;
+    /// Whether a minimum is subtracted.
+    const MINIMA: bool;
+    /// Weights in a block.
+    const LEN: usize = Self::STORAGE.block_len();
+    /// A block, as many bytes as the storage says.
+    type Bytes: Pod;
+    /// Its codes: `[i16; LEN]`.
+    type Codes: Pod;
+    /// Scales of sixteen blocks: `[[f32; LANES]; LEN / UNIT]`.
+    type Scales: Pod;
+
+    /// The codes of a block.
+    fn codes<L: Lanes>(block: &Self::Bytes, codes: &mut Self::Codes);
+
+    /// The scales (and minima) of sixteen blocks, block `i` in lane `i`.
+    fn scales<L: Lanes>(blocks: &[&Self::Bytes; LANES], scales: &mut Self::Scales, minima: &mut Self::Scales);
+}
+
+/// Work over a storage's blocks, chosen at run time.
+pub(crate) trait OverBlock {
+    type Output;
+    fn run<B: Block>(self) -> Self::Output;
+}
+
+/// Runs `work` over a quantised storage's blocks; `None` for the others.
+#[inline(always)]
+pub(crate) fn with_block<W: OverBlock>(storage: Storage, work: W) -> Option<W::Output> {
+    Some(match storage {
+        Storage::F32 | Storage::F16 | Storage::BF16 => return None,
+        Storage::Q4_0 => work.run::<legacy::Q4_0>(),
+        Storage::Q4_1 => work.run::<legacy::Q4_1>(),
+        Storage::Q5_0 => work.run::<legacy::Q5_0>(),
+        Storage::Q5_1 => work.run::<legacy::Q5_1>(),
+        Storage::Q8_0 => work.run::<legacy::Q8_0>(),
+        Storage::Q2K => work.run::<k::Q2K>(),
+        Storage::Q3K => work.run::<k::Q3K>(),
+        Storage::Q4K => work.run::<k::Q4K>(),
+        Storage::Q5K => work.run::<k::Q5K>(),
+        Storage::Q6K => work.run::<k::Q6K>(),
+        Storage::Iq4Nl => work.run::<iq4::Iq4Nl>(),
+        Storage::Iq4Xs => work.run::<iq4::Iq4Xs>(),
+    })
+}
+
+/// The `f16` at a byte offset of each block.
+#[inline(always)]
+fn halves_at<L: Lanes, const N: usize>(blocks: &[&[u8; N]; LANES], offset: usize) -> L {
+    let mut bits = [0; LANES];
+    for i in 0..LANES {
+        bits[i] = u16::from_le_bytes([blocks[i][offset], blocks[i][offset + 1]]);
+    }
+    L::load_f16(&bits)
+}
+
+/// A whole number of each block as a lane.
+macro_rules! each {
+    ($lanes:ident, $blocks:expr, |$block:ident| $number:expr) => {{
+        let mut numbers = [0.0; $crate::lanes::LANES];
+        for (place, $block) in numbers.iter_mut().zip($blocks) {
+            *place = $number as f32;
+        }
+        $lanes::load(&numbers)
+    }};
+}
+
+use each;
+
+/// The codes of `N` bytes that hold two each: all low nibbles, then all high ones.
+#[inline(always)]
+fn nibbles<const N: usize>(bytes: &[u8; N], low: &mut [i16; N], high: &mut [i16; N], offset: i16) {
+    for i in 0..N {
+        low[i] = i16::from(bytes[i] & 15) - offset;
+        high[i] = i16::from(bytes[i] >> 4) - offset;
+    }
+}
+
+/// A part of a block whose length the compiler knows.
+#[inline(always)]
+fn part<const N: usize>(bytes: &[u8], begin: usize) -> &[u8; N] {
+    match bytes[begin..].first_chunk() {
+        Some(part) => part,
+        None => unreachable!("parts lie within their block"),
+    }
+}

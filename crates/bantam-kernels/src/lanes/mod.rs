@@ -1,0 +1,219 @@
+//! Sixteen numbers at a time: the one vocabulary that all vector code is written in.
+//!
+//! An implementation must give the same bits as [`scalar::Scalar`] for every operation: IEEE single
+//! precision, one rounding each, no flushing of small numbers. That is what makes results equal on
+//! every processor. `minimum` and `maximum` give their second operand when either is a NaN.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+mod scalar;
+
+use crate::machine::{Isa, Level};
+
+/// Numbers in a [`Lanes`].
+pub(crate) const LANES: usize = 16;
+
+/// Sixteen `f32`, with sixteen `i32` beside them for sums of products of codes.
+pub(crate) trait Lanes: Copy {
+    /// Sixteen `i32`.
+    type Ints: Copy;
+
+    fn splat(x: f32) -> Self;
+    fn load(from: &[f32; LANES]) -> Self;
+    fn store(self, to: &mut [f32; LANES]);
+    /// Widens IEEE half precision.
+    fn load_f16(from: &[u16; LANES]) -> Self;
+    fn add(self, other: Self) -> Self;
+    fn sub(self, other: Self) -> Self;
+    fn mul(self, other: Self) -> Self;
+    fn div(self, other: Self) -> Self;
+    /// `self * a + b` with one rounding.
+    fn mul_add(self, a: Self, b: Self) -> Self;
+    fn minimum(self, other: Self) -> Self;
+    fn maximum(self, other: Self) -> Self;
+    /// To the nearest integer, ties to even.
+    fn round(self) -> Self;
+    /// 2 to the power of `self`, an integer between -126 and 127; anything for a NaN.
+    fn exp2_of_integer(self) -> Self;
+    /// `yes` where `self < other`, `no` elsewhere.
+    fn select_less(self, other: Self, yes: Self, no: Self) -> Self;
+
+    /// Asks for the cache line of a byte ahead of its use; changes no result.
+    fn prefetch(byte: &u8);
+
+    /// To 16-bit integers; `self` lies within their range.
+    fn to_codes(self, codes: &mut [i16; LANES]);
+
+    /// Adds `value` to code `i` where bit `i` is set.
+    fn add_bits(codes: &mut [i16; LANES], bits: u16, value: i16);
+
+    fn ints_zero() -> Self::Ints;
+    /// Adds `codes[2 i] * pair[0] + codes[2 i + 1] * pair[1]` to lane `i`.
+    fn ints_add_pairs(sums: Self::Ints, codes: &[i16; 2 * LANES], pair: &[i16; 2]) -> Self::Ints;
+    /// For each of sixteen rows the sum of the products of `UNIT` (16 or 32) codes, row `i` beginning at `i * stride`.
+    fn ints_dot_rows<const UNIT: usize>(codes: &[i16], stride: usize, x: &[i16; UNIT]) -> Self::Ints;
+    fn ints_to_f32(ints: Self::Ints) -> Self;
+
+    /// The sum of all lanes, in halves: 8 + 8, 4 + 4, 2 + 2, 1 + 1.
+    #[inline(always)]
+    fn sum(self) -> f32 {
+        let mut x = [0.0; LANES];
+        self.store(&mut x);
+        let mut width = LANES / 2;
+        while width > 0 {
+            for i in 0..width {
+                x[i] += x[i + width];
+            }
+            width /= 2;
+        }
+        x[0]
+    }
+
+    /// The greatest of all lanes.
+    #[inline(always)]
+    fn greatest(self) -> f32 {
+        let mut x = [0.0; LANES];
+        self.store(&mut x);
+        x.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+    }
+
+    /// Up to sixteen numbers, zero behind their end.
+    #[inline(always)]
+    fn load_part(from: &[f32]) -> Self {
+        let mut whole = [0.0; LANES];
+        whole[..from.len()].copy_from_slice(from);
+        Self::load(&whole)
+    }
+}
+
+/// Work written over [`Lanes`]. `run` must be `#[inline(always)]`, and so must what it calls, so that
+/// it is compiled within the function that enables the instruction set.
+pub(crate) trait Kernel {
+    type Output;
+    fn run<L: Lanes>(self) -> Self::Output;
+}
+
+/// Runs a kernel with an instruction set.
+#[inline]
+pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
+    match isa.0 {
+        Level::Scalar => kernel.run::<scalar::Scalar>(),
+        // SAFETY: `Level::Avx2` is only made where AVX2, FMA and F16C were detected.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => unsafe { avx2::run(kernel) },
+        // Lanes of NEON registers come with the work on that architecture's speed; its compiler
+        // already uses them for the plain code, fused multiply-add being part of the base.
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon => kernel.run::<scalar::Scalar>(),
+    }
+}
+
+/// Splits a slice into whole groups of sixteen and the rest.
+#[inline(always)]
+pub(crate) fn groups<T>(x: &[T]) -> (&[[T; LANES]], &[T]) {
+    x.as_chunks()
+}
+
+/// Splits a slice into whole groups of sixteen and the rest.
+#[inline(always)]
+pub(crate) fn groups_mut<T>(x: &mut [T]) -> (&mut [[T; LANES]], &mut [T]) {
+    x.as_chunks_mut()
+}
+
+// The three loops below are macros and not functions of a closure, since a closure is a function of its own that
+// does not have the instruction set, and nothing can force it to be inlined.
+
+/// Replaces each number of a slice, sixteen at a time; the last group is filled up with zeros.
+macro_rules! map {
+    ($lanes:ident, $x:expr, |$v:ident| $body:expr) => {{
+        let (whole, rest) = $crate::lanes::groups_mut($x);
+        for group in whole {
+            let $v = $lanes::load(group);
+            ($body).store(group);
+        }
+        if !rest.is_empty() {
+            let mut last = [0.0; $crate::lanes::LANES];
+            let $v = $lanes::load_part(rest);
+            ($body).store(&mut last);
+            rest.copy_from_slice(&last[..rest.len()]);
+        }
+    }};
+}
+
+/// As [`map`] with a second slice of the same length beside it.
+macro_rules! map2 {
+    ($lanes:ident, $x:expr, $y:expr, |$v:ident, $w:ident| $body:expr) => {{
+        let (whole, rest) = $crate::lanes::groups_mut($x);
+        let (whole_y, rest_y) = $crate::lanes::groups($y);
+        for (group, other) in whole.iter_mut().zip(whole_y) {
+            let ($v, $w) = ($lanes::load(group), $lanes::load(other));
+            ($body).store(group);
+        }
+        if !rest.is_empty() {
+            let mut last = [0.0; $crate::lanes::LANES];
+            let ($v, $w) = ($lanes::load_part(rest), $lanes::load_part(rest_y));
+            ($body).store(&mut last);
+            rest.copy_from_slice(&last[..rest.len()]);
+        }
+    }};
+}
+
+/// Adds up what `$body` makes of the sums so far and the next numbers, lane `i` taking every sixteenth from `i` on;
+/// then the lanes' sum. The body must leave the sums as they are where a number is zero.
+macro_rules! reduce {
+    ($lanes:ident, $x:expr, |$sums:ident, $v:ident| $body:expr) => {{
+        let (whole, rest) = $crate::lanes::groups($x);
+        let mut $sums = $lanes::splat(0.0);
+        for group in whole {
+            let $v = $lanes::load(group);
+            $sums = $body;
+        }
+        if !rest.is_empty() {
+            let $v = $lanes::load_part(rest);
+            $sums = $body;
+        }
+        $sums.sum()
+    }};
+}
+
+pub(crate) use {map, map2, reduce};
+
+/// `e` to the power of each lane, to about one unit in the last place; underflow gives zero, and a
+/// NaN stays one. Range reduction by ln 2 in two parts and the polynomial of Cephes' `expf`.
+#[inline(always)]
+pub(crate) fn exp<L: Lanes>(x: L) -> L {
+    let (lowest, highest) = (L::splat(-87.336), L::splat(88.02));
+    // The argument comes second, since that is what a NaN among the two gives.
+    let inside = lowest.maximum(highest.minimum(x));
+    let n = inside.mul(L::splat(std::f32::consts::LOG2_E)).round();
+    let r = n.mul_add(L::splat(-0.693_359_4), inside);
+    let r = n.mul_add(L::splat(2.121_944_4e-4), r);
+    let mut p = L::splat(1.987_569_1e-4);
+    for c in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+        p = p.mul_add(r, L::splat(c));
+    }
+    let y = p.mul_add(r.mul(r), r).add(L::splat(1.0));
+    x.select_less(lowest, L::splat(0.0), y.mul(n.exp2_of_integer()))
+}
+
+/// The hyperbolic tangent: `sign(x) (1 - e) / (1 + e)` with `e = exp(-2 |x|)`; near zero, where that
+/// loses digits, the odd polynomial of Cephes' `tanhf`.
+#[inline(always)]
+pub(crate) fn tanh<L: Lanes>(x: L) -> L {
+    let zero = L::splat(0.0);
+    let magnitude = zero.sub(x).maximum(x);
+    let e = exp(magnitude.mul(L::splat(-2.0)));
+    let one = L::splat(1.0);
+    let far = one.sub(e).div(one.add(e));
+    let far = x.select_less(zero, zero.sub(far), far);
+    let square = x.mul(x);
+    let mut p = L::splat(-5.704_988_7e-3);
+    for c in [2.063_909e-2, -5.373_971_7e-2, 1.333_144_2e-1, -3.333_328e-1] {
+        p = p.mul_add(square, L::splat(c));
+    }
+    let near = p.mul(square).mul_add(x, x);
+    magnitude.select_less(L::splat(0.625), near, far)
+}
+
+#[cfg(test)]
+mod tests;

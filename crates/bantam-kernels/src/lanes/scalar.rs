@@ -1,0 +1,107 @@
+//! [`Lanes`] in plain Rust: the truth for the others.
+
+use super::{LANES, Lanes};
+use half::f16;
+
+#[derive(Clone, Copy)]
+pub(crate) struct Scalar([f32; LANES]);
+
+impl Scalar {
+    #[inline(always)]
+    fn each(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
+        Scalar(std::array::from_fn(|i| f(self.0[i], other.0[i])))
+    }
+}
+
+impl Lanes for Scalar {
+    type Ints = [i32; LANES];
+
+    #[inline(always)]
+    fn splat(x: f32) -> Self {
+        Scalar([x; LANES])
+    }
+    #[inline(always)]
+    fn load(from: &[f32; LANES]) -> Self {
+        Scalar(*from)
+    }
+    #[inline(always)]
+    fn store(self, to: &mut [f32; LANES]) {
+        *to = self.0;
+    }
+    #[inline(always)]
+    fn load_f16(from: &[u16; LANES]) -> Self {
+        Scalar(from.map(|bits| f16::from_bits(bits).to_f32()))
+    }
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        self.each(other, |a, b| a + b)
+    }
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        self.each(other, |a, b| a - b)
+    }
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        self.each(other, |a, b| a * b)
+    }
+    #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        self.each(other, |a, b| a / b)
+    }
+    #[inline(always)]
+    fn mul_add(self, a: Self, b: Self) -> Self {
+        Scalar(std::array::from_fn(|i| self.0[i].mul_add(a.0[i], b.0[i])))
+    }
+    #[inline(always)]
+    fn minimum(self, other: Self) -> Self {
+        self.each(other, |a, b| if a < b { a } else { b })
+    }
+    #[inline(always)]
+    fn maximum(self, other: Self) -> Self {
+        self.each(other, |a, b| if a > b { a } else { b })
+    }
+    #[inline(always)]
+    fn round(self) -> Self {
+        Scalar(self.0.map(f32::round_ties_even))
+    }
+    #[inline(always)]
+    fn exp2_of_integer(self) -> Self {
+        Scalar(self.0.map(|x| f32::from_bits(((x as i32).wrapping_add(127) as u32) << 23)))
+    }
+    #[inline(always)]
+    fn select_less(self, other: Self, yes: Self, no: Self) -> Self {
+        Scalar(std::array::from_fn(|i| if self.0[i] < other.0[i] { yes.0[i] } else { no.0[i] }))
+    }
+    #[inline(always)]
+    fn prefetch(_: &u8) {}
+    #[inline(always)]
+    fn to_codes(self, codes: &mut [i16; LANES]) {
+        *codes = self.0.map(|x| x.round_ties_even() as i16);
+    }
+    #[inline(always)]
+    fn add_bits(codes: &mut [i16; LANES], bits: u16, value: i16) {
+        for (i, code) in codes.iter_mut().enumerate() {
+            *code += value * (bits >> i & 1) as i16;
+        }
+    }
+    #[inline(always)]
+    fn ints_zero() -> Self::Ints {
+        [0; LANES]
+    }
+    #[inline(always)]
+    fn ints_add_pairs(sums: Self::Ints, codes: &[i16; 2 * LANES], pair: &[i16; 2]) -> Self::Ints {
+        let (even, odd) = (i32::from(pair[0]), i32::from(pair[1]));
+        std::array::from_fn(|i| sums[i] + i32::from(codes[2 * i]) * even + i32::from(codes[2 * i + 1]) * odd)
+    }
+    #[inline(always)]
+    fn ints_dot_rows<const UNIT: usize>(codes: &[i16], stride: usize, x: &[i16; UNIT]) -> Self::Ints {
+        std::array::from_fn(|row| {
+            let codes = &codes[row * stride..][..UNIT];
+            codes.iter().zip(x).map(|(&c, &x)| i32::from(c) * i32::from(x)).sum()
+        })
+    }
+    #[inline(always)]
+    fn ints_to_f32(ints: Self::Ints) -> Self {
+        Scalar(ints.map(|i| i as f32))
+    }
+}

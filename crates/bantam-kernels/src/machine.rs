@@ -1,0 +1,134 @@
+//! The instruction set and the threads that all kernels run on.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::pool::Pool;
+
+/// An instruction set that the kernels have code for. A value other than [`Isa::Scalar`] is
+/// only made where the processor was asked and has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Isa(pub(crate) Level);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    Scalar,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+}
+
+impl Isa {
+    /// Plain Rust, for any processor; the truth that the others are tested against.
+    pub const SCALAR: Isa = Isa(Level::Scalar);
+
+    /// Every instruction set that this processor has, slowest first.
+    pub fn available() -> Vec<Isa> {
+        #[allow(unused_mut, reason = "only some targets have more than scalar code")]
+        let mut found = vec![Isa::SCALAR];
+        #[cfg(target_arch = "x86_64")]
+        if ["avx2", "fma", "f16c"].iter().all(|f| has_x86_feature(f)) {
+            found.push(Isa(Level::Avx2));
+        }
+        #[cfg(target_arch = "aarch64")]
+        found.push(Isa(Level::Neon));
+        found
+    }
+
+    /// The fastest one of this processor.
+    pub fn best() -> Isa {
+        Isa::available().last().copied().unwrap_or(Isa::SCALAR)
+    }
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Level::Scalar => "scalar",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => "avx2",
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => "neon",
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_x86_feature(name: &str) -> bool {
+    match name {
+        "avx2" => is_x86_feature_detected!("avx2"),
+        "fma" => is_x86_feature_detected!("fma"),
+        "f16c" => is_x86_feature_detected!("f16c"),
+        _ => false,
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Isa {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let available = Isa::available();
+        available.iter().copied().find(|isa| isa.name() == name).ok_or_else(|| {
+            let names: Vec<_> = available.iter().map(|isa| isa.name()).collect();
+            format!("no instruction set \"{name}\" on this processor; it has {}", names.join(", "))
+        })
+    }
+}
+
+/// The instruction set and the thread pool that a computation uses.
+pub struct Machine {
+    isa: Isa,
+    pool: Pool,
+}
+
+impl Machine {
+    /// `threads` workers, the caller's own thread among them; 0 means one for each processor that
+    /// this process may use.
+    pub fn new(isa: Isa, threads: usize) -> Self {
+        let threads = if threads == 0 { default_threads() } else { threads.min(THREADS_MAX) };
+        Machine { isa, pool: Pool::new(threads) }
+    }
+
+    /// The instruction set in use.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// The number of threads, the caller's own among them.
+    pub fn threads(&self) -> usize {
+        self.pool.threads()
+    }
+
+    /// Splits `0..items` into one contiguous range for each thread, each beginning at a multiple
+    /// of `granule`, and runs `work` on all of them.
+    pub(crate) fn split(&self, items: usize, granule: usize, work: impl Fn(std::ops::Range<usize>) + Sync) {
+        let granules = items.div_ceil(granule);
+        let threads = self.pool.threads().min(granules.max(1));
+        if threads == 1 {
+            work(0..items);
+            return;
+        }
+        self.pool.run(&|thread| {
+            if thread < threads {
+                let begin = granules * thread / threads * granule;
+                let end = (granules * (thread + 1) / threads * granule).min(items);
+                work(begin..end);
+            }
+        });
+    }
+}
+
+/// Processors that this process may use: the scheduler's affinity and the cgroup quota are
+/// respected by the standard library.
+fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get()).min(THREADS_MAX)
+}
+
+/// More threads than this only wait for each other at these sizes of model.
+const THREADS_MAX: usize = 64;

@@ -1,0 +1,176 @@
+//! The exact arithmetic: rows of weights widened into a slab, then dot products in f32.
+
+use std::ops::Range;
+
+use super::widen::widen;
+use super::{Layout, Weights};
+use crate::Machine;
+use crate::lanes::{Kernel, LANES, Lanes, dispatch, groups};
+use crate::share::Shared;
+
+/// Numbers in a slab of widened weights: 128 KiB, so that it stays in the second-level cache.
+const SLAB: usize = 32 * 1024;
+
+pub(super) fn multiply(machine: &Machine, weights: Weights<'_>, x: &[f32], y: &mut [f32]) {
+    let rows = y.len() / weights.outputs;
+    assert!(y.len() == rows * weights.outputs && x.len() == rows * weights.inputs, "rows of another width");
+    let shared = Shared::new(y);
+    machine.split(weights.outputs, LANES, |outputs| {
+        dispatch(machine.isa(), Part { weights, x, y: &shared, rows, outputs });
+    });
+}
+
+/// The part of a product that one thread computes: a range of the outputs, for all rows.
+struct Part<'a> {
+    weights: Weights<'a>,
+    x: &'a [f32],
+    y: &'a Shared<'a, f32>,
+    rows: usize,
+    outputs: Range<usize>,
+}
+
+impl Kernel for Part<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let inputs = self.weights.inputs;
+        let slab_rows = (SLAB / inputs.max(1)).clamp(4, 64).min(self.outputs.len());
+        let mut slab = vec![0.0; slab_rows * inputs];
+        let mut begin = self.outputs.start;
+        while begin < self.outputs.end {
+            let count = slab_rows.min(self.outputs.end - begin);
+            let slab = &mut slab[..count * inputs];
+            fill::<L>(&self.weights, begin, slab);
+            self.products::<L>(slab, begin, count);
+            begin += count;
+        }
+    }
+}
+
+/// Widens the weights of some outputs, one row for each.
+#[inline(always)]
+fn fill<L: Lanes>(weights: &Weights<'_>, begin: usize, slab: &mut [f32]) {
+    let (inputs, storage) = (weights.inputs, weights.storage);
+    match weights.layout {
+        Layout::OutIn => {
+            let row_bytes = weights.bytes.len() / weights.outputs;
+            let count = slab.len() / inputs.max(1);
+            widen::<L>(storage, &weights.bytes[begin * row_bytes..][..count * row_bytes], slab);
+        }
+        Layout::InOut => {
+            let count = slab.len() / inputs.max(1);
+            let size = storage.block_bytes();
+            let mut across = vec![0.0; count];
+            for k in 0..inputs {
+                let at = (k * weights.outputs + begin) * size;
+                widen::<L>(storage, &weights.bytes[at..][..count * size], &mut across);
+                for (row, value) in across.iter().enumerate() {
+                    slab[row * inputs + k] = *value;
+                }
+            }
+        }
+    }
+}
+
+impl Part<'_> {
+    #[inline(always)]
+    fn products<L: Lanes>(&self, slab: &[f32], begin: usize, count: usize) {
+        let mut row = 0;
+        while row < self.rows {
+            let step = match self.rows - row {
+                1 => {
+                    self.outputs_of::<L, 4, 1>(slab, begin, count, row);
+                    1
+                }
+                2 => {
+                    self.outputs_of::<L, 2, 2>(slab, begin, count, row);
+                    2
+                }
+                _ => {
+                    self.outputs_of::<L, 2, 3>(slab, begin, count, row);
+                    3
+                }
+            };
+            row += step;
+        }
+    }
+
+    /// The outputs of `ROWS` rows of activations, `OUT` at a time.
+    #[inline(always)]
+    fn outputs_of<L: Lanes, const OUT: usize, const ROWS: usize>(
+        &self,
+        slab: &[f32],
+        begin: usize,
+        count: usize,
+        row: usize,
+    ) {
+        let inputs = self.weights.inputs;
+        let mut x: [&[f32]; ROWS] = [&[]; ROWS];
+        for (r, x) in x.iter_mut().enumerate() {
+            *x = &self.x[(row + r) * inputs..][..inputs];
+        }
+        let mut out = 0;
+        while out < count {
+            // At the end some outputs are computed again rather than fewer at a time: same bits.
+            let first = if out + OUT <= count { out } else { count.saturating_sub(OUT) };
+            let mut w: [&[f32]; OUT] = [&[]; OUT];
+            for (o, w) in w.iter_mut().enumerate() {
+                *w = &slab[(first + o).min(count - 1) * inputs..][..inputs];
+            }
+            let sums = tile::<L, OUT, ROWS>(&w, &x);
+            for (r, sums) in sums.iter().enumerate() {
+                let at = (row + r) * self.weights.outputs + begin + first;
+                // SAFETY: these outputs belong to this thread's range, and no other slice of them is in use.
+                let y = unsafe { self.y.slice_mut(at, OUT.min(count)) };
+                y.copy_from_slice(&sums[..OUT.min(count)]);
+            }
+            out += OUT;
+        }
+    }
+}
+
+/// `ROWS` times `OUT` dot products: lane `i` takes every sixteenth product from `i` on, then the lanes' sum.
+#[inline(always)]
+fn tile<L: Lanes, const OUT: usize, const ROWS: usize>(
+    w: &[&[f32]; OUT],
+    x: &[&[f32]; ROWS],
+) -> [[f32; OUT]; ROWS] {
+    let mut sums = [[L::splat(0.0); OUT]; ROWS];
+    let (mut w_whole, mut w_rest) = ([groups(w[0]).0; OUT], [groups(w[0]).1; OUT]);
+    for o in 0..OUT {
+        (w_whole[o], w_rest[o]) = groups(w[o]);
+    }
+    let (mut x_whole, mut x_rest) = ([groups(x[0]).0; ROWS], [groups(x[0]).1; ROWS]);
+    for r in 0..ROWS {
+        (x_whole[r], x_rest[r]) = groups(x[r]);
+    }
+    let whole = x_whole[0].len();
+    for w in &mut w_whole {
+        *w = &w[..whole];
+    }
+    for x in &mut x_whole {
+        *x = &x[..whole];
+    }
+    for k in 0..whole {
+        for r in 0..ROWS {
+            let x = L::load(&x_whole[r][k]);
+            for o in 0..OUT {
+                sums[r][o] = x.mul_add(L::load(&w_whole[o][k]), sums[r][o]);
+            }
+        }
+    }
+    if !x_rest[0].is_empty() {
+        for r in 0..ROWS {
+            for o in 0..OUT {
+                sums[r][o] = L::load_part(x_rest[r]).mul_add(L::load_part(w_rest[o]), sums[r][o]);
+            }
+        }
+    }
+    let mut totals = [[0.0; OUT]; ROWS];
+    for r in 0..ROWS {
+        for o in 0..OUT {
+            totals[r][o] = sums[r][o].sum();
+        }
+    }
+    totals
+}

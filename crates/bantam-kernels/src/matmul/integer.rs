@@ -1,0 +1,306 @@
+//! The integer arithmetic: exact sums of products of codes, then one multiply-add for each unit.
+//!
+//! Sixteen outputs are formed together, one in each lane. A single row of activations is multiplied
+//! with rows of codes as they lie; for more rows the codes are first laid out in pairs across the
+//! sixteen outputs, which needs no sums within a register. The integers are the same either way.
+
+use std::ops::Range;
+
+use super::codes::{GROUP, Row};
+use super::{Codes, Weights};
+use crate::Machine;
+use crate::blocks::{Block, OverBlock, with_block};
+use crate::lanes::{Kernel, LANES, Lanes, dispatch};
+use crate::share::Shared;
+
+/// Weights of a row that are taken apart at a time: 16 rows of codes then take 8 KiB.
+const CHUNK: usize = 256;
+/// Bytes that a processor fetches together.
+const CACHE_LINE: usize = 64;
+/// Units in a chunk, at most.
+const UNITS: usize = CHUNK / 16;
+/// Rows of activations whose sums are kept in registers together.
+const ROWS: usize = 3;
+/// Codes in a slab of panels: 128 KiB, so that it stays in the second-level cache.
+const SLAB: usize = 64 * 1024;
+
+pub(super) fn multiply(machine: &Machine, weights: Weights<'_>, x: &Codes, y: &mut [f32]) {
+    assert!(x.width() == weights.inputs && y.len() == x.rows() * weights.outputs, "rows of another width");
+    let shared = Shared::new(y);
+    machine.split(weights.outputs, LANES, |outputs| {
+        dispatch(machine.isa(), Part { weights, x, y: &shared, outputs });
+    });
+}
+
+/// The part of a product that one thread computes: a range of the outputs, for all rows.
+#[derive(Clone)]
+struct Part<'a> {
+    weights: Weights<'a>,
+    x: &'a Codes,
+    y: &'a Shared<'a, f32>,
+    outputs: Range<usize>,
+}
+
+impl Kernel for Part<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        struct WithLanes<'a, L>(Part<'a>, std::marker::PhantomData<L>);
+        impl<L: Lanes> OverBlock for WithLanes<'_, L> {
+            type Output = ();
+            #[inline(always)]
+            fn run<B: Block>(self) {
+                if self.0.x.rows() == 1 { self.0.one_row::<L, B>() } else { self.0.many_rows::<L, B>() }
+            }
+        }
+        let storage = self.weights.storage;
+        let done = with_block(storage, WithLanes::<L>(self, std::marker::PhantomData));
+        assert!(done.is_some(), "{storage} has no codes");
+    }
+}
+
+/// A chunk of sixteen rows of weights, taken apart.
+struct Chunk {
+    /// `[16][CHUNK]`
+    codes: Vec<i16>,
+    /// `[UNITS][16]`
+    scales: [[f32; LANES]; UNITS],
+    minima: [[f32; LANES]; UNITS],
+}
+
+impl Chunk {
+    fn new() -> Self {
+        let empty = [[0.0; LANES]; UNITS];
+        Chunk { codes: vec![0; LANES * CHUNK], scales: empty, minima: empty }
+    }
+
+    /// Takes apart the weights of columns `columns` of the sixteen rows from `output` on. Rows behind the
+    /// last one are copies of it; nobody stores what comes of them.
+    #[inline(always)]
+    fn fill<L: Lanes, B: Block>(&mut self, weights: &Weights<'_>, output: usize, columns: Range<usize>) {
+        let row_blocks = weights.inputs / B::LEN;
+        let (first, count) = (columns.start / B::LEN, columns.len() / B::LEN);
+        let all: &[B::Bytes] = bytemuck::cast_slice(weights.bytes);
+        let mut rows: [&[B::Bytes]; LANES] = [&[]; LANES];
+        for (row, blocks) in rows.iter_mut().enumerate() {
+            let at = (output + row).min(weights.outputs - 1) * row_blocks + first;
+            *blocks = &all[at..][..count];
+            // The same columns of the next sixteen rows: rows are too short for the processor to see the pattern.
+            let ahead = at + LANES * row_blocks;
+            if let Some(next) = all.get(ahead..ahead + count) {
+                let next: &[u8] = bytemuck::cast_slice(next);
+                next.chunks(CACHE_LINE).for_each(|line| L::prefetch(&line[0]));
+            }
+        }
+        for (row, codes) in rows.iter().zip(self.codes.chunks_exact_mut(CHUNK)) {
+            let codes: &mut [B::Codes] = bytemuck::cast_slice_mut(codes);
+            for (block, codes) in row.iter().zip(codes) {
+                B::codes::<L>(block, codes);
+            }
+        }
+        let scales: &mut [B::Scales] = bytemuck::cast_slice_mut(&mut self.scales);
+        let minima: &mut [B::Scales] = bytemuck::cast_slice_mut(&mut self.minima);
+        for (index, (scales, minima)) in scales.iter_mut().zip(minima).enumerate().take(count) {
+            let mut blocks = [&all[0]; LANES];
+            for (block, row) in blocks.iter_mut().zip(&rows) {
+                *block = &row[index];
+            }
+            B::scales::<L>(&blocks, scales, minima);
+        }
+    }
+}
+
+/// Adds a unit's products to the sums of sixteen outputs. This is the one place that fixes the
+/// rounding: the product of the scales, then one fused multiply-add (two where there are minima).
+#[inline(always)]
+fn add_unit<L: Lanes, B: Block>(sums: L, ints: L::Ints, scales: L, minima: L, scale: f32, codes: f32) -> L {
+    let scale = L::splat(scale);
+    let sums = L::ints_to_f32(ints).mul_add(scales.mul(scale), sums);
+    if B::MINIMA { minima.mul(scale).mul_add(L::splat(-codes), sums) } else { sums }
+}
+
+/// The sum of a unit's codes of activations.
+#[inline(always)]
+fn code_sum<B: Block>(row: &Row<'_>, unit: usize) -> f32 {
+    match (B::MINIMA, B::UNIT) {
+        (false, _) => 0.0,
+        (true, 16) => row.sums[unit],
+        (true, _) => row.sums[2 * unit] + row.sums[2 * unit + 1],
+    }
+}
+
+impl Part<'_> {
+    /// One row of activations: rows of codes are multiplied as they lie.
+    #[inline(always)]
+    fn one_row<L: Lanes, B: Block>(&self) {
+        let x = self.x.row(0);
+        let mut chunk = Chunk::new();
+        let mut output = self.outputs.start;
+        while output < self.outputs.end {
+            let mut sums = L::splat(0.0);
+            let mut begin = 0;
+            while begin < self.weights.inputs {
+                let end = (begin + CHUNK).min(self.weights.inputs);
+                chunk.fill::<L, B>(&self.weights, output, begin..end);
+                sums = if B::UNIT == 16 {
+                    chunk_of_row::<L, B, 16>(&chunk, &x, begin..end, sums)
+                } else {
+                    chunk_of_row::<L, B, 32>(&chunk, &x, begin..end, sums)
+                };
+                begin = end;
+            }
+            self.store(0, output, sums);
+            output += LANES;
+        }
+    }
+
+    /// Several rows of activations: panels of codes, as many as stay in the cache, for all rows.
+    #[inline(always)]
+    fn many_rows<L: Lanes, B: Block>(&self) {
+        let inputs = self.weights.inputs;
+        let panels_max = (SLAB / (LANES * inputs)).clamp(1, 8);
+        let mut panels: Vec<Panel> = (0..panels_max).map(|_| Panel::new::<B>(inputs)).collect();
+        let mut chunk = Chunk::new();
+        let mut output = self.outputs.start;
+        while output < self.outputs.end {
+            let count = (self.outputs.end - output).div_ceil(LANES).min(panels_max);
+            for (i, panel) in panels[..count].iter_mut().enumerate() {
+                panel.fill::<L, B>(&self.weights, output + i * LANES, &mut chunk);
+            }
+            let mut row = 0;
+            while row < self.x.rows() {
+                let step = (self.x.rows() - row).min(ROWS);
+                for (i, panel) in panels[..count].iter().enumerate() {
+                    match step {
+                        1 => self.rows_of_panel::<L, B, 1>(panel, row, output + i * LANES),
+                        2 => self.rows_of_panel::<L, B, 2>(panel, row, output + i * LANES),
+                        _ => self.rows_of_panel::<L, B, ROWS>(panel, row, output + i * LANES),
+                    }
+                }
+                row += step;
+            }
+            output += count * LANES;
+        }
+    }
+
+    #[inline(always)]
+    fn rows_of_panel<L: Lanes, B: Block, const N: usize>(&self, panel: &Panel, row: usize, output: usize) {
+        let mut x = [self.x.row(row); N];
+        for (r, x) in x.iter_mut().enumerate() {
+            *x = self.x.row(row + r);
+        }
+        let sums =
+            if B::UNIT == 16 { panel.multiply::<L, B, N, 8>(&x) } else { panel.multiply::<L, B, N, 16>(&x) };
+        for (r, sums) in sums.into_iter().enumerate() {
+            self.store(row + r, output, sums);
+        }
+    }
+
+    #[inline(always)]
+    fn store<L: Lanes>(&self, row: usize, output: usize, sums: L) {
+        let mut values = [0.0; LANES];
+        sums.store(&mut values);
+        let count = LANES.min(self.outputs.end - output);
+        // SAFETY: these outputs belong to this thread's range, and no other slice of them is in use.
+        let y = unsafe { self.y.slice_mut(row * self.weights.outputs + output, count) };
+        y.copy_from_slice(&values[..count]);
+    }
+}
+
+#[inline(always)]
+fn chunk_of_row<L: Lanes, B: Block, const UNIT: usize>(
+    chunk: &Chunk,
+    x: &Row<'_>,
+    columns: Range<usize>,
+    mut sums: L,
+) -> L {
+    let first = columns.start / UNIT;
+    let units = x.codes[columns].as_chunks::<UNIT>().0;
+    for (i, codes) in units.iter().enumerate() {
+        let unit = first + i;
+        let ints = L::ints_dot_rows::<UNIT>(&chunk.codes[i * UNIT..], CHUNK, codes);
+        let (scales, minima) = (L::load(&chunk.scales[i]), L::load(&chunk.minima[i]));
+        let scale = x.scales[unit * UNIT / GROUP];
+        sums = add_unit::<L, B>(sums, ints, scales, minima, scale, code_sum::<B>(x, unit));
+    }
+    sums
+}
+
+/// Sixteen rows of weights taken apart, codes in pairs across the rows.
+struct Panel {
+    /// `[inputs / 2][16][2]`
+    pairs: Vec<[i16; 2 * LANES]>,
+    /// `[inputs / UNIT][16]`
+    scales: Vec<[f32; LANES]>,
+    minima: Vec<[f32; LANES]>,
+}
+
+impl Panel {
+    fn new<B: Block>(inputs: usize) -> Self {
+        let units = vec![[0.0; LANES]; inputs / B::UNIT];
+        Panel {
+            pairs: vec![[0; 2 * LANES]; inputs / 2],
+            minima: if B::MINIMA { units.clone() } else { Vec::new() },
+            scales: units,
+        }
+    }
+
+    #[inline(always)]
+    fn fill<L: Lanes, B: Block>(&mut self, weights: &Weights<'_>, output: usize, chunk: &mut Chunk) {
+        let mut begin = 0;
+        while begin < weights.inputs {
+            let end = (begin + CHUNK).min(weights.inputs);
+            chunk.fill::<L, B>(weights, output, begin..end);
+            let (unit, units) = (begin / B::UNIT, (end - begin) / B::UNIT);
+            self.scales[unit..][..units].copy_from_slice(&chunk.scales[..units]);
+            if B::MINIMA {
+                self.minima[unit..][..units].copy_from_slice(&chunk.minima[..units]);
+            }
+            across(&chunk.codes, &mut self.pairs[begin / 2..end / 2]);
+            begin = end;
+        }
+    }
+
+    /// `PAIRS` is half of the storage's unit.
+    #[inline(always)]
+    fn multiply<L: Lanes, B: Block, const N: usize, const PAIRS: usize>(&self, x: &[Row<'_>; N]) -> [L; N] {
+        let mut sums = [L::splat(0.0); N];
+        let mut x_pairs: [&[[[i16; 2]; PAIRS]]; N] = [&[]; N];
+        for (pairs, x) in x_pairs.iter_mut().zip(x) {
+            *pairs = x.codes.as_chunks::<2>().0.as_chunks::<PAIRS>().0;
+        }
+        let zero = [0.0; LANES];
+        for (unit, pairs) in self.pairs.as_chunks::<PAIRS>().0.iter().enumerate() {
+            let mut ints = [L::ints_zero(); N];
+            let mut x_unit = [&x_pairs[0][unit]; N];
+            for (x_unit, x) in x_unit.iter_mut().zip(&x_pairs) {
+                *x_unit = &x[unit];
+            }
+            for k in 0..PAIRS {
+                for r in 0..N {
+                    ints[r] = L::ints_add_pairs(ints[r], &pairs[k], &x_unit[r][k]);
+                }
+            }
+            let scales = L::load(&self.scales[unit]);
+            let minima = L::load(if B::MINIMA { &self.minima[unit] } else { &zero });
+            for r in 0..N {
+                let scale = x[r].scales[unit * 2 * PAIRS / GROUP];
+                sums[r] =
+                    add_unit::<L, B>(sums[r], ints[r], scales, minima, scale, code_sum::<B>(&x[r], unit));
+            }
+        }
+        sums
+    }
+}
+
+/// Lays sixteen rows of codes out in pairs: `[16][CHUNK]` to `[CHUNK / 2][16][2]`.
+#[inline(always)]
+fn across(codes: &[i16], pairs: &mut [[i16; 2 * LANES]]) {
+    for row in 0..LANES {
+        let codes = codes[row * CHUNK..][..CHUNK].as_chunks::<2>().0;
+        for (pair, codes) in pairs.iter_mut().zip(codes) {
+            pair[2 * row] = codes[0];
+            pair[2 * row + 1] = codes[1];
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Normalisation of rows.
+
+use crate::Machine;
+use crate::lanes::{Kernel, Lanes, dispatch, map, map2, reduce};
+use crate::share::Shared;
+
+/// What a row is divided by, and whether its mean is taken away first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormKind {
+    /// `x / sqrt(mean(x^2) + eps)` (Zhang and Sennrich, 2019).
+    Rms,
+    /// `(x - mean) / sqrt(variance + eps)` (Ba et al., 2016).
+    Layer,
+}
+
+/// A normalisation: `normalised * weight + bias`.
+#[derive(Clone, Copy, Debug)]
+pub struct NormSpec<'a> {
+    /// The kind.
+    pub kind: NormKind,
+    /// Numbers that are normalised together; a row may hold several such groups.
+    pub width: usize,
+    /// Added to the mean square.
+    pub eps: f32,
+    /// `[width]`, or one after the other for the groups of a row.
+    pub weight: Option<&'a [f32]>,
+    /// As `weight`.
+    pub bias: Option<&'a [f32]>,
+}
+
+/// Normalises each group of `spec.width` numbers of `x` in place.
+pub fn normalize(machine: &Machine, spec: NormSpec<'_>, x: &mut [f32]) {
+    let width = spec.width;
+    assert!(width > 0 && x.len().is_multiple_of(width), "groups of the norm's width");
+    for part in [spec.weight, spec.bias].into_iter().flatten() {
+        assert!(!part.is_empty() && part.len().is_multiple_of(width), "a weight for each number");
+    }
+    let groups = x.len() / width;
+    let shared = Shared::new(x);
+    let work = |range: std::ops::Range<usize>| {
+        // SAFETY: the threads' ranges do not overlap.
+        let x = unsafe { shared.slice_mut(range.start * width, range.len() * width) };
+        dispatch(machine.isa(), Normalize { spec, x, first: range.start });
+    };
+    if groups * width < SMALL { work(0..groups) } else { machine.split(groups, 1, work) }
+}
+
+/// Below this many numbers a second thread costs more than it saves.
+const SMALL: usize = 16 * 1024;
+
+struct Normalize<'a> {
+    spec: NormSpec<'a>,
+    x: &'a mut [f32],
+    first: usize,
+}
+
+impl Kernel for Normalize<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let NormSpec { kind, width, eps, weight, bias } = self.spec;
+        for (i, x) in self.x.chunks_exact_mut(width).enumerate() {
+            if kind == NormKind::Layer {
+                let mean = L::splat(reduce!(L, x, |sums, x| sums.add(x)) / width as f32);
+                map!(L, x, |x| x.sub(mean));
+            }
+            let mean_square = reduce!(L, x, |sums, x| x.mul_add(x, sums)) / width as f32;
+            let factor = L::splat(1.0 / (mean_square + eps).sqrt());
+            map!(L, x, |x| x.mul(factor));
+            let part = |of: &[f32]| (self.first + i) % (of.len() / width) * width;
+            if let Some(weight) = weight {
+                map2!(L, x, &weight[part(weight)..][..width], |x, w| x.mul(w));
+            }
+            if let Some(bias) = bias {
+                map2!(L, x, &bias[part(bias)..][..width], |x, b| x.add(b));
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Rows of tokens, each with its sequence and position: one call's work, ragged.
+
+use std::ops::Range;
+
+use crate::{Error, Model};
+
+/// Consecutive rows of one sequence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Where in the batch.
+    pub rows: Range<usize>,
+    /// The position of the first row.
+    pub position: usize,
+    /// How long the sequence may become; some rotary scalings depend on it.
+    pub length_max: usize,
+}
+
+/// The rows of one forward pass: prefill, decode and verification differ only in how many there are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// One for each row.
+    pub tokens: Vec<u32>,
+    /// In the order of the rows, which they cover without gaps.
+    pub spans: Vec<Span>,
+    /// Rows whose logits are wanted, in order.
+    pub wanted: Vec<usize>,
+}
+
+/// Which rows of a span should give logits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// None.
+    Nothing,
+    /// The last one.
+    Last,
+    /// All of them.
+    All,
+}
+
+impl Batch {
+    /// Adds tokens of a sequence, the first at `position`.
+    pub fn push(&mut self, tokens: &[u32], position: usize, length_max: usize, want: Want) {
+        let begin = self.tokens.len();
+        self.tokens.extend_from_slice(tokens);
+        let rows = begin..self.tokens.len();
+        match want {
+            Want::Nothing => {}
+            Want::Last => self.wanted.extend(rows.end.checked_sub(1).filter(|_| !rows.is_empty())),
+            Want::All => self.wanted.extend(rows.clone()),
+        }
+        self.spans.push(Span { rows, position, length_max });
+    }
+
+    /// The position of each row.
+    pub fn positions(&self) -> impl Iterator<Item = usize> {
+        self.spans.iter().flat_map(|span| span.position..span.position + span.rows.len())
+    }
+
+    /// Refuses tokens and positions that the model does not have.
+    pub fn check(&self, model: &Model) -> Result<(), Error> {
+        let vocab_size = model.description.vocab_size;
+        if let Some(&token) = self.tokens.iter().find(|token| **token as usize >= vocab_size) {
+            return Err(Error::Token { token, vocab_size });
+        }
+        if let Some(table) = &model.weights.positions {
+            let limit = table.outputs;
+            let beyond = self.positions().find(|position| *position >= limit);
+            if let Some(position) = beyond {
+                return Err(Error::Position { position, limit, what: "the model has learned" });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,336 @@
+//! The operations computed on the processor.
+
+use bantam_tensor::kernels::activation::{Activation, activate, activate_gated};
+use bantam_tensor::kernels::attention::{AttendSpec, KvShape, QueryRow, attend};
+use bantam_tensor::kernels::matmul::{Codes, Input, Weights as KernelWeights, dequantize, multiply};
+use bantam_tensor::kernels::norm::{NormSpec, normalize};
+use bantam_tensor::kernels::{Machine, elementwise, rope};
+
+use crate::description::{Attention, PositionScale};
+use crate::rope::Rope;
+use crate::weights::{Linear, Matrix, NormWeights, Vector};
+use crate::{Batch, Error, Model, Ops, State, forward};
+
+/// How products are rounded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Numerics {
+    /// Activations against quantised weights are 16-bit integers with a scale for each 32.
+    #[default]
+    Default,
+    /// All products in f32 from exactly dequantised weights.
+    Exact,
+}
+
+/// Rows of activations, `[rows][width]`.
+pub struct Rows {
+    data: Vec<f32>,
+    width: usize,
+}
+
+/// Memory that is kept from one pass to the next.
+#[derive(Default)]
+pub struct Scratch {
+    codes: Codes,
+    free: Vec<Vec<f32>>,
+}
+
+/// Runs forward passes of one batch.
+pub struct Executor<'a> {
+    machine: &'a Machine,
+    numerics: Numerics,
+    batch: &'a Batch,
+    states: &'a mut [&'a mut State],
+    scratch: &'a mut Scratch,
+    angles: Vec<Angles>,
+    /// The first layer whose output was not finite.
+    fault: Option<usize>,
+}
+
+/// Cosines and sines of a rope for the batch's rows, `[rows][pairs]`.
+struct Angles {
+    rope: Rope,
+    cos: Vec<f32>,
+    sin: Vec<f32>,
+}
+
+impl<'a> Executor<'a> {
+    /// Logits of the batch's wanted rows, `[wanted][vocab_size]`. `states` has one entry for each span; each
+    /// takes in its span's tokens.
+    ///
+    /// # Errors
+    ///
+    /// Tokens or positions that the model does not have (states are unchanged then); activations that
+    /// are no longer numbers.
+    pub fn run(
+        machine: &'a Machine,
+        model: &Model,
+        numerics: Numerics,
+        batch: &'a Batch,
+        states: &'a mut [&'a mut State],
+        scratch: &'a mut Scratch,
+    ) -> Result<Vec<f32>, Error> {
+        batch.check(model)?;
+        check_states(batch, states)?;
+        let mut executor =
+            Executor { machine, numerics, batch, states, scratch, angles: Vec::new(), fault: None };
+        let logits = forward(&mut executor, model);
+        let layers = model.description.layers.len();
+        let fault = executor.fault.or_else(|| (!all_finite(&logits.data)).then_some(layers));
+        if let Some(layer) = fault {
+            return Err(Error::NotFinite { what: "NaN or infinity", layer, layers });
+        }
+        for (state, span) in executor.states.iter_mut().zip(&batch.spans) {
+            state.advance(span.rows.len());
+        }
+        Ok(logits.data)
+    }
+
+    fn take(&mut self, rows: usize, width: usize) -> Rows {
+        let mut data = self.scratch.free.pop().unwrap_or_default();
+        data.resize(rows * width, 0.0);
+        Rows { data, width }
+    }
+
+    fn lookup(&mut self, table: &Matrix, ids: impl Iterator<Item = usize>) -> Rows {
+        let width = table.inputs;
+        let mut out = self.take(self.batch.tokens.len(), width);
+        let (storage, bytes) = (table.tensor.storage(), table.tensor.bytes());
+        let row_bytes = table.tensor.row_bytes();
+        for (id, out) in ids.zip(out.data.chunks_exact_mut(width)) {
+            dequantize(self.machine.isa(), storage, &bytes[id * row_bytes..][..row_bytes], out);
+        }
+        out
+    }
+
+    /// Whether a matrix is multiplied with codes.
+    fn coded(&self, matrix: &Matrix) -> bool {
+        self.numerics == Numerics::Default
+            && matrix.tensor.storage().is_quantized()
+            && Codes::fits(matrix.inputs)
+    }
+
+    /// The product; codes of `x` are in the scratch if the matrix wants them.
+    fn multiply_prepared(&mut self, x: &Rows, matrix: &Matrix) -> Rows {
+        let mut y = self.take(x.data.len() / x.width, matrix.outputs);
+        let input =
+            if self.coded(matrix) { Input::Coded(&self.scratch.codes) } else { Input::Exact(&x.data) };
+        multiply(self.machine, kernel_weights(matrix), input, &mut y.data);
+        y
+    }
+
+    fn prepare<'m>(&mut self, x: &Rows, mut matrices: impl Iterator<Item = &'m Matrix>) {
+        if matrices.any(|matrix| self.coded(matrix)) {
+            self.scratch.codes.fill(self.machine, &x.data, x.width);
+        }
+    }
+
+    fn with_bias(&self, mut y: Rows, bias: Option<&Vector>) -> Rows {
+        if let Some(bias) = bias {
+            for row in y.data.chunks_exact_mut(y.width) {
+                elementwise::add_scaled(self.machine.isa(), row, &bias.values, 1.0);
+            }
+        }
+        y
+    }
+
+    fn angles(&mut self, of: &Rope) -> usize {
+        if let Some(found) = self.angles.iter().position(|angles| angles.rope == *of) {
+            return found;
+        }
+        let (mut cos, mut sin) = (Vec::new(), Vec::new());
+        for span in &self.batch.spans {
+            of.angles(span.position..span.position + span.rows.len(), span.length_max, &mut cos, &mut sin);
+        }
+        self.angles.push(Angles { rope: of.clone(), cos, sin });
+        self.angles.len() - 1
+    }
+}
+
+fn check_states(batch: &Batch, states: &[&mut State]) -> Result<(), Error> {
+    assert_eq!(batch.spans.len(), states.len(), "a state for each span");
+    for (span, state) in batch.spans.iter().zip(states) {
+        assert_eq!(span.position, state.length(), "a span continues its sequence");
+        let end = span.position + span.rows.len();
+        if end > state.length_max() {
+            return Err(Error::Position {
+                position: end - 1,
+                limit: state.length_max(),
+                what: "the sequence has room for",
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The matrix as kernels see it.
+pub(crate) fn kernel_weights(matrix: &Matrix) -> KernelWeights<'_> {
+    KernelWeights {
+        storage: matrix.tensor.storage(),
+        layout: matrix.layout,
+        outputs: matrix.outputs,
+        inputs: matrix.inputs,
+        bytes: matrix.tensor.bytes(),
+    }
+}
+
+fn all_finite(x: &[f32]) -> bool {
+    // The exponent of a number that is not finite is all ones.
+    x.iter().fold(true, |finite, x| finite & x.is_finite())
+}
+
+impl Ops for Executor<'_> {
+    type T = Rows;
+
+    fn embed(&mut self, table: &Matrix) -> Rows {
+        let batch = self.batch;
+        self.lookup(table, batch.tokens.iter().map(|id| *id as usize))
+    }
+
+    fn embed_positions(&mut self, table: &Matrix) -> Rows {
+        let batch = self.batch;
+        self.lookup(table, batch.positions())
+    }
+
+    fn product(&mut self, x: &Rows, matrix: &Matrix) -> Rows {
+        self.prepare(x, std::iter::once(matrix));
+        self.multiply_prepared(x, matrix)
+    }
+
+    fn linears<const N: usize>(&mut self, x: &Rows, linears: [&Linear; N]) -> [Rows; N] {
+        self.prepare(x, linears.iter().map(|linear| &linear.matrix));
+        linears.map(|linear| {
+            let y = self.multiply_prepared(x, &linear.matrix);
+            self.with_bias(y, linear.bias.as_ref())
+        })
+    }
+
+    fn add_vector(&mut self, x: Rows, vector: &Vector) -> Rows {
+        self.with_bias(x, Some(vector))
+    }
+
+    fn norm(&mut self, x: &Rows, norm: &NormWeights) -> Rows {
+        let mut y = self.take(x.data.len() / x.width, x.width);
+        y.data.copy_from_slice(&x.data);
+        normalize(self.machine, norm_spec(norm), &mut y.data);
+        y
+    }
+
+    fn rope(&mut self, mut x: Rows, head_dim: usize, of: &Rope) -> Rows {
+        let index = self.angles(of);
+        let Angles { cos, sin, .. } = &self.angles[index];
+        rope::rotate(&mut x.data, head_dim, x.width, of.pairing, cos, sin);
+        x
+    }
+
+    fn scale_by_position(&mut self, mut x: Rows, scale: &PositionScale) -> Rows {
+        for (position, row) in self.batch.positions().zip(x.data.chunks_exact_mut(x.width)) {
+            elementwise::scale(row, scale.at(position));
+        }
+        x
+    }
+
+    fn attend(&mut self, layer: usize, a: &Attention, q: &Rows, k: &Rows, v: &Rows) -> Rows {
+        let mut out = self.take(q.data.len() / q.width, q.width);
+        for (span, state) in self.batch.spans.iter().zip(self.states.iter_mut()) {
+            for (ahead, row) in span.rows.clone().enumerate() {
+                let row = |of: &Rows| row * of.width..(row + 1) * of.width;
+                state.put(layer, ahead, &k.data[row(k)], &v.data[row(v)]);
+            }
+        }
+        let mut rows = Vec::with_capacity(self.batch.tokens.len());
+        for (span, state) in self.batch.spans.iter().zip(self.states.iter()) {
+            let pages = state.pages(layer);
+            rows.extend((0..span.rows.len()).map(|i| QueryRow { pages, position: span.position + i }));
+        }
+        attend(self.machine, &attend_spec(a), &rows, &q.data, &mut out.data);
+        out
+    }
+
+    fn activate(&mut self, mut x: Rows, activation: Activation) -> Rows {
+        activate(self.machine, activation, &mut x.data);
+        x
+    }
+
+    fn activate_gated(&mut self, mut gate: Rows, up: &Rows, activation: Activation) -> Rows {
+        activate_gated(self.machine, activation, &mut gate.data, &up.data);
+        gate
+    }
+
+    fn add(&mut self, mut x: Rows, y: &Rows, factor: f32) -> Rows {
+        elementwise::add_scaled(self.machine.isa(), &mut x.data, &y.data, factor);
+        x
+    }
+
+    fn multiply(&mut self, mut x: Rows, y: &Rows) -> Rows {
+        elementwise::multiply(self.machine.isa(), &mut x.data, &y.data);
+        x
+    }
+
+    fn scale(&mut self, mut x: Rows, factor: f32) -> Rows {
+        elementwise::scale(&mut x.data, factor);
+        x
+    }
+
+    fn clamp(&mut self, mut x: Rows, limit: f32) -> Rows {
+        elementwise::clamp(&mut x.data, limit);
+        x
+    }
+
+    fn soft_cap(&mut self, mut x: Rows, cap: f32) -> Rows {
+        elementwise::soft_cap(self.machine.isa(), &mut x.data, cap);
+        x
+    }
+
+    fn columns(&mut self, x: &Rows, begin: usize, count: usize) -> Rows {
+        let mut y = self.take(x.data.len() / x.width, count);
+        for (from, to) in x.data.chunks_exact(x.width).zip(y.data.chunks_exact_mut(count)) {
+            to.copy_from_slice(&from[begin..begin + count]);
+        }
+        y
+    }
+
+    fn wanted_rows(&mut self, x: Rows) -> Rows {
+        let wanted = &self.batch.wanted;
+        if wanted.len() == self.batch.tokens.len() {
+            return x;
+        }
+        let mut y = self.take(wanted.len(), x.width);
+        for (row, to) in self.batch.wanted.iter().zip(y.data.chunks_exact_mut(x.width)) {
+            to.copy_from_slice(&x.data[row * x.width..][..x.width]);
+        }
+        self.release(x);
+        y
+    }
+
+    fn layer_done(&mut self, layer: usize, x: &Rows) {
+        if self.fault.is_none() && !all_finite(&x.data) {
+            self.fault = Some(layer);
+        }
+    }
+
+    fn release(&mut self, x: Rows) {
+        self.scratch.free.push(x.data);
+    }
+}
+
+/// The norm as kernels see it.
+fn norm_spec(norm: &NormWeights) -> NormSpec<'_> {
+    NormSpec {
+        kind: norm.kind,
+        width: norm.width,
+        eps: norm.eps,
+        weight: norm.weight.as_ref().map(|w| &*w.values),
+        bias: norm.bias.as_ref().map(|b| &*b.values),
+    }
+}
+
+fn attend_spec(a: &Attention) -> AttendSpec<'static> {
+    AttendSpec {
+        kv: KvShape { num_kv_heads: a.num_kv_heads, head_dim: a.head_dim },
+        num_heads: a.num_heads,
+        scale: a.scale,
+        window: a.window,
+        soft_cap: a.soft_cap,
+        sinks: None,
+    }
+}

@@ -1,0 +1,132 @@
+//! From a path to a model with its tokeniser, template and recommended settings.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bantam_model::Model;
+use bantam_tensor::format::gguf;
+use bantam_tensor::{Checkpoint, Metadata};
+use bantam_text::{GgufVocab, Tokenizer};
+use serde_json::Value;
+
+/// Why a model could not be loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The files.
+    #[error(transparent)]
+    File(#[from] bantam_tensor::Error),
+    /// The config or the weights.
+    #[error(transparent)]
+    Model(#[from] bantam_model::Error),
+    /// The tokeniser.
+    #[error("the tokeniser cannot be used: {0}")]
+    Text(#[from] bantam_text::Error),
+    /// There is no tokeniser.
+    #[error(
+        "no tokeniser: wanted tokenizer.json or tokenizer.model in the folder, or tokenizer.ggml.* in the GGUF file"
+    )]
+    NoTokenizer,
+}
+
+/// A model, ready to run.
+pub struct Loaded {
+    /// The description bound to its weights.
+    pub model: Arc<Model>,
+    /// What its files say, weights included.
+    pub checkpoint: Checkpoint,
+}
+
+impl Loaded {
+    /// Opens a GGUF file or a folder, maps its weights and binds them. Nothing is computed over the weights.
+    pub fn open(path: &Path) -> Result<Self, LoadError> {
+        let checkpoint = Checkpoint::open(path)?;
+        let model = Arc::new(Model::bind(&checkpoint)?);
+        Ok(Loaded { model, checkpoint })
+    }
+
+    /// The tokeniser of its files.
+    pub fn tokenizer(&self) -> Result<Tokenizer, LoadError> {
+        tokenizer_of(&self.checkpoint.metadata)
+    }
+
+    /// The chat template's source, where the files have one.
+    pub fn chat_template(&self) -> Option<String> {
+        match &self.checkpoint.metadata {
+            Metadata::Gguf(metadata) => metadata.string("tokenizer.chat_template").ok().map(str::to_owned),
+            Metadata::Folder(folder) => folder.chat_template.clone(),
+        }
+    }
+
+    /// The settings for sampling that the model's makers recommend, as `generation_config.json` names them.
+    pub fn generation_config(&self) -> Option<&Value> {
+        match &self.checkpoint.metadata {
+            Metadata::Gguf(_) => None,
+            Metadata::Folder(folder) => folder.generation_config.as_ref(),
+        }
+    }
+}
+
+/// The tokeniser of a file or folder that need not hold weights.
+pub fn open_tokenizer(path: &Path) -> Result<Tokenizer, LoadError> {
+    if path.is_dir() {
+        let folder = bantam_tensor::format::Folder::open(path)?;
+        return tokenizer_of(&Metadata::Folder(Box::new(folder)));
+    }
+    tokenizer_of(&Checkpoint::open(path)?.metadata)
+}
+
+fn tokenizer_of(metadata: &Metadata) -> Result<Tokenizer, LoadError> {
+    match metadata {
+        Metadata::Gguf(metadata) => Ok(Tokenizer::from_gguf(&gguf_vocab(metadata)?)?),
+        Metadata::Folder(folder) => {
+            let config = folder.tokenizer_config.as_ref();
+            if let Some(json) = folder.tokenizer_json()? {
+                return Ok(Tokenizer::from_tokenizer_json(&json, config)?);
+            }
+            let model = folder.tokenizer_model()?.ok_or(LoadError::NoTokenizer)?;
+            Ok(Tokenizer::from_sentencepiece(&model, config)?)
+        }
+    }
+}
+
+/// The vocabulary in a GGUF file's metadata, without a copy of its pieces.
+fn gguf_vocab(metadata: &gguf::Metadata) -> Result<GgufVocab<'_>, LoadError> {
+    let key = |name: &str| format!("tokenizer.ggml.{name}");
+    if metadata.get(&key("model")).is_none() {
+        return Err(LoadError::NoTokenizer);
+    }
+    let strings = |name: &str| -> Result<Vec<&[u8]>, LoadError> {
+        let found = metadata.find::<gguf::Strings<'_>>(&key(name))?;
+        Ok(found.map(Iterator::collect).unwrap_or_default())
+    };
+    let id = |name: &str| metadata.find::<u32>(&key(name));
+    let flag = |name: &str| metadata.find::<bool>(&key(name));
+    let types = metadata.find::<Vec<i64>>(&key("token_type"))?.unwrap_or_default();
+    Ok(GgufVocab {
+        model: metadata.string(&key("model"))?,
+        pre: metadata.find(&key("pre"))?,
+        tokens: strings("tokens")?,
+        scores: metadata.find(&key("scores"))?.unwrap_or_default(),
+        token_types: types.into_iter().map(|kind| i32::try_from(kind).unwrap_or(-1)).collect(),
+        merges: strings("merges")?,
+        bos: id("bos_token_id")?,
+        eos: id("eos_token_id")?,
+        eot: id("eot_token_id")?,
+        eom: id("eom_token_id")?,
+        unknown: id("unknown_token_id")?,
+        separator: id("seperator_token_id")?,
+        padding: id("padding_token_id")?,
+        cls: id("cls_token_id")?,
+        mask: id("mask_token_id")?,
+        add_bos: flag("add_bos_token")?,
+        add_eos: flag("add_eos_token")?,
+        add_separator: flag("add_sep_token")?,
+        add_space_prefix: flag("add_space_prefix")?,
+        remove_extra_whitespaces: flag("remove_extra_whitespaces")?,
+        precompiled_charsmap: metadata
+            .find::<&gguf::Array>(&key("precompiled_charsmap"))?
+            .and_then(gguf::Array::as_bytes),
+        lowercase: flag("normalizer.lowercase")?,
+    })
+}
