@@ -1,6 +1,6 @@
 //! An answer on the terminal, in a pipe, or as JSON lines; notes and speeds on stderr.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use anyhow::Result;
