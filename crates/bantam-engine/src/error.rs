@@ -1,9 +1,33 @@
 //! Why a request is refused, or ends with a failure.
 
-/// Everything that can go wrong with a request.
+use std::sync::Arc;
+
+/// Everything that can go wrong with an engine or a request.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A setting of the engine that cannot be.
+    #[error("{setting} is {found}, wanted {wanted}")]
+    Setting {
+        /// Its name.
+        setting: &'static str,
+        /// What was given.
+        found: String,
+        /// What would do.
+        wanted: &'static str,
+    },
+
+    /// The model has learned fewer positions than the context would have.
+    #[error(
+        "the model has learned {positions} positions, and the context is to hold {context}: choose at most {positions}"
+    )]
+    ContextTooLong {
+        /// Tokens of the context.
+        context: usize,
+        /// Positions that there are.
+        positions: usize,
+    },
+
     /// There is nothing to continue.
     #[error("the prompt is empty: wanted at least one token")]
     EmptyPrompt,
@@ -39,9 +63,20 @@ pub enum Error {
         wanted: &'static str,
     },
 
+    /// Biases and stop tokens leave nothing to choose from.
+    #[error("every token of the vocabulary is forbidden: let some be chosen")]
+    NothingToChoose,
+
     /// The forward pass failed.
     #[error("{0}")]
-    Model(String),
+    Model(#[source] Arc<bantam_model::Error>),
+
+    /// A step broke off.
+    #[error("the step broke off, which is a bug in bantam: {reason}")]
+    Panic {
+        /// What the panic said.
+        reason: String,
+    },
 
     /// The engine's thread has ended.
     #[error("the engine has stopped")]

@@ -1,4 +1,7 @@
 //! States of sequences that have ended, kept for requests that begin alike.
+//!
+//! All states of an engine are made for the same greatest length, so that rotary angles that depend on it are
+//! the same in all of them: a state stands for its tokens, whoever computed it.
 
 use bantam_model::State;
 
@@ -14,55 +17,90 @@ struct Entry {
     state: State,
 }
 
+/// What becomes of a kept state whose beginning is wanted.
+#[derive(Debug, PartialEq, Eq)]
+enum Use {
+    /// It is left alone.
+    Nothing,
+    /// It goes on as the new sequence's own.
+    Whole,
+    /// It stays, and the new sequence has a copy of its beginning.
+    Copy,
+}
+
+/// How a state of `length` tokens is best used by a prompt that has the first `common` of them.
+fn best_use(length: usize, common: usize) -> Use {
+    let lost = length - common;
+    if common == 0 || common * COPY_WORTH < length {
+        Use::Nothing
+    } else if lost <= common.min(LOST_MAX) {
+        Use::Whole
+    } else {
+        Use::Copy
+    }
+}
+
+/// A copy takes the whole state first; below this share of it, computing is as fast.
+const COPY_WORTH: usize = 64;
+
+/// A state that would lose no more than so many tokens is taken rather than copied: a conversation goes on.
+const LOST_MAX: usize = 64;
+
 impl Kept {
     pub(crate) fn new(bytes_max: usize) -> Self {
         Kept { entries: Vec::new(), bytes_max }
     }
 
-    /// Keeps a state, and lets go of the oldest ones beyond the limit.
+    /// Keeps a state, and lets go of those least recently used beyond the limit.
     pub(crate) fn keep(&mut self, mut tokens: Vec<u32>, state: State) {
         tokens.truncate(state.length());
         if tokens.is_empty() {
             return;
         }
         self.entries.push(Entry { tokens, state });
-        while self.entries.len() > 1 && self.bytes() > self.bytes_max {
-            self.entries.remove(0);
+        let mut bytes: usize = self.entries.iter().map(|entry| entry.state.bytes()).sum();
+        while bytes > self.bytes_max {
+            bytes -= self.entries.remove(0).state.bytes();
         }
-        if self.bytes() > self.bytes_max {
-            self.entries.clear();
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        self.entries.iter().map(|entry| entry.state.bytes()).sum()
     }
 
     /// The state with the longest common beginning, cut to it. At least the prompt's last token is left to compute,
     /// since its logits are needed.
     pub(crate) fn take(&mut self, prompt: &[u32]) -> Option<State> {
-        let common = |entry: &Entry| {
-            let most = prompt.len() - 1;
-            entry.tokens.iter().zip(&prompt[..most]).take_while(|(a, b)| a == b).count()
-        };
-        let (place, length) =
-            self.entries.iter().map(common).enumerate().max_by_key(|(_, length)| *length)?;
-        if length == 0 {
+        let wanted = &prompt[..prompt.len().saturating_sub(1)];
+        let common = |entry: &Entry| entry.tokens.iter().zip(wanted).take_while(|(a, b)| a == b).count();
+        let commons = self.entries.iter().map(common).enumerate();
+        let (place, common) = commons.max_by_key(|(_, common)| *common)?;
+        let best = best_use(self.entries[place].tokens.len(), common);
+        if best == Use::Nothing {
             return None;
         }
-        // A conversation goes on from its whole state; one that only begins alike leaves the kept one whole.
-        if length == self.entries[place].tokens.len()
-            || length + SHARED_MIN >= self.entries[place].tokens.len()
-        {
-            let mut state = self.entries.remove(place).state;
-            state.truncate(length);
-            return Some(state);
-        }
-        let mut state = self.entries[place].state.clone();
-        state.truncate(length);
+        let entry = self.entries.remove(place);
+        let mut state = match best {
+            Use::Copy => {
+                let copy = entry.state.clone();
+                self.entries.push(entry);
+                copy
+            }
+            Use::Whole | Use::Nothing => entry.state,
+        };
+        state.truncate(common);
         Some(state)
     }
 }
 
-/// A kept state that would lose no more than so many tokens is taken rather than copied.
-const SHARED_MIN: usize = 64;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_taken_copied_or_left_by_what_it_would_lose() {
+        assert_eq!(best_use(100, 100), Use::Whole);
+        assert_eq!(best_use(100, 60), Use::Whole);
+        assert_eq!(best_use(1000, 936), Use::Whole);
+        assert_eq!(best_use(1000, 935), Use::Copy);
+        assert_eq!(best_use(20, 9), Use::Copy, "it would lose more than it gives");
+        assert_eq!(best_use(1000, 15), Use::Nothing, "only a begin-of-text token and a little more");
+        assert_eq!(best_use(1000, 0), Use::Nothing);
+    }
+}

@@ -10,13 +10,16 @@
 
 mod engine;
 mod error;
+mod inbox;
 mod kept;
 mod request;
 pub mod sampling;
 mod scheduler;
 mod sequence;
+mod stream;
 
-pub use engine::{Engine, Settings, Stream};
+pub use engine::{Engine, Memory, Settings};
 pub use error::Error;
-pub use request::{Event, Overflow, PromptOutput, Reason, Request, Usage};
+pub use request::{Event, Overflow, PromptOutput, Reason, Request, Stopping, Usage};
 pub use sampling::Sampling;
+pub use stream::Stream;

@@ -11,14 +11,26 @@ pub struct Request {
     pub max_tokens: Option<usize>,
     /// How tokens are chosen.
     pub sampling: Sampling,
-    /// Tokens that end the answer; they are reported, not generated.
+    /// Tokens that end the answer; they are reported, not generated. With none, all tokens are like any other.
     pub stop_tokens: Vec<u32>,
+    /// Whether stop tokens may be chosen at all.
+    pub stopping: Stopping,
     /// What happens when the context is full.
     pub overflow: Overflow,
     /// What is told about the prompt's own tokens.
     pub prompt_output: PromptOutput,
-    /// So many of the likeliest tokens are told with each new one.
+    /// So many of the likeliest tokens are told with each token.
     pub top_logprobs: usize,
+}
+
+/// Whether stop tokens may be chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stopping {
+    /// They may, and end the answer.
+    #[default]
+    Allowed,
+    /// They may not: the answer goes on up to another limit (llama.cpp's `--ignore-eos`).
+    Forbidden,
 }
 
 /// What happens when the context is full.
@@ -29,23 +41,26 @@ pub enum Overflow {
     Stop,
     /// The older half of the tokens behind the first `keep` is forgotten, and the rest read again.
     Shift {
-        /// Tokens at the beginning that stay.
+        /// Tokens at the beginning that stay, at most half of the context.
         keep: usize,
     },
 }
 
-/// What is told about the prompt's own tokens.
+/// What is told about the prompt's own tokens. A request that asks for any of it reuses no state and leaves none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PromptOutput {
     /// Nothing.
     #[default]
     None,
-    /// The logits at each position. Nothing is reused then.
+    /// The prompt's tokens from the second on come as [`Event::Token`] before all new ones, one less than
+    /// [`Usage::prompt_tokens`]; the first has nothing before it that would make it likely.
+    Logprobs,
+    /// The logits at each position, as [`Event::Prompt`]; computed only as they are read.
     Logits,
 }
 
-/// What happens to a request, in this order: any number of `Prompt`, any number of `Token` and `Shifted`, then one
-/// `Done` or `Failed`.
+/// What happens to a request: first what was asked about the prompt, then any number of `Token` and `Shifted`, then
+/// one `Done` or `Failed`.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// Logits at consecutive positions of the prompt, `[positions][vocab_size]`.
@@ -55,7 +70,7 @@ pub enum Event {
         /// The numbers.
         logits: Vec<f32>,
     },
-    /// A new token.
+    /// A token.
     Token {
         /// Its id.
         id: u32,

@@ -1,5 +1,6 @@
 //! Which rows go into the next step, and what becomes of their logits.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -9,8 +10,8 @@ use bantam_model::{Batch, Executor, Machine, Model, Scratch, State};
 use crate::Error;
 use crate::engine::{Job, Settings};
 use crate::kept::Kept;
-use crate::request::{PromptOutput, Reason};
-use crate::sequence::{Rows, Sequence};
+use crate::request::{Event, Reason, Usage};
+use crate::sequence::{Room, Rows, Sequence};
 
 /// The model, its machine, and all sequences.
 pub(crate) struct Scheduler {
@@ -21,6 +22,13 @@ pub(crate) struct Scheduler {
     waiting: VecDeque<Job>,
     running: Vec<Sequence>,
     kept: Kept,
+}
+
+/// A sequence's part of a step.
+struct Part {
+    /// Among those running.
+    place: usize,
+    rows: Rows,
 }
 
 impl Scheduler {
@@ -38,80 +46,95 @@ impl Scheduler {
         }
     }
 
-    pub(crate) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.running.is_empty()
-    }
-
     pub(crate) fn accept(&mut self, job: Job) {
         self.waiting.push_back(job);
     }
 
-    /// Starts what can start, computes one batch, and tells what came of it.
-    pub(crate) fn step(&mut self) {
-        self.start_waiting();
+    /// Starts what can start, computes one batch, and tells what came of it; false if there was nothing to compute,
+    /// be it that all sequences wait for their readers.
+    pub(crate) fn step(&mut self) -> bool {
         self.end_cancelled();
+        self.start_waiting();
         let plan = self.plan();
-        if plan.is_empty() {
-            return;
+        match &plan[..] {
+            [] => return false,
+            [only] => self.run_alone(only),
+            several => {
+                // Rows do not depend on each other: each alone gives the same, and shows which one fails.
+                if self.run(several).is_err() {
+                    several.iter().rev().for_each(|part| self.run_alone(part));
+                }
+            }
         }
-        match catch_unwind(AssertUnwindSafe(|| self.compute(&plan))) {
-            Ok(Ok(logits)) => self.deliver(plan, &logits),
-            Ok(Err(error)) => self.fail(plan, &Error::Model(error.to_string())),
-            Err(_) => {
-                self.fail(plan, &Error::Model("the forward pass broke off: this is a bug in bantam".into()))
+        true
+    }
+
+    fn end_cancelled(&mut self) {
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        let (cancelled, waiting) = waiting.partition(|job| job.outlet.is_cancelled());
+        self.waiting = waiting;
+        for job in VecDeque::from(cancelled) {
+            let usage = Usage { prompt_tokens: job.request.prompt.len(), ..Usage::default() };
+            job.outlet.send(Event::Done { reason: Reason::Cancelled, usage });
+        }
+        for place in (0..self.running.len()).rev() {
+            if self.running[place].is_cancelled() {
+                self.end(place, Reason::Cancelled);
             }
         }
     }
 
     fn start_waiting(&mut self) {
-        while self.running.len() < self.settings.sequences_max
-            && let Some(job) = self.waiting.pop_front()
+        while self.running.len() < self.settings.running_max()
+            && let Some(Job { request, outlet }) = self.waiting.pop_front()
         {
-            let reusable = job.request.prompt_output == PromptOutput::None;
-            let kept = if reusable { self.kept.take(&job.request.prompt) } else { None };
+            let kept = if request.reuses_states() { self.kept.take(&request.prompt) } else { None };
             let state = kept.unwrap_or_else(|| {
                 State::new(&self.model.description, self.settings.kv, self.settings.context_length)
             });
-            self.running.push(Sequence::new(job.request, state, job.events, job.cancelled));
+            self.running.push(Sequence::new(request, state, outlet));
         }
     }
 
-    fn end_cancelled(&mut self) {
-        let mut place = 0;
-        while place < self.running.len() {
-            if self.running[place].is_cancelled() {
-                let (tokens, state) = self.running.remove(place).done(Reason::Cancelled);
-                self.kept.keep(tokens, state);
-            } else {
-                place += 1;
-            }
-        }
-    }
-
-    /// The rows of each sequence in the next step: first those that only need their newest token, then prompts, in
-    /// the order of their arrival, until the step is full.
-    fn plan(&self) -> Vec<(usize, Rows)> {
-        let mut room = self.settings.step_rows_max;
+    /// The parts of the next step: first those that only need their newest token, then prompts, in the order of
+    /// their arrival, until the step is full. Decoding never fills it, since no more sequences run than a step
+    /// has rows.
+    fn plan(&self) -> Vec<Part> {
+        let wanted = (LOGITS_MAX / self.model.description.vocab_size).max(1);
+        let mut room = Room { rows: self.settings.step_rows_max, wanted };
         let mut plan = Vec::new();
         for decoding in [true, false] {
             for (place, sequence) in self.running.iter().enumerate() {
-                if sequence.is_decoding() == decoding && room > 0 {
-                    let rows = sequence.rows(room);
-                    room -= rows.count;
-                    plan.push((place, rows));
+                if sequence.is_decoding() == decoding
+                    && let Some(rows) = sequence.rows(&mut room)
+                {
+                    plan.push(Part { place, rows });
                 }
             }
         }
-        plan.sort_by_key(|(place, _)| *place);
+        plan.sort_by_key(|part| part.place);
         plan
     }
 
-    fn compute(&mut self, plan: &[(usize, Rows)]) -> Result<Vec<f32>, bantam_model::Error> {
+    /// Computes some parts of a plan and hands out their logits. An error leaves every sequence as it was.
+    fn run(&mut self, parts: &[Part]) -> Result<(), Error> {
+        let logits = caught(|| self.compute(parts))?.map_err(|error| Error::Model(Arc::new(error)))?;
+        self.deliver(parts, &logits);
+        Ok(())
+    }
+
+    fn run_alone(&mut self, part: &Part) {
+        if let Err(error) = self.run(std::slice::from_ref(part)) {
+            self.running.remove(part.place).fail(error);
+        }
+    }
+
+    fn compute(&mut self, parts: &[Part]) -> Result<Vec<f32>, bantam_model::Error> {
         let mut batch = Batch::default();
-        let mut states = Vec::with_capacity(plan.len());
-        let mut planned = plan.iter().peekable();
+        let mut states = Vec::with_capacity(parts.len());
+        let mut parts = parts.iter().peekable();
         for (place, sequence) in self.running.iter_mut().enumerate() {
-            if let Some((_, rows)) = planned.next_if(|(planned, _)| *planned == place) {
+            if let Some(Part { rows, .. }) = parts.next_if(|part| part.place == place) {
                 let begin = sequence.state.length();
                 let tokens = &sequence.tokens[begin..begin + rows.count];
                 batch.push(tokens, begin, sequence.state.length_max(), rows.want);
@@ -123,28 +146,39 @@ impl Scheduler {
     }
 
     /// Hands out the logits; from the last sequence to the first, since some end.
-    fn deliver(&mut self, plan: Vec<(usize, Rows)>, logits: &[f32]) {
+    fn deliver(&mut self, parts: &[Part], logits: &[f32]) {
         let vocab_size = self.model.description.vocab_size;
         let mut rest = logits;
-        for (place, rows) in plan.into_iter().rev() {
-            let count = match rows.want {
-                bantam_model::Want::Nothing => 0,
-                bantam_model::Want::Last => 1,
-                bantam_model::Want::All => rows.count,
-            };
-            let (before, own) = rest.split_at(rest.len() - count * vocab_size);
+        for Part { place, rows } in parts.iter().rev() {
+            let (before, own) = rest.split_at(rest.len() - rows.wanted() * vocab_size);
             rest = before;
-            if let Some(reason) = self.running[place].take(&rows, own, vocab_size) {
-                let (tokens, state) = self.running.remove(place).done(reason);
-                self.kept.keep(tokens, state);
+            let sequence = &mut self.running[*place];
+            match caught(|| sequence.take(rows, own, vocab_size)).flatten() {
+                Ok(None) => {}
+                Ok(Some(reason)) => self.end(*place, reason),
+                Err(error) => self.running.remove(*place).fail(error),
             }
         }
     }
 
-    /// Ends every sequence of a failed step: which of them brought it down is not known.
-    fn fail(&mut self, plan: Vec<(usize, Rows)>, error: &Error) {
-        for (place, _) in plan.into_iter().rev() {
-            self.running.remove(place).failed(error.clone());
+    fn end(&mut self, place: usize, reason: Reason) {
+        if let Some((tokens, state)) = self.running.remove(place).end(reason) {
+            self.kept.keep(tokens, state);
         }
     }
+}
+
+/// The numbers of logits that a step computes for prompts, at most: 64 MiB.
+const LOGITS_MAX: usize = 16 << 20;
+
+/// Runs something whose panic is one request's failure and nobody else's.
+fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Error> {
+    // What a panic leaves half done belongs to sequences that end, or is not yet part of their states.
+    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| Error::Panic { reason: reason_of(&*payload) })
+}
+
+fn reason_of(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("it gave no reason").to_owned()
 }

@@ -1,13 +1,11 @@
 //! A request on its way: its tokens, its state, and what is to be computed next.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Sender;
-
 use bantam_model::{State, Want};
 
-use crate::request::{Event, Overflow, PromptOutput, Reason, Request, Usage};
-use crate::sampling::Sampler;
+use crate::Error;
+use crate::request::{Event, Overflow, PromptOutput, Reason, Request, Stopping, Usage};
+use crate::sampling::{Sampler, logprobs};
+use crate::stream::Outlet;
 
 /// A running sequence.
 pub(crate) struct Sequence {
@@ -17,8 +15,7 @@ pub(crate) struct Sequence {
     request: Request,
     sampler: Sampler,
     usage: Usage,
-    events: Sender<Event>,
-    cancelled: Arc<AtomicBool>,
+    outlet: Outlet,
 }
 
 /// What a sequence has in a step.
@@ -27,18 +24,41 @@ pub(crate) struct Rows {
     pub(crate) want: Want,
 }
 
+/// What a step still has room for.
+pub(crate) struct Room {
+    pub(crate) rows: usize,
+    /// Rows of prompts of which all logits are wanted.
+    pub(crate) wanted: usize,
+}
+
+impl Rows {
+    /// How many of them give logits.
+    pub(crate) fn wanted(&self) -> usize {
+        match self.want {
+            Want::Nothing => 0,
+            Want::Last => 1,
+            Want::All => self.count,
+        }
+    }
+}
+
+impl Request {
+    /// Whether it may begin from a state that others left, and leaves its own.
+    pub(crate) fn reuses_states(&self) -> bool {
+        self.prompt_output == PromptOutput::None
+    }
+}
+
 impl Sequence {
-    pub(crate) fn new(
-        request: Request,
-        state: State,
-        events: Sender<Event>,
-        cancelled: Arc<AtomicBool>,
-    ) -> Self {
+    pub(crate) fn new(request: Request, state: State, outlet: Outlet) -> Self {
         let usage =
             Usage { prompt_tokens: request.prompt.len(), reused_tokens: state.length(), generated_tokens: 0 };
         let tokens = request.prompt.clone();
-        let sampler = Sampler::new(request.sampling.clone());
-        Sequence { tokens, state, request, sampler, usage, events, cancelled }
+        let mut sampling = request.sampling.clone();
+        if request.stopping == Stopping::Forbidden {
+            sampling.logit_bias.extend(request.stop_tokens.iter().map(|token| (*token, f32::NEG_INFINITY)));
+        }
+        Sequence { tokens, state, request, sampler: Sampler::new(sampling), usage, outlet }
     }
 
     /// Whether only the newest token is still to be computed.
@@ -46,61 +66,78 @@ impl Sequence {
         self.usage.generated_tokens > 0 && self.pending() == 1
     }
 
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.outlet.is_cancelled()
+    }
+
     fn pending(&self) -> usize {
         self.tokens.len() - self.state.length()
     }
 
-    /// What it would put into a step that has room for so many rows.
-    pub(crate) fn rows(&self, room: usize) -> Rows {
-        let count = self.pending().min(room);
-        let wants_all =
-            self.request.prompt_output == PromptOutput::Logits && self.usage.generated_tokens == 0;
+    /// What it puts into a step; none if there is no room, or its reader is behind.
+    pub(crate) fn rows(&self, room: &mut Room) -> Option<Rows> {
+        let in_prompt = self.usage.generated_tokens == 0;
+        let wants_all = in_prompt && self.request.prompt_output != PromptOutput::None;
+        let most = if wants_all { room.rows.min(room.wanted) } else { room.rows };
+        let count = self.pending().min(most);
+        if count == 0 || self.outlet.is_full() {
+            return None;
+        }
         let want = match (wants_all, count == self.pending()) {
             (true, _) => Want::All,
             (false, true) => Want::Last,
             (false, false) => Want::Nothing,
         };
-        Rows { count, want }
-    }
-
-    pub(crate) fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Relaxed)
+        room.rows -= count;
+        room.wanted -= if wants_all { count } else { 0 };
+        Some(Rows { count, want })
     }
 
     /// Takes the logits of its rows of a step; the reason if the sequence has ended.
-    pub(crate) fn take(&mut self, rows: &Rows, logits: &[f32], vocab_size: usize) -> Option<Reason> {
+    pub(crate) fn take(
+        &mut self,
+        rows: &Rows,
+        logits: &[f32],
+        vocab_size: usize,
+    ) -> Result<Option<Reason>, Error> {
         if rows.want == Want::All {
-            let first = self.state.length() - rows.count;
-            let event = Event::Prompt { first, logits: logits.to_vec() };
-            if self.events.send(event).is_err() {
-                return Some(Reason::Cancelled);
-            }
+            self.tell_prompt(rows, logits, vocab_size);
         }
         if self.pending() > 0 || rows.want == Want::Nothing {
-            return None;
+            return Ok(None);
         }
         if self.request.max_tokens == Some(0) {
-            return Some(Reason::Length);
+            return Ok(Some(Reason::Length));
         }
-        let last = &logits[logits.len() - vocab_size..];
-        self.choose(last)
+        self.choose(&logits[logits.len() - vocab_size..])
     }
 
-    fn choose(&mut self, logits: &[f32]) -> Option<Reason> {
-        let choice = self.sampler.choose(logits, &self.tokens, self.request.top_logprobs);
-        if self.request.stop_tokens.contains(&choice.id) {
-            return Some(Reason::Stop(choice.id));
+    fn tell_prompt(&self, rows: &Rows, logits: &[f32], vocab_size: usize) {
+        let first = self.state.length() - rows.count;
+        if self.request.prompt_output == PromptOutput::Logits {
+            self.outlet.send(Event::Prompt { first, logits: logits.to_vec() });
+            return;
         }
-        self.tokens.push(choice.id);
+        // The last row of the prompt has no token after it yet.
+        for (row, id) in logits.chunks_exact(vocab_size).zip(&self.tokens[first + 1..]) {
+            let (logprob, top) = logprobs::of(row, *id, self.request.top_logprobs);
+            self.outlet.send(Event::Token { id: *id, logprob, top });
+        }
+    }
+
+    fn choose(&mut self, logits: &[f32]) -> Result<Option<Reason>, Error> {
+        let id = self.sampler.choose(logits, &self.tokens)?;
+        if self.request.stop_tokens.contains(&id) {
+            return Ok(Some(Reason::Stop(id)));
+        }
+        let (logprob, top) = logprobs::of(logits, id, self.request.top_logprobs);
+        self.tokens.push(id);
         self.usage.generated_tokens += 1;
-        let event = Event::Token { id: choice.id, logprob: choice.logprob, top: choice.top };
-        if self.events.send(event).is_err() {
-            return Some(Reason::Cancelled);
-        }
+        self.outlet.send(Event::Token { id, logprob, top });
         if Some(self.usage.generated_tokens) == self.request.max_tokens {
-            return Some(Reason::Length);
+            return Ok(Some(Reason::Length));
         }
-        self.make_room()
+        Ok(self.make_room())
     }
 
     /// Sees that the newest token has a place in the context.
@@ -115,17 +152,17 @@ impl Sequence {
         self.tokens.drain(keep..keep + dropped);
         // Keys know their old positions: everything behind what stays is read again.
         self.state.truncate(keep);
-        self.events.send(Event::Shifted { dropped }).is_err().then_some(Reason::Cancelled)
+        self.outlet.send(Event::Shifted { dropped });
+        None
     }
 
-    /// Tells the end. The state is worth keeping if the sequence did not fail.
-    pub(crate) fn done(self, reason: Reason) -> (Vec<u32>, State) {
-        // Nobody may be listening any more.
-        let _ = self.events.send(Event::Done { reason, usage: self.usage });
-        (self.tokens, self.state)
+    /// Tells the end; the tokens and their state if they may be of use to others.
+    pub(crate) fn end(self, reason: Reason) -> Option<(Vec<u32>, State)> {
+        self.outlet.send(Event::Done { reason, usage: self.usage });
+        self.request.reuses_states().then_some((self.tokens, self.state))
     }
 
-    pub(crate) fn failed(self, error: crate::Error) {
-        let _ = self.events.send(Event::Failed(error));
+    pub(crate) fn fail(self, error: Error) {
+        self.outlet.send(Event::Failed(error));
     }
 }

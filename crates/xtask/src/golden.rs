@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use crate::{Arguments, Error, Result, process, python, workspace};
+use crate::{Arguments, Error, Result, process, python, safetensors, workspace};
 
 #[path = "../../../testdata/golden/weights.rs"]
 mod weights;
@@ -56,28 +56,26 @@ fn script(verb: &str, work: &Path, families: &[String]) -> Result<Value> {
     process::json(python::interpreter()?.arg(program).arg(verb).arg(work).args(families), None)
 }
 
-/// A safetensors file: the length of the header, the header, the bytes of the tensors.
 fn write_checkpoint(to: &Path, shapes: &Value) -> Result<()> {
-    let mut header = Map::new();
-    let mut bytes = Vec::new();
-    for (name, shape) in shapes.as_object().ok_or_else(|| Error::form("shapes", shapes.to_string()))? {
-        let sizes: Vec<usize> = serde_json::from_value(shape.clone())
-            .map_err(|_| Error::form(format!("the shape of {name}"), shape.to_string()))?;
-        let start = bytes.len();
-        bytes.extend(weights::tensor(name, &sizes).into_iter().flat_map(f32::to_le_bytes));
-        header.insert(
-            name.clone(),
-            json!({"dtype": "F32", "shape": shape, "data_offsets": [start, bytes.len()]}),
-        );
-    }
-    let header = Value::Object(header).to_string().into_bytes();
-    let file = [(header.len() as u64).to_le_bytes().as_slice(), &header, &bytes].concat();
+    let shapes: Vec<(String, Vec<usize>)> = shapes
+        .as_object()
+        .and_then(|table| table.iter().map(|(name, shape)| Some((name.clone(), sizes(shape)?))).collect())
+        .ok_or_else(|| Error::form("shapes of tensors", shapes.to_string()))?;
+    let tensors = shapes.into_iter().map(|(name, shape)| {
+        let values = weights::tensor(&name, &shape);
+        (name, shape, values)
+    });
     let path = to.join("model.safetensors");
-    std::fs::write(&path, file).map_err(Error::io(&path))
+    std::fs::write(&path, safetensors::file(tensors)).map_err(Error::io(&path))
+}
+
+fn sizes(shape: &Value) -> Option<Vec<usize>> {
+    serde_json::from_value(shape.clone()).ok()
 }
 
 fn write_golden(family: &str, shapes: &Value, truth: &Value) -> Result<()> {
-    let mut golden = Map::from_iter([("family".to_owned(), json!(family)), ("tensors".to_owned(), shapes.clone())]);
+    let mut golden =
+        Map::from_iter([("family".to_owned(), json!(family)), ("tensors".to_owned(), shapes.clone())]);
     golden.extend(truth.as_object().into_iter().flatten().map(|(key, value)| (key.clone(), value.clone())));
     let path = folder().join(format!("{family}.json"));
     std::fs::write(&path, lines(&golden)).map_err(Error::io(&path))?;
@@ -114,7 +112,8 @@ mod tests {
     fn every_config_has_its_golden_file_and_back() {
         let files = workspace::files(&folder()).unwrap();
         let files = files.iter().filter(|path| path.parent() == Some(folder().as_path()));
-        let stems: Vec<_> = files.filter_map(|path| path.file_name()?.to_str()?.strip_suffix(".json")).collect();
+        let stems: Vec<_> =
+            files.filter_map(|path| path.file_name()?.to_str()?.strip_suffix(".json")).collect();
         assert_eq!(stems, families().unwrap());
     }
 

@@ -14,6 +14,7 @@ mod oracle;
 mod process;
 mod python;
 mod real;
+mod safetensors;
 mod tidy;
 mod workspace;
 
@@ -36,7 +37,11 @@ const VERBS: [Verb; 6] = [
         about: "[--seed N] [--full] [FAMILY..]: tiny random checkpoints against transformers",
         run: oracle::run,
     },
-    Verb { name: "real", about: "[--full] [MODEL..]: two real models against recorded truth", run: real::run },
+    Verb {
+        name: "real",
+        about: "[--full] [MODEL..]: two real models against recorded truth",
+        run: real::run,
+    },
     Verb {
         name: "golden",
         about: "[FAMILY..]: write testdata/golden anew from its configs",

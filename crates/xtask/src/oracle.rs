@@ -37,7 +37,8 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     let binary = process::binary()?;
     let one = seed as usize % FORMS.len();
     let forms = if is_full { &FORMS[..] } else { &FORMS[one..=one] };
-    let failed: Vec<_> = forms.iter().filter(|form| !check(&program, &binary, &families, seed, **form)).collect();
+    let failed: Vec<_> =
+        forms.iter().filter(|form| !check(&program, &binary, &families, seed, **form)).collect();
     match failed.len() {
         0 => Ok(()),
         count => Err(Error::Failed(format!("{count} of {} forms failed with seed {seed}", forms.len()))),

@@ -48,7 +48,11 @@ pub(crate) fn json(command: &mut Command, stdin: Option<&str>) -> Result<Value> 
 pub(crate) fn binary() -> Result<PathBuf> {
     run(cargo().args(["build", "--release", "--package", "bantam"]))?;
     let path = workspace::target().join("release").join(format!("bantam{}", std::env::consts::EXE_SUFFIX));
-    if path.is_file() { Ok(path) } else { Err(Error::form("the release build", format!("no {}", path.display()))) }
+    if path.is_file() {
+        Ok(path)
+    } else {
+        Err(Error::form("the release build", format!("no {}", path.display())))
+    }
 }
 
 fn collect(command: &mut Command, stdin: Option<&str>) -> std::io::Result<Output> {
@@ -75,5 +79,9 @@ fn failed(command: &Command, outcome: String) -> Error {
 
 /// Token lists would bury the message.
 fn shorten(word: &str) -> String {
-    if word.chars().count() <= 80 { word.to_owned() } else { word.chars().take(77).chain("...".chars()).collect() }
+    if word.chars().count() <= 80 {
+        word.to_owned()
+    } else {
+        word.chars().take(77).chain("...".chars()).collect()
+    }
 }

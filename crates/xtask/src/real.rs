@@ -50,7 +50,11 @@ fn unpack(shared: &Path) -> Result<PathBuf> {
     require_zstd()?;
     let folder = workspace::target().join("data");
     let script = shared.join("data/unpack.sh");
-    process::run(process::command("bash").arg(script).arg(&folder).args(["tokenizers", "chat-templates", "eval"]))?;
+    process::run(process::command("bash").arg(script).arg(&folder).args([
+        "tokenizers",
+        "chat-templates",
+        "eval",
+    ]))?;
     Ok(folder)
 }
 

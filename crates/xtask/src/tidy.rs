@@ -106,7 +106,8 @@ mod tests {
     fn the_house_is_tidy() {
         let house = House::read().unwrap();
         let findings = inspect(&house, &Figures::of(&house.sources)).unwrap();
-        let lines = findings.iter().map(|f| format!("{} | {} | {} | {}", f.rule, f.subject, f.value, f.message));
+        let lines =
+            findings.iter().map(|f| format!("{} | {} | {} | {}", f.rule, f.subject, f.value, f.message));
         assert!(findings.is_empty(), "\n{}", lines.collect::<Vec<_>>().join("\n"));
     }
 

@@ -2,6 +2,10 @@
 //!
 //! Candidates are kept likeliest first as far as a filter needs it; a vocabulary is never sorted whole.
 
+use std::cmp::Ordering;
+
+use super::logprobs::{greatest, sum_exp};
+
 /// A token that may be chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Candidate {
@@ -9,7 +13,7 @@ pub(super) struct Candidate {
     pub(super) logit: f32,
 }
 
-/// Tokens that may be chosen.
+/// Tokens that may be chosen; those whose logit is minus infinity may not.
 pub(super) struct Candidates {
     list: Vec<Candidate>,
     /// So many at the front are in order, likeliest first; the rest are less likely than all of them.
@@ -17,82 +21,63 @@ pub(super) struct Candidates {
 }
 
 /// Likeliest first; of equal ones, the lowest id.
-fn order(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
+fn order(a: &Candidate, b: &Candidate) -> Ordering {
     b.logit.total_cmp(&a.logit).then(a.id.cmp(&b.id))
 }
 
 impl Candidates {
-    pub(super) fn new(logits: &[f32]) -> Self {
-        let list = logits.iter().enumerate().map(|(id, logit)| Candidate { id: id as u32, logit: *logit });
-        Candidates { list: list.collect(), ordered: 0 }
+    /// Every token.
+    pub(super) fn all(logits: &[f32]) -> Self {
+        let list = logits.iter().zip(0..).map(|(logit, id)| Candidate { id, logit: *logit });
+        Candidates { list: list.filter(|c| c.logit > f32::NEG_INFINITY).collect(), ordered: 0 }
     }
 
-    /// Puts the `count` likeliest in order at the front.
-    fn order_front(&mut self, count: usize) {
-        let count = count.min(self.list.len());
-        if count <= self.ordered {
-            return;
+    /// The `k` likeliest tokens, in order; one pass with a short list.
+    pub(super) fn likeliest(logits: &[f32], k: usize) -> Self {
+        let k = k.clamp(1, logits.len().max(1));
+        let mut list = Vec::with_capacity(2 * k);
+        let mut least = f32::NEG_INFINITY;
+        for (logit, id) in logits.iter().zip(0..) {
+            // An equal one that comes later has a higher id, and loses.
+            if *logit > least {
+                list.push(Candidate { id, logit: *logit });
+                if list.len() == 2 * k {
+                    least = list.select_nth_unstable_by(k - 1, order).1.logit;
+                    list.truncate(k);
+                }
+            }
         }
-        let rest = &mut self.list[self.ordered..];
-        let more = count - self.ordered;
-        if more < rest.len() {
-            rest.select_nth_unstable_by(more - 1, order);
-        }
-        rest[..more].sort_unstable_by(order);
-        self.ordered = count;
+        list.sort_unstable_by(order);
+        list.truncate(k);
+        Candidates { ordered: list.len(), list }
     }
 
-    /// The probabilities' common divisor: the sum of `exp(logit - greatest)`, and the greatest.
-    fn normal(&mut self) -> (f64, f32) {
-        self.order_front(1);
-        let greatest = self.list[0].logit;
-        (self.list.iter().map(|c| f64::from(c.logit - greatest).exp()).sum(), greatest)
+    pub(super) fn into_list(self) -> Vec<Candidate> {
+        self.list
     }
 
-    pub(super) fn top_k(&mut self, k: usize) {
-        if k > 0 && k < self.list.len() {
-            self.order_front(k);
-            self.list.truncate(k);
-        }
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
     }
 
     /// The shortest front whose probabilities reach `p`; always one.
     pub(super) fn top_p(&mut self, p: f32) {
-        if p >= 1.0 {
-            return;
+        if p < 1.0 {
+            let kept = self.reaching(f64::from(p), 1.0);
+            self.list.truncate(kept);
+            self.ordered = kept;
         }
-        let (sum, greatest) = self.normal();
-        let (mut reached, mut kept) = (0.0, 0);
-        while kept < self.list.len() {
-            if kept >= self.ordered {
-                // Most often a few dozen tokens are enough.
-                self.order_front((2 * kept).max(64));
-            }
-            reached += f64::from(self.list[kept].logit - greatest).exp() / sum;
-            kept += 1;
-            if reached >= f64::from(p) {
-                break;
-            }
-        }
-        self.list.truncate(kept);
-        self.ordered = kept;
     }
 
     /// Those at least `p` times as probable as the likeliest.
     pub(super) fn min_p(&mut self, p: f32) {
-        if p <= 0.0 {
-            return;
+        if p > 0.0 {
+            let least = self.greatest() + p.ln();
+            // The order of what stays is kept, so the front stays in order.
+            let ordered = self.list[..self.ordered].iter().filter(|c| c.logit >= least).count();
+            self.list.retain(|c| c.logit >= least);
+            self.ordered = ordered;
         }
-        self.order_front(1);
-        let least = self.list[0].logit + p.ln();
-        // The order of what stays is kept, so the front stays in order.
-        let kept_of_front = self.list[..self.ordered].iter().filter(|c| c.logit >= least).count();
-        let first = self.list[0];
-        self.list.retain(|c| c.logit >= least);
-        if self.list.is_empty() {
-            self.list.push(first);
-        }
-        self.ordered = kept_of_front.max(1);
     }
 
     /// The tokens whose surprise is closest to the expected one, until their probabilities reach `p`.
@@ -100,61 +85,78 @@ impl Candidates {
         if p >= 1.0 {
             return;
         }
-        let (sum, greatest) = self.normal();
-        let log_p = |c: &Candidate| f64::from(c.logit - greatest) - sum.ln();
-        let finite = |x: f64| if x.is_finite() { x } else { 0.0 };
-        let entropy: f64 = -self.list.iter().map(|c| finite(log_p(c).exp() * log_p(c))).sum::<f64>();
-        let distance = |c: &Candidate| (-log_p(c) - entropy).abs();
-        self.list.sort_by(|a, b| distance(a).total_cmp(&distance(b)).then(order(a, b)));
-        let (mut reached, mut kept) = (0.0, 0);
-        for candidate in &self.list {
-            reached += log_p(candidate).exp();
-            kept += 1;
-            if reached >= f64::from(p) {
-                break;
-            }
-        }
-        self.list.truncate(kept);
+        let greatest = self.greatest();
+        let sum: f64 = self.list.iter().map(|c| f64::from(c.logit - greatest).exp()).sum();
+        let surprise = |c: &Candidate| sum.ln() - f64::from(c.logit - greatest);
+        // A probability so small that it is zero has no part in the sum, however surprising it would be.
+        let expected: f64 = self.list.iter().map(surprise).map(|s| (-s).exp() * s.min(1e4)).sum();
+        let off = |c: &Candidate| (surprise(c) - expected).abs();
+        let mut by_off: Vec<(f64, Candidate)> = self.list.iter().map(|c| (off(c), *c)).collect();
+        let nearest =
+            |a: &(f64, Candidate), b: &(f64, Candidate)| a.0.total_cmp(&b.0).then(order(&a.1, &b.1));
+        let kept = reaching(&mut by_off, 0, f64::from(p), nearest, |(_, c)| (-surprise(c)).exp());
+        by_off.truncate(kept);
+        self.list = by_off.into_iter().map(|(_, candidate)| candidate).collect();
         self.ordered = 0;
     }
 
-    /// Draws one: `uniform` lies between 0 and 1, and probabilities are laid side by side, likeliest first.
-    pub(super) fn draw(mut self, temperature: f32, uniform: f64) -> u32 {
-        for candidate in &mut self.list {
-            candidate.logit /= temperature;
+    /// Draws one, or none from none: `uniform` lies between 0 and 1, and probabilities are laid side by side,
+    /// likeliest first.
+    pub(super) fn draw(mut self, temperature: f32, uniform: f64) -> Option<u32> {
+        let drawn = self.reaching(uniform, temperature).checked_sub(1)?;
+        Some(self.list[drawn].id)
+    }
+
+    fn greatest(&self) -> f32 {
+        match self.ordered {
+            0 => self.list.iter().map(|c| c.logit).fold(f32::NEG_INFINITY, f32::max),
+            _ => self.list[0].logit,
         }
-        let (sum, greatest) = self.normal();
-        let (mut reached, mut place) = (0.0, 0);
-        loop {
-            if place >= self.ordered {
-                self.order_front((2 * place).max(64));
-            }
-            reached += f64::from(self.list[place].logit - greatest).exp() / sum;
-            if reached > uniform || place + 1 == self.list.len() {
-                return self.list[place].id;
-            }
-            place += 1;
-        }
+    }
+
+    /// How many of the likeliest it takes until their probabilities at a temperature reach a share of one.
+    fn reaching(&mut self, share: f64, temperature: f32) -> usize {
+        let greatest = self.greatest();
+        let scaled: Vec<f32> = self.list.iter().map(|c| (c.logit - greatest) / temperature).collect();
+        let sum = sum_exp(&scaled, 0.0);
+        let probability = |c: &Candidate| f64::from((c.logit - greatest) / temperature).exp() / sum;
+        reaching(&mut self.list, self.ordered, share, order, probability)
     }
 }
 
-/// The likeliest token; of equal ones, the lowest id.
-pub(super) fn likeliest(logits: &[f32]) -> u32 {
-    let mut best = 0;
-    for (id, logit) in logits.iter().enumerate() {
-        if *logit > logits[best] {
-            best = id;
+/// Puts items in order from the front on, of which `ordered` are so already, until their weights reach `share`;
+/// how many that are, at least one if there is any.
+fn reaching<T>(
+    list: &mut [T],
+    mut ordered: usize,
+    share: f64,
+    order: impl Fn(&T, &T) -> Ordering,
+    weight: impl Fn(&T) -> f64,
+) -> usize {
+    let mut reached = 0.0;
+    for place in 0..list.len() {
+        if place == ordered {
+            // Most often a few dozen are enough.
+            ordered = (2 * place).max(64).min(list.len());
+            let (rest, more) = (&mut list[place..], ordered - place);
+            if more < rest.len() {
+                rest.select_nth_unstable_by(more - 1, &order);
+            }
+            rest[..more].sort_unstable_by(&order);
+        }
+        reached += weight(&list[place]);
+        if reached >= share {
+            return place + 1;
         }
     }
-    best as u32
+    list.len()
 }
 
-/// The likeliest tokens and their logits, likeliest first.
-pub(super) fn top(logits: &[f32], count: usize) -> Vec<Candidate> {
-    let mut candidates = Candidates::new(logits);
-    candidates.order_front(count);
-    candidates.list.truncate(count);
-    candidates.list
+/// The likeliest token; of equal ones, the lowest id; none if all are forbidden.
+pub(super) fn likeliest(logits: &[f32]) -> Option<u32> {
+    let greatest = greatest(logits);
+    let place = logits.iter().position(|logit| *logit == greatest);
+    place.filter(|_| greatest > f32::NEG_INFINITY).map(|place| place as u32)
 }
 
 #[cfg(test)]
@@ -162,114 +164,58 @@ mod tests {
     use super::*;
     use crate::sampling::Random;
 
+    /// Rounded, so that some are equal.
     fn logits(seed: u64, count: usize) -> Vec<f32> {
         let mut random = Random::new(seed);
-        // Rounded, so that some are equal.
         (0..count).map(|_| (random.uniform() * 80.0).round() as f32 / 10.0).collect()
     }
 
-    /// Everything sorted, probabilities beside.
-    fn sorted(logits: &[f32]) -> Vec<(u32, f64)> {
-        let greatest = logits.iter().copied().fold(f32::MIN, f32::max);
-        let sum: f64 = logits.iter().map(|l| f64::from(l - greatest).exp()).sum();
-        let mut all: Vec<(u32, f64)> =
-            logits.iter().enumerate().map(|(i, l)| (i as u32, f64::from(l - greatest).exp() / sum)).collect();
-        all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    fn sorted(logits: &[f32]) -> Vec<Candidate> {
+        let mut all = Candidates::all(logits).list;
+        all.sort_by(order);
         all
     }
 
-    fn ids(candidates: &Candidates) -> Vec<u32> {
-        let mut ids: Vec<u32> = candidates.list.iter().map(|c| c.id).collect();
-        ids.sort();
-        ids
-    }
-
-    fn ids_of(all: &[(u32, f64)]) -> Vec<u32> {
-        let mut ids: Vec<u32> = all.iter().map(|x| x.0).collect();
-        ids.sort();
-        ids
-    }
-
     #[test]
-    fn filters_keep_what_their_definitions_keep() {
+    fn the_likeliest_are_the_front_of_everything_sorted() {
         for seed in 0..60 {
-            let logits = logits(seed, 5 + seed as usize * 7);
-            let all = sorted(&logits);
-            let k = 1 + seed as usize % 20;
-            let mut c = Candidates::new(&logits);
-            c.top_k(k);
-            assert_eq!(ids(&c), ids_of(&all[..k.min(all.len())]), "top-k {k}, seed {seed}");
-
-            let p = 0.05 + 0.9 * seed as f64 / 60.0;
-            let mut reached = 0.0;
-            let kept = all
-                .iter()
-                .take_while(|x| {
-                    let more = reached < p;
-                    reached += x.1;
-                    more
-                })
-                .count();
-            let mut c = Candidates::new(&logits);
-            c.top_p(p as f32);
-            assert_eq!(c.list.len(), kept, "top-p {p}, seed {seed}");
-            assert_eq!(ids(&c), ids_of(&all[..kept]));
-
-            let m = 0.3f64;
-            let kept: Vec<(u32, f64)> = all.iter().copied().filter(|x| x.1 >= m * all[0].1 - 1e-9).collect();
-            let mut c = Candidates::new(&logits);
-            c.min_p(m as f32);
-            assert_eq!(ids(&c), ids_of(&kept), "min-p, seed {seed}");
+            let logits = logits(seed, 1 + seed as usize * 11);
+            for k in [1, 2, 3, 40, 1000, usize::MAX] {
+                let wanted = &sorted(&logits)[..k.min(logits.len())];
+                assert_eq!(Candidates::likeliest(&logits, k).list, wanted, "top {k}, seed {seed}");
+            }
         }
+        let rising: Vec<f32> = (0..500).map(|i| i as f32).collect();
+        assert_eq!(Candidates::likeliest(&rising, 7).list, &sorted(&rising)[..7]);
     }
 
     #[test]
-    fn typical_keeps_the_tokens_nearest_to_the_entropy() {
-        for seed in 0..30 {
-            let logits = logits(seed, 40);
-            let all = sorted(&logits);
-            let entropy: f64 = -all.iter().map(|x| x.1 * x.1.ln()).sum::<f64>();
-            let mut by_distance = all.clone();
-            by_distance.sort_by(|a, b| (-a.1.ln() - entropy).abs().total_cmp(&(-b.1.ln() - entropy).abs()));
-            let mut c = Candidates::new(&logits);
-            c.typical(0.6);
-            let reached: f64 = all.iter().filter(|x| ids(&c).contains(&x.0)).map(|x| x.1).sum();
-            assert!(reached >= 0.6 - 1e-6);
-            let farthest_kept = by_distance
-                .iter()
-                .filter(|x| ids(&c).contains(&x.0))
-                .map(|x| (-x.1.ln() - entropy).abs())
-                .fold(0.0, f64::max);
-            let nearest_left = by_distance
-                .iter()
-                .filter(|x| !ids(&c).contains(&x.0))
-                .map(|x| (-x.1.ln() - entropy).abs())
-                .fold(f64::MAX, f64::min);
-            assert!(farthest_kept <= nearest_left + 1e-6);
-        }
-    }
-
-    #[test]
-    fn draws_have_the_distribution_of_the_softmax() {
-        let logits = [1.0f32, 2.0, 0.0, 3.0];
-        let temperature = 0.7;
-        let scaled: Vec<f32> = logits.iter().map(|l| l / temperature).collect();
-        let wanted = sorted(&scaled);
-        let (mut random, draws) = (Random::new(3), 20_000);
-        let mut counts = [0u32; 4];
-        for _ in 0..draws {
-            counts[Candidates::new(&logits).draw(temperature, random.uniform()) as usize] += 1;
-        }
-        for (id, p) in wanted {
-            let deviation = (f64::from(draws) * p * (1.0 - p)).sqrt();
-            let off = f64::from(counts[id as usize]) - f64::from(draws) * p;
-            assert!(off.abs() < 5.0 * deviation, "token {id}: {off} off, {deviation} expected");
+    fn a_share_is_reached_in_order_without_sorting_all() {
+        let logits = logits(5, 5000);
+        for share in [0.0, 0.01, 0.3, 0.9, 0.999, 1.0] {
+            let mut candidates = Candidates::all(&logits);
+            let count = candidates.reaching(share, 1.0);
+            assert_eq!(&candidates.list[..count], &sorted(&logits)[..count], "share {share}");
         }
     }
 
     #[test]
     fn the_likeliest_of_equals_has_the_lowest_id() {
-        assert_eq!(likeliest(&[1.0, 5.0, 5.0]), 1);
-        assert_eq!(top(&[1.0, 5.0, 5.0, 7.0], 3).iter().map(|c| c.id).collect::<Vec<_>>(), [3, 1, 2]);
+        let mut logits = vec![1.0; 40];
+        (logits[17], logits[3], logits[30]) = (5.0, 5.0, 7.0);
+        assert_eq!(likeliest(&logits), Some(30));
+        assert_eq!(likeliest(&logits[..30]), Some(3));
+        let ids: Vec<u32> = Candidates::likeliest(&logits, 4).list.iter().map(|c| c.id).collect();
+        assert_eq!(ids, [30, 3, 17, 0]);
+    }
+
+    #[test]
+    fn forbidden_tokens_are_no_candidates() {
+        const NEVER: f32 = f32::NEG_INFINITY;
+        assert_eq!(likeliest(&[NEVER, -1e30, NEVER]), Some(1));
+        assert_eq!(likeliest(&[NEVER; 3]), None);
+        assert_eq!(Candidates::all(&[NEVER, -5.0, NEVER]).draw(1.0, 0.999), Some(1));
+        assert_eq!(Candidates::likeliest(&[NEVER, -5.0, NEVER], 3).draw(1.0, 0.0), Some(1));
+        assert_eq!(Candidates::all(&[NEVER; 3]).draw(1.0, 0.5), None);
     }
 }

@@ -90,9 +90,10 @@ impl SamplingArgs {
         sampling.logit_bias.extend(&self.logit_bias);
         let breakers = if self.dry_sequence_breaker.is_empty() { DRY_BREAKERS } else { &[] };
         let given = self.dry_sequence_breaker.iter().map(String::as_str);
-        sampling.dry.breakers = breakers.iter().copied().chain(given).filter_map(ids).flatten().collect();
+        sampling.dry.breakers = breakers.iter().copied().chain(given).filter_map(ids).collect();
         sampling.seed = self.seed.unwrap_or_else(random_seed);
-        sampling.check()?;
+        // Whether the model has a biased token is asked when a request comes.
+        sampling.check(usize::MAX)?;
         Ok(sampling)
     }
 }

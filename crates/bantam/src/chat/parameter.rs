@@ -54,7 +54,7 @@ pub(crate) fn set(options: &mut Options, name: &str, value: &str) -> Result<(), 
         "overflow" => changed.when_full = when_full(value)?,
         _ => return Err(unknown(name)),
     }
-    changed.sampling.check().map_err(|error| error.to_string())?;
+    changed.sampling.check(usize::MAX).map_err(|error| error.to_string())?;
     *options = changed;
     Ok(())
 }

@@ -64,8 +64,13 @@ impl Subject<'_> {
         for (mode, tolerance) in MODES {
             let verdict = self.perplexity(truth, text, mode).and_then(|measured| {
                 let off = (measured / truth.exact - 1.0).abs();
-                println!("real: {}, {mode}: perplexity {measured:.4}, exact is {:.4}", self.name, truth.exact);
-                require(off <= tolerance, || format!("{measured} is {:.3} % off {}", 100.0 * off, truth.exact))
+                println!(
+                    "real: {}, {mode}: perplexity {measured:.4}, exact is {:.4}",
+                    self.name, truth.exact
+                );
+                require(off <= tolerance, || {
+                    format!("{measured} is {:.3} % off {}", 100.0 * off, truth.exact)
+                })
             });
             tally.record(&format!("{} perplexity, {mode}", self.name), verdict);
         }
@@ -95,7 +100,9 @@ impl Subject<'_> {
         let last = found.logits.last().ok_or("no logits")?;
         for &(id, wanted) in &prompt.top5 {
             let logit = last.get(id).copied().unwrap_or(f64::NAN);
-            require((logit - wanted).abs() <= LOGIT_TOLERANCE, || format!("token {id}: {logit}, wanted {wanted}"))?;
+            require((logit - wanted).abs() <= LOGIT_TOLERANCE, || {
+                format!("token {id}: {logit}, wanted {wanted}")
+            })?;
         }
         let lowest = prompt.top5.iter().map(|&(_, logit)| logit).fold(f64::INFINITY, f64::min);
         let above = last.iter().filter(|logit| **logit > lowest + LOGIT_TOLERANCE).count();
@@ -108,7 +115,9 @@ impl Subject<'_> {
         command.args(["--greedy", "--ignore-eos", "--numerics", mode]);
         let found: Ids = ask(&mut command, None)?;
         let same = found.ids.iter().zip(&prompt.greedy).take_while(|(found, wanted)| found == wanted).count();
-        require(found.ids == prompt.greedy, || format!("{same} of {} tokens, then others", prompt.greedy.len()))
+        require(found.ids == prompt.greedy, || {
+            format!("{same} of {} tokens, then others", prompt.greedy.len())
+        })
     }
 
     fn perplexity(&self, truth: &Perplexity, text: &Path, mode: &str) -> std::result::Result<f64, String> {

@@ -42,7 +42,8 @@ pub(crate) struct Perplexity {
 impl Truth {
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = workspace::read(path)?;
-        serde_json::from_str(&text).map_err(|error| Error::form(path.display().to_string(), error.to_string()))
+        serde_json::from_str(&text)
+            .map_err(|error| Error::form(path.display().to_string(), error.to_string()))
     }
 }
 

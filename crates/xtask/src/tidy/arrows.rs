@@ -45,7 +45,8 @@ pub(crate) fn rooms() -> Result<Vec<Room>> {
     let mut command = process::cargo();
     command.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]);
     let metadata = process::json(&mut command, None)?;
-    let packages = metadata["packages"].as_array().ok_or_else(|| Error::form("cargo metadata", "no packages"))?;
+    let packages =
+        metadata["packages"].as_array().ok_or_else(|| Error::form("cargo metadata", "no packages"))?;
     let names: HashSet<_> = packages.iter().filter_map(|package| package["name"].as_str()).collect();
     let mut rooms: Vec<_> = packages.iter().map(|package| room(package, &names)).collect();
     rooms.sort_by_cached_key(|room| room.name.clone());
@@ -56,7 +57,11 @@ fn room(package: &Value, names: &HashSet<&str>) -> Room {
     let dependencies = package["dependencies"].as_array().map(Vec::as_slice).unwrap_or_default();
     let of_kind = |is_for_tests: bool| {
         let wanted = dependencies.iter().filter(|one| (one["kind"] == "dev") == is_for_tests);
-        wanted.filter_map(|one| one["name"].as_str()).filter(|name| names.contains(name)).map(str::to_owned).collect()
+        wanted
+            .filter_map(|one| one["name"].as_str())
+            .filter(|name| names.contains(name))
+            .map(str::to_owned)
+            .collect()
     };
     let name = package["name"].as_str().unwrap_or_default().to_owned();
     Room { name, uses: of_kind(false), tests_use: of_kind(true) }
@@ -64,7 +69,8 @@ fn room(package: &Value, names: &HashSet<&str>) -> Room {
 
 /// Arrows that are not allowed, and circles.
 pub(crate) fn check(rooms: &[Room]) -> Vec<Finding> {
-    let finding = |rule, room: &Room, message| Finding { rule, subject: room.name.clone(), value: 0, message };
+    let finding =
+        |rule, room: &Room, message| Finding { rule, subject: room.name.clone(), value: 0, message };
     let mut findings = Vec::new();
     for room in rooms {
         let Some((_, allowed)) = ALLOWED.iter().find(|(name, _)| *name == room.name) else {
@@ -103,7 +109,8 @@ fn reaches(rooms: &[Room], from: &str, to: &str) -> bool {
 
 /// How many arrows lie below a room at most.
 fn layer(rooms: &[Room], name: &str) -> usize {
-    let uses = rooms.iter().find(|room| room.name == name).map(|room| room.uses.as_slice()).unwrap_or_default();
+    let uses =
+        rooms.iter().find(|room| room.name == name).map(|room| room.uses.as_slice()).unwrap_or_default();
     uses.iter().filter(|used| *used != name).map(|used| 1 + layer(rooms, used)).max().unwrap_or(0)
 }
 
@@ -113,7 +120,8 @@ pub(crate) fn print(rooms: &[Room], sources: &[Source]) {
     rooms.sort_by_key(|(layer, _)| *layer);
     for (layer, room) in rooms {
         let own = sources.iter().filter(|source| source.path.starts_with(&room.folder()));
-        let (lines, tests) = own.map(Source::line_counts).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        let (lines, tests) =
+            own.map(Source::line_counts).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
         let arrows = if room.uses.is_empty() { ".".to_owned() } else { room.uses.join(", ") };
         println!("{layer:2}  {:16} {lines:6} lines {tests:6} of tests  -> {arrows}", room.name);
     }

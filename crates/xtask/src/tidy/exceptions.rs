@@ -33,7 +33,9 @@ fn parse(line: &str) -> Result<Exception> {
     let [rule, subject, value, reason] = parts[..] else { return Err(wrong()) };
     let value = if value == "-" { Ok(0) } else { value.parse() };
     match value {
-        Ok(value) if !reason.is_empty() => Ok(Exception { rule: rule.into(), subject: subject.into(), value }),
+        Ok(value) if !reason.is_empty() => {
+            Ok(Exception { rule: rule.into(), subject: subject.into(), value })
+        }
         _ => Err(wrong()),
     }
 }
@@ -56,7 +58,8 @@ impl Exception {
     }
 
     fn stale(&self, findings: &[Finding]) -> Option<Finding> {
-        let found = findings.iter().filter(|finding| self.is_about(finding)).map(|finding| finding.value).max();
+        let found =
+            findings.iter().filter(|finding| self.is_about(finding)).map(|finding| finding.value).max();
         let message = match found {
             None => "the exception is no longer needed; take its line out".to_owned(),
             Some(value) if self.value > value + SLACK => {
@@ -64,7 +67,12 @@ impl Exception {
             }
             Some(_) => return None,
         };
-        Some(Finding { rule: "exception", subject: format!("{} {}", self.rule, self.subject), value: 0, message })
+        Some(Finding {
+            rule: "exception",
+            subject: format!("{} {}", self.rule, self.subject),
+            value: 0,
+            message,
+        })
     }
 }
 
@@ -96,6 +104,8 @@ mod tests {
 
     #[test]
     fn an_exception_needs_a_reason() {
-        assert!(parse("fn | a | 3 |").is_err() && parse("fn | a | x | why").is_err() && parse("fn | a").is_err());
+        assert!(
+            parse("fn | a | 3 |").is_err() && parse("fn | a | x | why").is_err() && parse("fn | a").is_err()
+        );
     }
 }

@@ -77,7 +77,8 @@ impl Figures {
 
     /// Lengths beyond the ratchets.
     pub(crate) fn check(&self) -> Vec<Finding> {
-        let whole = FUNCTION_LIMITS.iter().map(|&(what, percent, limit)| (what, &self.functions, percent, limit));
+        let whole =
+            FUNCTION_LIMITS.iter().map(|&(what, percent, limit)| (what, &self.functions, percent, limit));
         let whole = whole.chain([("file p90", &self.files, 90, FILE_P90)]);
         let beyond = whole.map(|(what, lengths, percent, limit)| (what, percentile(lengths, percent), limit));
         let beyond = beyond.filter(|(_, lines, limit)| lines > limit);
@@ -121,7 +122,8 @@ fn per(count: usize, each: usize, whole: usize) -> f64 {
 
 impl fmt::Display for Figures {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let row = |out: &mut fmt::Formatter<'_>, what: &str, value: String| writeln!(out, "{what:26} {value}");
+        let row =
+            |out: &mut fmt::Formatter<'_>, what: &str, value: String| writeln!(out, "{what:26} {value}");
         row(out, "files", self.files.len().to_string())?;
         row(out, "source lines", self.source.to_string())?;
         row(out, "test : source", format!("{:.2}", per(self.tests, 1, self.source)))?;
@@ -160,7 +162,10 @@ mod tests {
         let figures = figures(&[("crates/x/src/a.rs", function(101)), ("crates/x/src/b.rs", function(8))]);
         let found: Vec<_> = figures.check().into_iter().map(|f| (f.rule, f.subject, f.value)).collect();
         let long = ("function", "crates/x/src/a.rs a".to_owned(), 101);
-        assert!(found.contains(&long) && found.contains(&("figure", "function p99".into(), 101)), "{found:?}");
+        assert!(
+            found.contains(&long) && found.contains(&("figure", "function p99".into(), 101)),
+            "{found:?}"
+        );
     }
 
     #[test]
@@ -172,7 +177,8 @@ mod tests {
 
     #[test]
     fn habits_are_counted_outside_tests() {
-        let text = "//! A.\n\n// Why.\npub fn a() { b().unwrap() }\n#[test]\nfn t() {\n    b().unwrap();\n}\n";
+        let text =
+            "//! A.\n\n// Why.\npub fn a() { b().unwrap() }\n#[test]\nfn t() {\n    b().unwrap();\n}\n";
         let figures = figures(&[("crates/x/src/a.rs", text.into())]);
         assert_eq!((figures.source, figures.tests, figures.docs, figures.comments), (1, 4, 1, 1));
         assert_eq!((figures.unwraps, figures.public, figures.bare), (1, 1, 1));

@@ -51,7 +51,9 @@ mod tests {
 
     #[test]
     fn names_are_found_in_every_spelling() {
-        for identifier in ["llama", "LlamaConfig", "is_llama", "LLAMA_ROPE", "llama3", "TinyLlama", "Llama3Rope"] {
+        for identifier in
+            ["llama", "LlamaConfig", "is_llama", "LLAMA_ROPE", "llama3", "TinyLlama", "Llama3Rope"]
+        {
             assert!(speaks_of(identifier, "llama"), "{identifier}");
         }
         assert!(speaks_of("SmolLM3", "smollm3") && speaks_of("smol_lm3", "smollm3"));

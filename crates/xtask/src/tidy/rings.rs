@@ -15,7 +15,13 @@ pub(crate) fn print(rooms: &[Room], sources: &[Source]) {
         let uses = uses(&format!("{}src/", room.folder()), sources);
         for ring in rings(&uses) {
             let names: Vec<_> = ring.into_iter().collect();
-            println!("ring in {}: {} of {} modules: {}", room.name, names.len(), uses.len(), names.join(", "));
+            println!(
+                "ring in {}: {} of {} modules: {}",
+                room.name,
+                names.len(),
+                uses.len(),
+                names.join(", ")
+            );
         }
     }
 }

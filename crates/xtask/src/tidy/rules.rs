@@ -16,8 +16,10 @@ const FAMILIES: &str = "crates/bantam-model/src/families/";
 const FAMILY_LINES: usize = 60;
 
 /// Rooms between the places where bytes enter and leave: no paths, sockets, environment or clocks.
-const CLOSED_ROOMS: [&str; 5] = ["bantam-text", "bantam-model", "bantam-engine", "bantam-train", "bantam-eval"];
-const DOORS: [&str; 6] = ["std::fs", "std::net", "std::env", "std::process", "Instant::now", "SystemTime::now"];
+const CLOSED_ROOMS: [&str; 5] =
+    ["bantam-text", "bantam-model", "bantam-engine", "bantam-train", "bantam-eval"];
+const DOORS: [&str; 6] =
+    ["std::fs", "std::net", "std::env", "std::process", "Instant::now", "SystemTime::now"];
 
 /// Joined from halves, so that this list does not find itself.
 const WORDS: [&str; 10] = [
@@ -113,7 +115,8 @@ fn words_outside_tests(source: &Source) -> impl Iterator<Item = (usize, String)>
 
 fn check_family_length(source: &Source) -> Option<Finding> {
     let (lines, _) = source.line_counts();
-    let is_long = source.path.starts_with(FAMILIES) && !source.path.ends_with("/mod.rs") && lines > FAMILY_LINES;
+    let is_long =
+        source.path.starts_with(FAMILIES) && !source.path.ends_with("/mod.rs") && lines > FAMILY_LINES;
     let message = format!("{lines} lines of code where a family gets {FAMILY_LINES}");
     is_long.then(|| finding("family-length", &source.path, lines, message))
 }
@@ -121,7 +124,9 @@ fn check_family_length(source: &Source) -> Option<Finding> {
 fn check_doors(source: &Source) -> impl Iterator<Item = Finding> {
     let is_closed = CLOSED_ROOMS.iter().any(|room| source.path.starts_with(&format!("crates/{room}/src/")));
     let used = DOORS.iter().filter(move |door| is_closed && source.count(door) > 0);
-    used.map(|door| finding("door", &source.path, 0, format!("uses {door}: this room does no IO and has no clock")))
+    used.map(|door| {
+        finding("door", &source.path, 0, format!("uses {door}: this room does no IO and has no clock"))
+    })
 }
 
 fn check_unfinished(source: &Source) -> impl Iterator<Item = Finding> {
@@ -135,7 +140,8 @@ fn check_words(path: &str, text: &str) -> Vec<Finding> {
         return Vec::new();
     }
     let lines = text.lines().enumerate();
-    let found = lines.flat_map(|(at, line)| WORDS.iter().filter(|word| line.contains(*word)).map(move |word| (at, word)));
+    let found = lines
+        .flat_map(|(at, line)| WORDS.iter().filter(|word| line.contains(*word)).map(move |word| (at, word)));
     found.map(|(at, word)| finding("word", path, 0, format!("line {}: holds {word}", at + 1))).collect()
 }
 
@@ -176,7 +182,10 @@ mod tests {
         let check = |path: &str, text: &str| check_family_names(&source(path, text), &families).len();
         assert_eq!(check("crates/bantam-model/src/forward.rs", "if name == \"qwen2\" {}\n"), 1);
         assert_eq!(check("crates/bantam-model/src/forward.rs", "struct Qwen2Rope;\n"), 1);
-        assert_eq!(check("crates/bantam-model/src/forward.rs", "// as in qwen2\n#[test]\nfn qwen2() {}\n"), 0);
+        assert_eq!(
+            check("crates/bantam-model/src/forward.rs", "// as in qwen2\n#[test]\nfn qwen2() {}\n"),
+            0
+        );
         assert_eq!(check("crates/bantam-model/src/families/mod.rs", "mod qwen2;\n"), 0);
         assert_eq!(check("crates/bantam-model/src/families.rs", "mod qwen2;\n"), 0);
     }

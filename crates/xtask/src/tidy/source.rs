@@ -43,8 +43,7 @@ impl Source {
         let lexed = lex(text);
         let starts = std::iter::once(0).chain(lexed.code.match_indices('\n').map(|(at, _)| at + 1)).collect();
         let pairs = pair_brackets(lexed.code.as_bytes());
-        let mut source =
-            Self { path, lexed, starts, pairs, is_test: Vec::new(), test_modules: Vec::new() };
+        let mut source = Self { path, lexed, starts, pairs, is_test: Vec::new(), test_modules: Vec::new() };
         source.is_test = vec![is_test_path(&source.path); source.starts.len()];
         source.mark_tests();
         source
@@ -299,14 +298,18 @@ mod tests {
 
     #[test]
     fn functions_are_measured_from_fn_to_brace() {
-        let source = source("fn a() {}\nfn b(x: [u8; 3])\nwhere\n    T: X,\n{\n    c();\n}\nfn d();\nlet e: fn(u8);\n");
+        let source = source(
+            "fn a() {}\nfn b(x: [u8; 3])\nwhere\n    T: X,\n{\n    c();\n}\nfn d();\nlet e: fn(u8);\n",
+        );
         let found: Vec<_> = source.functions().iter().map(|f| (f.name.clone(), f.line, f.lines)).collect();
         assert_eq!(found, [("a".into(), 0, 1), ("b".into(), 1, 6)]);
     }
 
     #[test]
     fn tests_are_told_from_source() {
-        let inline = source("fn a() {}\n#[cfg(test)]\nmod tests {\n    fn b() {}\n}\n#[test]\n#[ignore]\nfn c() {\n}\n");
+        let inline = source(
+            "fn a() {}\n#[cfg(test)]\nmod tests {\n    fn b() {}\n}\n#[test]\n#[ignore]\nfn c() {\n}\n",
+        );
         assert_eq!(inline.line_counts(), (1, 8));
         assert_eq!(inline.functions().len(), 1);
         let declared = source("#[cfg(test)]\nmod naive;\nfn a() {}\n");
@@ -319,7 +322,9 @@ mod tests {
     fn unsafe_blocks_need_a_proof() {
         let check = |text: &str| source(text).unsafes()[0].has_proof;
         assert!(check("// SAFETY: in bounds\nlet x = unsafe { a() };"));
-        assert!(check("fn f() {\n    // SAFETY: two lines\n    // of it\n    let x =\n        unsafe { a() };\n}"));
+        assert!(check(
+            "fn f() {\n    // SAFETY: two lines\n    // of it\n    let x =\n        unsafe { a() };\n}"
+        ));
         assert!(check("unsafe {\n    // SAFETY: inside\n    a()\n}"));
         assert!(!check("// SAFETY: of another\nlet y = 1;\nlet x = unsafe { a() };"));
         assert!(!source("unsafe fn f() {}").unsafes()[0].needs_proof);
@@ -328,7 +333,8 @@ mod tests {
 
     #[test]
     fn public_items_are_documented_or_bare() {
-        let source = source("/// Docs.\n#[derive(Debug)]\npub struct A;\n\npub fn b() {}\npub(crate) fn c() {}\n");
+        let source =
+            source("/// Docs.\n#[derive(Debug)]\npub struct A;\n\npub fn b() {}\npub(crate) fn c() {}\n");
         assert_eq!(source.public_counts(), (2, 1));
     }
 }
