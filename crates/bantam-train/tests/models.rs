@@ -5,6 +5,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
+use bantam_model::description::{Layer, Mixer};
 use bantam_model::{
     Batch, Executor, Isa, KvStorage, Machine, Model, Numerics, Scratch, State, Want, forward,
 };
@@ -44,28 +45,35 @@ fn every_tensor_has_a_gradient_of_its_own_length() {
 }
 
 /// For each tensor, along a direction that has a part of the gradient and a part of chance, with a step of
-/// 1/50 of unit length. Tolerance: 1e-3 of the gradient's norm, and 2e-5 for the rounding of the loss.
+/// 1/50 of unit length, shorter where the loss is steep. Tolerance: 3e-4 of the gradient's norm, and 1e-5 for
+/// the rounding of the loss; 1e-2 of the norm where queries, keys and values are clipped, since the loss has
+/// bends then.
 #[test]
 fn gradients_agree_with_finite_differences_of_the_loss() {
     let (machine, sequences) = (Machine::new(Isa::best(), 2), sequences());
     for family in families() {
         let model = golden_model(&family);
         let all = gradients(&machine, &model, &sequences).unwrap();
+        let tolerance = if clips(&model) { 1e-2 } else { 3e-4 };
         for (name, gradient) in &all.of {
             let norm = all.norms()[name.as_str()];
             let direction = direction(gradient);
-            let expected = slope(0.02, |h| {
+            let expected = slope(0.02 / (1.0 + norm), |h| {
                 loss(&machine, &moved(&model, &all, name, &direction, h), &sequences).unwrap()
             });
             let along = |(g, d): (&f32, &f32)| f64::from(*g) * f64::from(*d);
             let found: f64 = gradient.iter().zip(&direction).map(along).sum();
             let difference = (found - expected).abs();
             assert!(
-                difference <= 1e-3 * norm + 2e-5,
+                difference <= tolerance * norm + 1e-5,
                 "{family}, {name}: {found}, by differences {expected}, norm {norm}"
             );
         }
     }
+}
+
+fn clips(model: &Model) -> bool {
+    model.description.layers.iter().any(|Layer { mixer: Mixer::Attention(a), .. }| a.clip.is_some())
 }
 
 /// Of length one at most.

@@ -1,11 +1,18 @@
 //! Small language models on hardware people own: the library's face.
 //!
-//! [`Loaded::open`] opens a model file or folder and gives everything that is needed to talk to it: the
-//! [`Model`](bantam_model::Model), its [`Tokenizer`](bantam_text::Tokenizer), its chat template and the
-//! settings that its makers recommend.
+//! [`Loaded::open`] opens a model file or folder; [`Session`] talks to it. What they are made of is here too:
+//! the [`model`], the [`engine`] that runs it, its [`text`] and the [`hub`] that models come from.
 #![forbid(unsafe_code)]
 
+mod stops;
+mod thinking;
+
+mod defaults;
 mod load;
+mod memory;
+mod session;
+#[cfg(test)]
+mod testing;
 
 pub use bantam_engine as engine;
 pub use bantam_hub as hub;
@@ -13,4 +20,9 @@ pub use bantam_model as model;
 pub use bantam_tensor as tensor;
 pub use bantam_text as text;
 
+pub use defaults::{Defaults, Origin};
 pub use load::{LoadError, Loaded, open_tokenizer};
+pub use memory::{MemoryNeed, decode_bytes};
+pub use session::{
+    Answer, Chunk, Ended, Message, Mode, Options, Reply, Role, Session, SessionError, Summary, Timings, WhenFull,
+};

@@ -4,29 +4,61 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod chat;
+mod interrupt;
+mod models;
+mod progress;
+mod units;
 mod verbs;
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::Parser;
 
 use args::{Arguments, Verb};
+use interrupt::{Interrupt, Stopped};
+use models::Models;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let done = match &arguments.verb {
-        Verb::Logits(args) => verbs::logits::run(args),
-        Verb::Tokenize(args) => verbs::tokenize::run(args),
-        Verb::Perplexity(args) => verbs::perplexity::run(args),
-        Verb::Bench(args) => args.check().and_then(|()| verbs::bench::run(args)),
-    };
-    match done {
+    match dispatch(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if error.is::<Stopped>() => {
+            eprintln!("{error:#}");
+            ExitCode::from(interrupt::EXIT_CODE)
+        }
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn dispatch(arguments: &Arguments) -> Result<()> {
+    match &arguments.verb {
+        Verb::Completions(args) => return verbs::shell::completions(args),
+        Verb::Man(args) => return verbs::shell::man(args),
+        _ => {}
+    }
+    let interrupt = Interrupt::install();
+    let models = Models::new(&arguments.hub, interrupt.clone())?;
+    match &arguments.verb {
+        Verb::Run(args) => verbs::run::run(args, &models, &interrupt),
+        Verb::Generate(args) => verbs::generate::run(args, &models, &interrupt),
+        Verb::Pull(args) => verbs::pull::run(args, &models),
+        Verb::List(args) => verbs::list::run(args, &models),
+        Verb::Show(args) => verbs::show::run(args, &models),
+        Verb::Rm(args) => verbs::rm::run(args, &models),
+        Verb::Inspect(args) => verbs::inspect::run(args, &models),
+        Verb::Tokenize(args) => verbs::tokenize::run(args, &models),
+        Verb::Logits(args) => verbs::logits::run(args, &models),
+        Verb::Perplexity(args) => verbs::perplexity::run(args, &models),
+        Verb::Bench(args) => args.check().and_then(|()| verbs::bench::run(args, &models)),
+        Verb::Grads(args) => verbs::learn::grads(args, &models),
+        Verb::Sgd(args) => verbs::learn::descend(args, &models),
+        Verb::Completions(_) | Verb::Man(_) => Ok(()),
     }
 }
 

@@ -11,10 +11,11 @@ use bantam_tensor::kernels::{Machine, limits};
 use serde_json::{Value, json};
 
 use crate::args::BenchArgs;
-use crate::verbs::{locate, print_json};
+use crate::models::Models;
+use crate::verbs::print_json;
 
-pub(crate) fn run(args: &BenchArgs) -> Result<()> {
-    let path = locate(&args.model)?;
+pub(crate) fn run(args: &BenchArgs, models: &Models) -> Result<()> {
+    let path = models.locate(&args.model)?;
     let begin = Instant::now();
     let loaded = Loaded::open(&path)?;
     let context_length = args.depth + args.prompt + args.gen_tokens + 1;

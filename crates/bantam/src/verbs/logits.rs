@@ -8,10 +8,11 @@ use bantam_model::{Batch, Executor, KvStorage, Scratch, State, Want};
 use serde_json::json;
 
 use crate::args::LogitsArgs;
-use crate::verbs::{locate, print_json};
+use crate::models::Models;
+use crate::verbs::print_json;
 
-pub(crate) fn run(args: &LogitsArgs) -> Result<()> {
-    let loaded = Loaded::open(&locate(&args.model)?)?;
+pub(crate) fn run(args: &LogitsArgs, models: &Models) -> Result<()> {
+    let loaded = Loaded::open(&models.locate(&args.model)?)?;
     let model = &loaded.model;
     let mut batch = Batch::default();
     batch.push(&args.tokens, 0, args.tokens.len(), Want::All);

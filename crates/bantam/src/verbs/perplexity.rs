@@ -15,10 +15,11 @@ use bantam_text::Special;
 use serde_json::{Value, json};
 
 use crate::args::PerplexityArgs;
-use crate::verbs::{locate, print_json};
+use crate::models::Models;
+use crate::verbs::print_json;
 
-pub(crate) fn run(args: &PerplexityArgs) -> Result<()> {
-    let loaded = Loaded::open(&locate(&args.model)?)?;
+pub(crate) fn run(args: &PerplexityArgs, models: &Models) -> Result<()> {
+    let loaded = Loaded::open(&models.locate(&args.model)?)?;
     let tokenizer = loaded.tokenizer()?;
     let text = read_text(&args.file)?;
     let tokens = tokenizer.to_ids(&text, Special::AsText)?;

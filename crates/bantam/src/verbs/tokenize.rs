@@ -7,10 +7,11 @@ use bantam_text::Special;
 use serde_json::json;
 
 use crate::args::TokenizeArgs;
-use crate::verbs::{locate, print_json};
+use crate::models::Models;
+use crate::verbs::print_json;
 
-pub(crate) fn run(args: &TokenizeArgs) -> Result<()> {
-    let tokenizer = bantam::open_tokenizer(&locate(&args.model)?)?;
+pub(crate) fn run(args: &TokenizeArgs, models: &Models) -> Result<()> {
+    let tokenizer = bantam::open_tokenizer(&models.locate(&args.model)?)?;
     let mut text = args.text.clone();
     if text == "-" {
         text.clear();

@@ -1,0 +1,79 @@
+//! How to compute.
+
+use bantam_engine::Settings;
+use bantam_model::{Isa, KvStorage, Machine, Numerics};
+use clap::{Args, ValueEnum};
+
+/// How to compute.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct MachineArgs {
+    /// How products are rounded
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) numerics: NumericsArg,
+    /// Threads; 0 takes one for each processor that this process may use
+    #[arg(long, short = 't', default_value_t = 0, env = "BANTAM_THREADS")]
+    pub(crate) threads: usize,
+    /// How keys and values are kept
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) kv: KvArg,
+    /// Instruction set, for tests: scalar, avx2, neon
+    #[arg(long, hide = true, env = "BANTAM_ISA")]
+    pub(crate) isa: Option<Isa>,
+}
+
+impl MachineArgs {
+    /// The machine that these arguments describe.
+    pub(crate) fn machine(&self) -> Machine {
+        Machine::new(self.isa.unwrap_or_else(Isa::best), self.threads)
+    }
+
+    /// An engine's settings; exact products come with exact keys and values.
+    pub(crate) fn settings(&self) -> Settings {
+        let exact = self.numerics == NumericsArg::Exact;
+        Settings {
+            isa: self.isa.unwrap_or_else(Isa::best),
+            threads: self.threads,
+            numerics: self.numerics.into(),
+            kv: if exact { KvStorage::F32 } else { self.kv.into() },
+            ..Settings::default()
+        }
+    }
+}
+
+/// How keys and values are kept.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum KvArg {
+    /// Half precision
+    #[default]
+    F16,
+    /// As computed
+    F32,
+}
+
+impl From<KvArg> for KvStorage {
+    fn from(arg: KvArg) -> Self {
+        match arg {
+            KvArg::F16 => KvStorage::F16,
+            KvArg::F32 => KvStorage::F32,
+        }
+    }
+}
+
+/// How products are rounded.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum NumericsArg {
+    /// Activations against quantised weights are 16-bit integers
+    #[default]
+    Default,
+    /// All products in 32-bit floating point
+    Exact,
+}
+
+impl From<NumericsArg> for Numerics {
+    fn from(arg: NumericsArg) -> Self {
+        match arg {
+            NumericsArg::Default => Numerics::Default,
+            NumericsArg::Exact => Numerics::Exact,
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The command line, as data. Help, completions and man pages come from here.
+
+mod machine;
+mod measure;
+mod models;
+mod run;
+mod sampling;
+
+use clap::{Parser, Subcommand};
+
+pub(crate) use machine::{KvArg, MachineArgs, NumericsArg};
+pub(crate) use measure::{BenchArgs, PerplexityArgs};
+pub(crate) use models::{HubArgs, InspectArgs, ListArgs, LogitsArgs, PullArgs, RemoveArgs, ShowArgs, TokenizeArgs};
+pub(crate) use run::{BatchArgs, CompletionsArgs, ContextArgs, GenerateArgs, ManArgs, OverflowArg, RunArgs, SgdArgs};
+pub(crate) use sampling::{SamplingArgs, random_seed};
+
+/// Small language models on hardware people own.
+#[derive(Parser, Debug)]
+#[command(
+    name = "bantam",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    after_help = "A model is named by a path (a .gguf file or a folder), a name such as smollm2:135m \
+                  (`bantam list --catalogue` shows them), or hf.co/ORG/REPO."
+)]
+pub(crate) struct Arguments {
+    /// What to do
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+    #[command(flatten)]
+    pub(crate) hub: HubArgs,
+}
+
+/// The verbs.
+#[derive(Subcommand, Debug)]
+#[allow(clippy::large_enum_variant, reason = "made once in a process")]
+pub(crate) enum Verb {
+    /// Ask a model, or chat with it
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(RunArgs),
+    /// Bring a model to this machine
+    #[command(after_help = "Examples:\n  bantam pull qwen3:0.6b\n  bantam pull hf.co/ORG/REPO:Q4_K_M")]
+    Pull(PullArgs),
+    /// List the models on this machine
+    #[command(visible_alias = "ls")]
+    List(ListArgs),
+    /// Show where a model came from and what it is
+    Show(ShowArgs),
+    /// Remove models from this machine
+    Rm(RemoveArgs),
+    /// Look into a model: its layers, weights, storages, and the memory it needs
+    #[command(after_help = "Example:\n  bantam inspect smollm2:135m --ctx 8192 --kv f16 --measure")]
+    Inspect(InspectArgs),
+    /// Show how a text becomes token ids
+    #[command(
+        after_help = "Examples:\n  bantam tokenize smollm2:135m \"Hello\"\n  bantam tokenize model.gguf - --json < book.txt"
+    )]
+    Tokenize(TokenizeArgs),
+    /// Print the logits of every position
+    #[command(after_help = "Example:\n  bantam logits smollm2:135m --tokens 1,2,3 --json")]
+    Logits(LogitsArgs),
+    /// Measure how well a model predicts a text, and how far it is from another
+    #[command(after_help = measure::PERPLEXITY_HELP)]
+    Perplexity(PerplexityArgs),
+    /// Measure how fast a model runs, beside how fast this machine could be
+    #[command(after_help = "Example:\n  bantam bench smollm2:135m --prompt 512 --gen 64 --threads 2 --json")]
+    Bench(BenchArgs),
+    /// Print completions for a shell
+    #[command(
+        after_help = "Example:\n  bantam completions bash > ~/.local/share/bash-completion/completions/bantam"
+    )]
+    Completions(CompletionsArgs),
+    /// Write manual pages into a folder
+    #[command(after_help = "Example:\n  bantam man ~/.local/share/man/man1")]
+    Man(ManArgs),
+    /// Continue a list of token ids
+    #[command(hide = true)]
+    Generate(GenerateArgs),
+    /// Print the loss and the norms of the gradients of all weights
+    #[command(hide = true)]
+    Grads(BatchArgs),
+    /// Print the losses of plain gradient descent
+    #[command(hide = true)]
+    Sgd(SgdArgs),
+}
+
+const RUN_EXAMPLES: &str = "\
+One argument alone is the prompt if it holds a space or names no model; the default model answers.
+
+Examples:
+  bantam run                                      chat with the default model
+  bantam run \"Why is the sky blue?\"               ask the default model
+  bantam run qwen3:0.6b                           chat with another
+  bantam run qwen3:0.6b \"Why is the sky blue?\"
+  git diff | bantam run \"Write a commit message:\"
+  bantam run ./model.gguf --temp 0 --json \"Hi\"";

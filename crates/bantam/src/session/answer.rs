@@ -1,0 +1,286 @@
+//! An answer on its way: tokens become text, thinking is told from answer, stop strings end it.
+
+use std::time::Instant;
+
+use bantam_engine::{Event, Reason, Stream, Usage};
+use bantam_text::{Shown, TextStream};
+
+use super::{Message, Mode, Role, Session, SessionError};
+use crate::stops::StopStrings;
+use crate::thinking::{Split, ThinkingSplitter, is_marker};
+
+/// What an answer consists of.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// Some more text.
+    Chunk(Chunk),
+    /// The context was full, and so many of the oldest tokens were forgotten.
+    Shifted(usize),
+    /// The end.
+    Done(Summary),
+}
+
+/// Some more of an answer: the thinking comes before the text.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Chunk {
+    /// The token that brought it; `None` for what was held back until the end.
+    pub token: Option<u32>,
+    /// What the model thinks.
+    pub thinking: String,
+    /// What it answers.
+    pub text: String,
+}
+
+/// How an answer went.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// Why it ended.
+    pub ended: Ended,
+    /// How much it was.
+    pub usage: Usage,
+    /// How long it took.
+    pub timings: Timings,
+}
+
+/// Why an answer ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The model ended it.
+    Stop,
+    /// A stop string came.
+    StopString(String),
+    /// It has as many tokens as were wanted.
+    Length,
+    /// The context is full.
+    ContextFull,
+    /// It was cancelled.
+    Cancelled,
+}
+
+/// How long an answer took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timings {
+    /// From the message to the first token.
+    pub first_token_ms: f64,
+    /// From the first token to the last.
+    pub decode_ms: f64,
+}
+
+impl Timings {
+    /// Tokens of the prompt that were computed, in a second.
+    pub fn prefill_tok_s(&self, usage: &Usage) -> Option<f64> {
+        rate(usage.prompt_tokens.saturating_sub(usage.reused_tokens), self.first_token_ms)
+    }
+
+    /// New tokens behind the first, in a second.
+    pub fn decode_tok_s(&self, usage: &Usage) -> Option<f64> {
+        rate(usage.generated_tokens.saturating_sub(1), self.decode_ms)
+    }
+}
+
+fn rate(count: usize, ms: f64) -> Option<f64> {
+    (count > 0 && ms > 0.0).then(|| count as f64 * 1e3 / ms)
+}
+
+/// An answer on its way; its items end with [`Reply::Done`].
+pub struct Answer<'a> {
+    session: &'a mut Session,
+    stream: Stream,
+    text: TextStream,
+    thinking: ThinkingSplitter,
+    stops: StopStrings,
+    found: Option<String>,
+    question: String,
+    said: Message,
+    /// Prompt and answer.
+    tokens: Vec<u32>,
+    /// Held back until the end; comes before `Done`.
+    done: Option<Summary>,
+    clock: Clock,
+    is_over: bool,
+}
+
+struct Clock {
+    begun: Instant,
+    first: Option<Instant>,
+    last: Instant,
+}
+
+impl Clock {
+    fn tick(&mut self) {
+        self.last = Instant::now();
+        self.first.get_or_insert(self.last);
+    }
+
+    fn timings(&self) -> Timings {
+        let first = self.first.unwrap_or(self.last);
+        let ms = |from: Instant, to: Instant| to.duration_since(from).as_secs_f64() * 1e3;
+        Timings { first_token_ms: ms(self.begun, first), decode_ms: ms(first, self.last) }
+    }
+}
+
+impl<'a> Answer<'a> {
+    pub(super) fn new(
+        session: &'a mut Session,
+        stream: Stream,
+        prompt: Vec<u32>,
+        question: &str,
+        thinking: ThinkingSplitter,
+        begun: Instant,
+    ) -> Self {
+        let text = session.tokenizer.stream(Shown::Text);
+        // A text that goes on keeps the space before its first word; an answer of its own does not.
+        let text = if session.mode == Mode::Continue { text.continuing() } else { text };
+        Answer {
+            text,
+            thinking,
+            stops: StopStrings::new(session.options.stops.clone()),
+            found: None,
+            question: question.to_owned(),
+            said: Message::new(Role::Assistant, ""),
+            tokens: prompt,
+            done: None,
+            clock: Clock { begun, first: None, last: begun },
+            is_over: false,
+            session,
+            stream,
+        }
+    }
+
+    /// Ends the answer after the current step; its items still end with [`Reply::Done`].
+    pub fn cancel(&self) {
+        self.stream.cancel();
+    }
+
+    /// Something that cancels the answer from another thread.
+    pub fn canceller(&self) -> impl Fn() + Send + Sync + 'static {
+        self.stream.canceller()
+    }
+
+    /// Whether the model is thinking.
+    pub fn is_thinking(&self) -> bool {
+        self.thinking.is_thinking()
+    }
+
+    fn token(&mut self, id: u32) -> Chunk {
+        self.clock.tick();
+        self.tokens.push(id);
+        let mut text = self.text.push(id);
+        let tokenizer = &self.session.tokenizer;
+        if text.is_empty() && tokenizer.is_special(id) {
+            let piece = tokenizer.piece(id).map(|piece| piece.text()).unwrap_or_default();
+            text = if is_marker(&piece) { piece } else { text };
+        }
+        let split = self.thinking.push(&text);
+        self.chunk(Some(id), split)
+    }
+
+    fn chunk(&mut self, token: Option<u32>, split: Split) -> Chunk {
+        let scanned = self.stops.push(&split.answer);
+        if scanned.found.is_some() {
+            self.found = scanned.found;
+            self.stream.cancel();
+        }
+        self.said.thinking.push_str(&split.thinking);
+        self.said.content.push_str(&scanned.text);
+        Chunk { token, thinking: split.thinking, text: scanned.text }
+    }
+
+    /// What was held back, now that no more comes.
+    fn rest(&mut self) -> Chunk {
+        if self.found.is_some() {
+            return Chunk::default();
+        }
+        let text = std::mem::replace(&mut self.text, self.session.tokenizer.stream(Shown::Text)).finish();
+        let mut split = self.thinking.push(&text);
+        let last = self.thinking.finish();
+        split.thinking.push_str(&last.thinking);
+        split.answer.push_str(&last.answer);
+        let mut chunk = self.chunk(None, split);
+        if self.found.is_none() {
+            let held = self.stops.finish();
+            self.said.content.push_str(&held);
+            chunk.text.push_str(&held);
+        }
+        chunk
+    }
+
+    fn end(&mut self, reason: Reason, usage: Usage) -> Reply {
+        let rest = self.rest();
+        let ended = match (self.found.take(), reason) {
+            (Some(stop), _) => Ended::StopString(stop),
+            (None, Reason::Stop(_)) => Ended::Stop,
+            (None, Reason::Length) => Ended::Length,
+            (None, Reason::ContextFull) => Ended::ContextFull,
+            (None, Reason::Cancelled) => Ended::Cancelled,
+        };
+        let summary = Summary { ended, usage, timings: self.clock.timings() };
+        if rest == Chunk::default() {
+            return self.finish(summary);
+        }
+        self.done = Some(summary);
+        Reply::Chunk(rest)
+    }
+
+    fn finish(&mut self, summary: Summary) -> Reply {
+        self.remember();
+        Reply::Done(summary)
+    }
+
+    /// Makes question and answer part of the conversation, once.
+    fn remember(&mut self) {
+        if std::mem::replace(&mut self.is_over, true) {
+            return;
+        }
+        let session = &mut *self.session;
+        session.context_used = self.tokens.len().min(session.engine.settings().context_length);
+        match session.mode {
+            Mode::Continue => session.continued = std::mem::take(&mut self.tokens),
+            Mode::Chat if self.said.content.is_empty() && self.said.thinking.is_empty() => {}
+            Mode::Chat => {
+                let mut said = std::mem::replace(&mut self.said, Message::new(Role::Assistant, ""));
+                for text in [&mut said.content, &mut said.thinking] {
+                    *text = text.trim().to_owned();
+                }
+                session.messages.extend([Message::new(Role::User, &self.question), said]);
+            }
+        }
+    }
+}
+
+impl Iterator for Answer<'_> {
+    type Item = Result<Reply, SessionError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(summary) = self.done.take() {
+            return Some(Ok(self.finish(summary)));
+        }
+        if self.is_over {
+            return None;
+        }
+        loop {
+            let reply = match self.stream.next()? {
+                // What comes behind a stop string is not wanted.
+                Event::Token { .. } if self.found.is_some() => continue,
+                Event::Token { id, .. } => Reply::Chunk(self.token(id)),
+                Event::Shifted { dropped } => {
+                    self.tokens.drain(..dropped.min(self.tokens.len()));
+                    Reply::Shifted(dropped)
+                }
+                Event::Done { reason, usage } => self.end(reason, usage),
+                Event::Failed(error) => {
+                    self.is_over = true;
+                    return Some(Err(error.into()));
+                }
+                Event::Prompt { .. } => continue,
+            };
+            return Some(Ok(reply));
+        }
+    }
+}
+
+impl Drop for Answer<'_> {
+    fn drop(&mut self) {
+        self.remember();
+    }
+}

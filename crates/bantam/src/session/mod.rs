@@ -1,0 +1,298 @@
+//! A conversation with a model: the engine, the tokeniser, the template and what was said.
+//!
+//! A [`Session`] is what `bantam run` talks to, and the way to talk to a model from a program of one's own.
+
+mod answer;
+mod message;
+
+use std::time::Instant;
+
+use bantam_engine::{Engine, Overflow, Request, Sampling, Settings};
+use bantam_text::{ChatTemplate, Conversation, DateTime, Shown, Special, Tokenizer};
+use serde_json::{Map, Value};
+
+use crate::thinking::ThinkingSplitter;
+use crate::{Defaults, LoadError, Loaded};
+
+pub use answer::{Answer, Chunk, Ended, Reply, Summary, Timings};
+pub use message::{Message, Role};
+
+/// Why a session cannot answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// The model's files.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The tokeniser or the template.
+    #[error(transparent)]
+    Text(#[from] bantam_text::Error),
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] bantam_engine::Error),
+    /// What was said fills the context.
+    #[error(
+        "the conversation has {tokens} tokens and the context holds {context}: choose a larger context (--ctx), \
+         let the oldest be forgotten (--overflow shift), or begin anew (/clear)"
+    )]
+    ContextFull {
+        /// Of the conversation, with the new message.
+        tokens: usize,
+        /// That the context holds.
+        context: usize,
+    },
+}
+
+/// How a session answers.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What the model is told before the conversation.
+    pub system: Option<String>,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// Tokens in an answer at most.
+    pub max_tokens: Option<usize>,
+    /// Texts that end an answer and are not part of it.
+    pub stops: Vec<String>,
+    /// Tokens that end an answer, besides those that the tokeniser knows.
+    pub stop_tokens: Vec<u32>,
+    /// What happens when the context is full.
+    pub when_full: WhenFull,
+    /// Switches of the template, such as `enable_thinking`.
+    pub switches: Map<String, Value>,
+    /// The time that the template may tell the model.
+    pub now: Option<DateTime>,
+}
+
+impl Options {
+    /// As the model's makers recommend.
+    pub fn recommended(loaded: &Loaded) -> Self {
+        let Defaults { sampling, stop_tokens, .. } = Defaults::of(loaded);
+        Options {
+            system: None,
+            sampling,
+            max_tokens: None,
+            stops: Vec::new(),
+            stop_tokens,
+            when_full: WhenFull::default(),
+            switches: Map::new(),
+            now: None,
+        }
+    }
+}
+
+/// What happens when the context is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// The answer ends; a message that does not fit is refused.
+    #[default]
+    Stop,
+    /// The oldest is forgotten, but for the system text.
+    Shift,
+}
+
+/// How a text becomes a prompt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Messages, through the model's chat template.
+    Chat,
+    /// The model goes on where the text ends.
+    Continue,
+}
+
+/// A conversation with a model.
+///
+/// ```no_run
+/// use bantam::{Loaded, Options, Reply, Session, engine::Settings};
+///
+/// let loaded = Loaded::open("model.gguf".as_ref())?;
+/// let mut session = Session::new(&loaded, Settings::default(), Options::recommended(&loaded))?;
+/// for reply in session.send("Why is the sky blue?")? {
+///     if let Reply::Chunk(chunk) = reply? {
+///         eprint!("{}", chunk.text);
+///     }
+/// }
+/// # Ok::<(), bantam::SessionError>(())
+/// ```
+pub struct Session {
+    engine: Engine,
+    tokenizer: Tokenizer,
+    template: Option<ChatTemplate>,
+    mode: Mode,
+    /// How it answers; may be changed between messages.
+    pub options: Options,
+    messages: Vec<Message>,
+    /// In [`Mode::Continue`], the text so far.
+    continued: Vec<u32>,
+    context_used: usize,
+}
+
+impl Session {
+    /// A conversation that has not begun. A model without a chat template continues text.
+    ///
+    /// # Errors
+    ///
+    /// A tokeniser or template that cannot be used.
+    pub fn new(loaded: &Loaded, settings: Settings, options: Options) -> Result<Self, SessionError> {
+        let tokenizer = loaded.tokenizer()?;
+        let roles = tokenizer.roles();
+        let [bos, eos] = [roles.bos, roles.eos].map(|id| tokenizer.role_text(id));
+        let compile = |source: String| ChatTemplate::compile(&source, &bos, &eos);
+        let template = loaded.chat_template().map(compile).transpose()?;
+        let mode = if template.is_some() { Mode::Chat } else { Mode::Continue };
+        Ok(Session {
+            engine: Engine::start(loaded.model.clone(), settings)?,
+            tokenizer,
+            template,
+            mode,
+            options,
+            messages: Vec::new(),
+            continued: Vec::new(),
+            context_used: 0,
+        })
+    }
+
+    /// How a text becomes a prompt.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// From now on the model continues text, without its template.
+    pub fn continue_text(&mut self) {
+        self.mode = Mode::Continue;
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Another engine for the same conversation, say with a larger context.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::start`].
+    pub fn restart(&mut self, settings: Settings) -> Result<(), SessionError> {
+        self.engine = Engine::start(self.engine.model().clone(), settings)?;
+        Ok(())
+    }
+
+    /// What was said, without the system text.
+    pub fn messages(&self) -> &[Message] {
+        &self.messages
+    }
+
+    /// Goes on from another conversation.
+    pub fn set_messages(&mut self, messages: Vec<Message>) {
+        self.clear();
+        self.messages = messages;
+    }
+
+    /// Begins anew.
+    pub fn clear(&mut self) {
+        self.messages.clear();
+        self.continued.clear();
+        self.context_used = 0;
+    }
+
+    /// Tokens of the context in use after the last answer, and tokens that it holds.
+    pub fn context(&self) -> (usize, usize) {
+        (self.context_used, self.engine.settings().context_length)
+    }
+
+    /// Says something; gives the answer as it comes. What was said and answered becomes part of the conversation
+    /// when the answer ends or is dropped.
+    ///
+    /// # Errors
+    ///
+    /// A template that fails on this conversation; a context that is full. The conversation is unchanged then.
+    pub fn send(&mut self, text: &str) -> Result<Answer<'_>, SessionError> {
+        let begun = Instant::now();
+        let prompt = match self.mode {
+            Mode::Chat => self.chat_prompt(text)?,
+            Mode::Continue => self.continued_prompt(text)?,
+        };
+        let end = &prompt[prompt.len().saturating_sub(8)..];
+        let thinking = match self.mode {
+            Mode::Chat => ThinkingSplitter::after(&self.tokenizer.to_text(end, Shown::All)),
+            Mode::Continue => ThinkingSplitter::none(),
+        };
+        let stream = self.engine.submit(self.request(prompt.clone())?)?;
+        Ok(Answer::new(self, stream, prompt, text, thinking, begun))
+    }
+
+    fn request(&self, prompt: Vec<u32>) -> Result<Request, SessionError> {
+        let options = &self.options;
+        let mut stop_tokens = options.stop_tokens.clone();
+        stop_tokens.extend(self.tokenizer.stops());
+        let overflow = match options.when_full {
+            WhenFull::Stop => Overflow::Stop,
+            WhenFull::Shift => Overflow::Shift { keep: self.kept(&prompt) },
+        };
+        let (max_tokens, sampling) = (options.max_tokens, options.sampling.clone());
+        Ok(Request { prompt, max_tokens, sampling, stop_tokens, overflow, ..Request::default() })
+    }
+
+    /// Tokens at the beginning that are not forgotten: those of the system text.
+    fn kept(&self, prompt: &[u32]) -> usize {
+        let head = match (self.mode, &self.options.system) {
+            (Mode::Chat, Some(_)) => self.render(&[], false).unwrap_or_default(),
+            _ => self.tokenizer.prefix().to_vec(),
+        };
+        prompt.iter().zip(&head).take_while(|(a, b)| a == b).count()
+    }
+
+    fn continued_prompt(&mut self, text: &str) -> Result<Vec<u32>, SessionError> {
+        let new = self.tokenizer.to_ids(text, Special::AsText)?;
+        let all = [self.continued.as_slice(), &new].concat();
+        let mut prompt = self.tokenizer.begin(all);
+        let context = self.engine.settings().context_length;
+        if prompt.len() >= context {
+            self.refuse_when_full(prompt.len())?;
+            let kept = self.tokenizer.prefix().len();
+            prompt.drain(kept..prompt.len() - context / 2);
+        }
+        Ok(prompt)
+    }
+
+    /// The ids of the conversation with a new message, which fit the context with some room for the answer.
+    fn chat_prompt(&mut self, text: &str) -> Result<Vec<u32>, SessionError> {
+        let mut messages = self.messages.clone();
+        messages.push(Message::new(Role::User, text));
+        loop {
+            let prompt = self.render(&messages, true)?;
+            if prompt.len() < self.engine.settings().context_length {
+                messages.pop();
+                self.messages = messages;
+                return Ok(prompt);
+            }
+            self.refuse_when_full(prompt.len())?;
+            if messages.len() == 1 {
+                return Err(self.full(prompt.len()));
+            }
+            // The oldest question and its answer.
+            messages.drain(..2.min(messages.len() - 1));
+        }
+    }
+
+    fn refuse_when_full(&self, tokens: usize) -> Result<(), SessionError> {
+        match self.options.when_full {
+            WhenFull::Stop => Err(self.full(tokens)),
+            WhenFull::Shift => Ok(()),
+        }
+    }
+
+    fn full(&self, tokens: usize) -> SessionError {
+        SessionError::ContextFull { tokens, context: self.engine.settings().context_length }
+    }
+
+    fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<Vec<u32>, SessionError> {
+        let Some(template) = &self.template else { return Ok(Vec::new()) };
+        let system = self.options.system.as_ref().map(|text| Message::new(Role::System, text));
+        let messages: Vec<Value> = system.iter().chain(messages).map(Message::to_json).collect();
+        let (switches, now) = (self.options.switches.clone(), self.options.now);
+        let conversation =
+            Conversation { messages: &messages, add_generation_prompt, switches, now, ..Conversation::default() };
+        Ok(template.render_ids(&conversation, &self.tokenizer)?)
+    }
+}

@@ -1,0 +1,87 @@
+//! Numbers as people read them.
+
+/// `98.4 MB`: powers of ten, as disks and downloads count.
+pub(crate) fn bytes(bytes: u64) -> String {
+    scaled(bytes, &["B", "kB", "MB", "GB", "TB"])
+}
+
+/// `135 M`: a number of weights.
+pub(crate) fn count(count: u64) -> String {
+    scaled(count, &["", "k", "M", "B", "T"])
+}
+
+fn scaled(number: u64, units: &[&str]) -> String {
+    let mut value = number as f64;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < units.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let places = if unit == 0 || value >= 99.95 { 0 } else { 1 };
+    format!("{value:.places$} {}", units[unit]).trim_end().to_owned()
+}
+
+/// `134,515,008`
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A moment as `2026-11-21 06:19` in UTC, from seconds since 1970.
+pub(crate) fn moment(unix_s: u64) -> String {
+    let [year, month, day, hour, minute, _] = civil(unix_s);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}")
+}
+
+/// Year, month, day, hour, minute and second in UTC (Howard Hinnant, "chrono-compatible low-level date
+/// algorithms").
+pub(crate) fn civil(unix_s: u64) -> [u64; 6] {
+    let (days, second) = (unix_s / 86_400, unix_s % 86_400);
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    [year, month, day, second / 3600, second / 60 % 60, second % 60]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_three_digits() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(999), "999 B");
+        assert_eq!(bytes(98_362_432), "98.4 MB");
+        assert_eq!(bytes(253_113_024), "253 MB");
+        assert_eq!(bytes(999_999), "1.0 MB");
+        assert_eq!(count(134_515_008), "135 M");
+        assert_eq!(count(12), "12");
+    }
+
+    #[test]
+    fn digits_are_grouped() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(1234), "1,234");
+        assert_eq!(grouped(134_515_008), "134,515,008");
+    }
+
+    #[test]
+    fn days_follow_the_calendar() {
+        assert_eq!(moment(0), "1970-01-01 00:00");
+        assert_eq!(moment(951_782_400), "2000-02-29 00:00");
+        assert_eq!(moment(1_795_242_000), "2026-11-21 06:20");
+        assert_eq!(moment(4_107_542_400), "2100-03-01 00:00");
+    }
+}

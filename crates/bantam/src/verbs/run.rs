@@ -1,0 +1,137 @@
+//! `bantam run`: one answer, or a chat.
+
+use std::io::{IsTerminal, Read};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use bantam::engine::Settings;
+use bantam::text::{DateTime, Special};
+use bantam::{Loaded, Mode, Options, Session, WhenFull};
+use serde_json::json;
+
+use crate::args::{OverflowArg, RunArgs};
+use crate::chat::{Chat, Console};
+use crate::interrupt::{Interrupt, Stopped};
+use crate::models::Models;
+use crate::units;
+
+pub(crate) fn run(args: &RunArgs, models: &Models, interrupt: &Interrupt) -> Result<()> {
+    let wanted = models.wanted(args.model.as_deref(), &args.prompt)?;
+    let prompt = joined(wanted.prompt, piped()?);
+    if prompt.is_none() && !std::io::stdin().is_terminal() {
+        bail!("nothing to ask: give a prompt, as in: bantam run \"Why is the sky blue?\"");
+    }
+    let begun = Instant::now();
+    let loaded = Loaded::open(&models.locate(&wanted.model)?)?;
+    let session = open(args, &loaded)?;
+    let mut console = Console::new(args, interrupt.clone());
+    if args.verbose && !args.json {
+        console.note(&opened(&wanted.model, &session, begun));
+    }
+    let chats = session.mode() == Mode::Chat || args.raw;
+    if !chats {
+        console.note("this model has no chat template: it continues the text");
+    }
+    match prompt {
+        Some(prompt) => answer_once(session, &mut console, &prompt),
+        None => Chat::new(args, models, console, wanted.model, loaded, session).run(),
+    }
+}
+
+/// A session as the arguments want it.
+pub(crate) fn open(args: &RunArgs, loaded: &Loaded) -> Result<Session> {
+    let settings = Settings {
+        context_length: args.context.length(loaded),
+        sequences_max: 1,
+        ..args.machine.settings()
+    };
+    let mut options = Options::recommended(loaded);
+    let tokenizer = loaded.tokenizer()?;
+    let ids = |text: &str| tokenizer.to_ids(text, Special::AsText).ok();
+    options.sampling = args.sampling.over(options.sampling, ids)?;
+    options.system.clone_from(&args.system);
+    options.max_tokens = args.max_tokens;
+    options.stops.clone_from(&args.stop);
+    options.now = Some(now());
+    options.when_full = match args.overflow {
+        OverflowArg::Stop => WhenFull::Stop,
+        OverflowArg::Shift => WhenFull::Shift,
+    };
+    if args.no_think {
+        options.switches.insert("enable_thinking".into(), json!(false));
+    }
+    let hint = "--raw leaves the chat template out";
+    let mut session = Session::new(loaded, settings, options).context(hint)?;
+    if args.raw {
+        session.continue_text();
+    }
+    Ok(session)
+}
+
+fn answer_once(mut session: Session, console: &mut Console, prompt: &str) -> Result<()> {
+    let summary = console.answer(&mut session, prompt)?;
+    match summary.ended {
+        bantam::Ended::Cancelled => bail!(Stopped("stopped")),
+        _ => Ok(()),
+    }
+}
+
+/// What is piped into this program; nothing at a terminal.
+fn piped() -> Result<Option<String>> {
+    let mut stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        return Ok(None);
+    }
+    let mut text = String::new();
+    stdin.read_to_string(&mut text).context("standard input is not text in UTF-8")?;
+    Ok(Some(text).filter(|text| !text.trim().is_empty()))
+}
+
+/// The prompt, a blank line, and what it is about.
+fn joined(prompt: Option<String>, piped: Option<String>) -> Option<String> {
+    match (prompt, piped) {
+        (Some(prompt), Some(piped)) => Some(format!("{prompt}\n\n{piped}")),
+        (prompt, piped) => prompt.or(piped),
+    }
+}
+
+fn opened(model: &str, session: &Session, begun: Instant) -> String {
+    let settings = session.engine().settings();
+    let weights: u64 = session.engine().model().tensors().values().map(|t| t.bytes().len() as u64).sum();
+    format!(
+        "{model}: {} of weights, loaded in {:.0} ms; context {}, {:?} keys, {} instructions, seed {}",
+        units::bytes(weights),
+        begun.elapsed().as_secs_f64() * 1e3,
+        settings.context_length,
+        settings.kv,
+        settings.isa,
+        session.options.sampling.seed,
+    )
+}
+
+/// The time in UTC, for templates that tell the model the date.
+fn now() -> DateTime {
+    let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let [year, month, day, hour, minute, second] = units::civil(unix_s);
+    DateTime {
+        year: year as i32,
+        month: month as u8,
+        day: day as u8,
+        hour: hour as u8,
+        minute: minute as u8,
+        second: second as u8,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prompt_and_pipe_are_joined() {
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(joined(some("Say:"), some("x\n")), some("Say:\n\nx\n"));
+        assert_eq!(joined(None, some("x")), some("x"));
+        assert_eq!(joined(None, None), None);
+    }
+}
