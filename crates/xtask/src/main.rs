@@ -34,12 +34,12 @@ const VERBS: [Verb; 6] = [
     Verb { name: "tidy", about: "figures and rules of the house", run: tidy::run },
     Verb {
         name: "oracle",
-        about: "[--quick] [--seed N] [--families FAMILY..]: tiny random checkpoints against transformers",
+        about: "[--full] [--seed N] [--families FAMILY..]: tiny random checkpoints against transformers",
         run: oracle::run,
     },
     Verb {
         name: "real",
-        about: "[--quick] [MODEL..]: two real models against recorded truth",
+        about: "[--full] [MODEL..]: two real models against recorded truth",
         run: real::run,
     },
     Verb {

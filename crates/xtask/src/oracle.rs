@@ -23,10 +23,10 @@ const FORMS: [Form; 4] = [
     Form { config: "v5", dtype: "f32" },
 ];
 
-/// Checks all forms, or with `--quick` one of them, chosen by the seed. Without `--seed` the clock chooses one.
+/// Checks one form, chosen by the seed, or all with `--full`. Without `--seed` the clock chooses one.
 pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     let seed = arguments.value("--seed")?.unwrap_or_else(seed_of_the_day);
-    let is_quick = arguments.switch("--quick");
+    let is_full = arguments.switch("--full");
     // The names that follow are families with and without the word.
     arguments.switch("--families");
     let named = arguments.names()?;
@@ -41,7 +41,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
         seed,
     };
     let one = seed as usize % FORMS.len();
-    let forms = if is_quick { &FORMS[one..=one] } else { &FORMS[..] };
+    let forms = if is_full { &FORMS[..] } else { &FORMS[one..=one] };
     let failed = forms.iter().filter(|form| !oracle.check(**form)).count();
     println!("oracle: {} of {} forms passed with seed {seed}", forms.len() - failed, forms.len());
     if failed == 0 { Ok(()) } else { Err(Error::Failed(format!("{failed} forms failed with seed {seed}"))) }

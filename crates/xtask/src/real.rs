@@ -15,9 +15,9 @@ use truth::Truth;
 /// How many greedy continuations the default arithmetic has to share with exact arithmetic, of all prompts.
 const DEFAULT_GREEDY_SHARE: (usize, usize) = (18, 24);
 
-/// Checks ids, logits, greedy text and perplexity; with `--quick` no perplexity, which takes minutes.
+/// Checks ids, logits and greedy text; with `--full` perplexity too, which takes minutes.
 pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
-    let is_quick = arguments.switch("--quick");
+    let is_full = arguments.switch("--full");
     let named = arguments.names()?;
     let Some(shared) = workspace::shared() else {
         println!("real: skipped, no reference data (set BANTAM_SHARED)");
@@ -32,7 +32,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     for (file, model) in truth.models.iter().filter(|(file, _)| chosen(file)) {
         let subject = Subject { binary: &binary, path: models.join(file), name: file };
         subject.check_prompts(&model.prompts, &mut tally);
-        if !is_quick {
+        if is_full {
             let text = data.join(model.perplexity.unpacked_text());
             subject.check_perplexity(&model.perplexity, &text, &mut tally);
         }
