@@ -15,6 +15,8 @@ const NOT_FORBIDDING: [&str; 2] = ["bantam-kernels", "bantam-tensor"];
 const FAMILIES: &str = "crates/bantam-model/src/families/";
 const FAMILY_LINES: usize = 60;
 
+const PEER: [&str; 3] = ["llama.cpp", "llama_cpp", "LlamaCpp"];
+
 /// Rooms between the places where bytes enter and leave: no paths, sockets, environment or clocks.
 const CLOSED_ROOMS: [&str; 3] = ["bantam-text", "bantam-model", "bantam-engine"];
 const DOORS: [&str; 6] =
@@ -103,19 +105,19 @@ fn check_family_names(source: &Source, families: &[String]) -> Option<Finding> {
     Some(finding("family-name", &source.path, named.len(), format!("names families: {}", named.join(", "))))
 }
 
-/// Identifiers and the words of strings, with their lines. A peer's name is not a family's.
+/// Identifiers and the words of strings, with their lines. The peer with a family in its name is no family.
 fn words_outside_tests(source: &Source) -> impl Iterator<Item = (usize, String)> {
     let code = source.lexed.code.lines().enumerate().map(|(line, code)| (line, code.to_owned()));
     let strings = source.lexed.strings.iter();
-    let strings = strings.map(|string| (source.line(string.offset), string.text.replace("llama.cpp", "")));
+    let strings = strings.map(|string| (source.line(string.offset), string.text.clone()));
     let all = code.chain(strings).filter(|(line, _)| !source.is_test(*line));
+    let all = all.map(|(line, text)| (line, PEER.iter().fold(text, |text, name| text.replace(name, ""))));
     all.flat_map(|(line, text)| words(&text).map(|word| (line, word.to_owned())).collect::<Vec<_>>())
 }
 
 fn check_family_length(source: &Source) -> Option<Finding> {
     let (lines, _) = source.line_counts();
-    let is_long =
-        source.path.starts_with(FAMILIES) && !source.path.ends_with("/mod.rs") && lines > FAMILY_LINES;
+    let is_long = is_family(source) && lines > FAMILY_LINES;
     let message = format!("{lines} lines of code where a family gets {FAMILY_LINES}");
     is_long.then(|| finding("family-length", &source.path, lines, message))
 }
