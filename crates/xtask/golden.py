@@ -37,15 +37,19 @@ def shapes(folder):
             return {name: file.get_slice(name).get_shape() for name in sorted(file.keys())}
 
 
-def truth(folder):
+def load(folder):
     model, found = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
     wrong = {kind: sorted(names) for kind, names in found.items() if names}
     if wrong:
         raise SystemExit(f"{folder}: the weights do not fit the model: {wrong}")
-    model.eval()
-    logits, short = run(model, TOKENS), run(model, SHORT)
-    loss, grads = train(model, BATCH)
+    return model.eval()
+
+
+def truth(folder):
+    """Each call gets a model of its own: a dynamic rope remembers the longest call before it."""
+    logits, short = run(load(folder), TOKENS), run(load(folder), SHORT)
+    loss, grads = train(load(folder), BATCH)
     return {
         "transformers": transformers.__version__,
         "tokens": TOKENS,

@@ -8,6 +8,7 @@
 
 mod memory;
 mod mutate;
+mod seeds;
 mod targets;
 mod worker;
 

@@ -39,12 +39,24 @@ pub(crate) fn families() -> Result<Vec<String>> {
     Ok(stems.map(str::to_owned).collect())
 }
 
+/// Whether the rope of a family depends on the longest call so far, by its config.
+pub(crate) fn has_dynamic_rope(family: &str) -> bool {
+    let text = workspace::read(&config_path(family)).unwrap_or_default();
+    let config: Value = serde_json::from_str(&text).unwrap_or_default();
+    let rope = &config["rope_scaling"];
+    rope["rope_type"] == "dynamic" || rope["type"] == "dynamic"
+}
+
+fn config_path(family: &str) -> PathBuf {
+    folder().join("configs").join(format!("{family}.json"))
+}
+
 fn folder() -> PathBuf {
     workspace::root().join("testdata/golden")
 }
 
 fn copy_config(family: &str, to: &Path) -> Result<()> {
-    let from = folder().join("configs").join(format!("{family}.json"));
+    let from = config_path(family);
     std::fs::create_dir_all(to).map_err(Error::io(to))?;
     std::fs::copy(&from, to.join("config.json")).map_err(Error::io(&from))?;
     Ok(())
@@ -106,6 +118,12 @@ mod tests {
         let text = lines(value.as_object().unwrap());
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
         assert_eq!(text.lines().count(), 7);
+    }
+
+    #[test]
+    fn dynamic_ropes_are_known_by_their_configs() {
+        let dynamic = families().unwrap().into_iter().filter(|family| has_dynamic_rope(family));
+        assert_eq!(dynamic.collect::<Vec<_>>(), ["llama_dynamic"]);
     }
 
     #[test]

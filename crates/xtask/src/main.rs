@@ -34,7 +34,7 @@ const VERBS: [Verb; 6] = [
     Verb { name: "tidy", about: "figures and rules of the house", run: tidy::run },
     Verb {
         name: "oracle",
-        about: "[--seed N] [--full] [FAMILY..]: tiny random checkpoints against transformers",
+        about: "[--full] [--seed N] [--families FAMILY..]: tiny random checkpoints against transformers",
         run: oracle::run,
     },
     Verb {

@@ -23,10 +23,10 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
         println!("real: skipped, no reference data (set BANTAM_SHARED)");
         return Ok(());
     };
-    let data = unpack(&shared)?;
-    let models = fetch(&shared)?;
-    let binary = process::binary()?;
     let truth = Truth::read(&shared.join("oracle/real.json"))?;
+    let data = unpack(&shared)?;
+    let models = fetch(&shared, truth.models.keys())?;
+    let binary = process::binary()?;
     let chosen = |file: &str| named.is_empty() || named.iter().any(|name| file.starts_with(name.as_str()));
     let mut tally = Tally::default();
     for (file, model) in truth.models.iter().filter(|(file, _)| chosen(file)) {
@@ -38,7 +38,10 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
         }
     }
     tally.require_default_share(DEFAULT_GREEDY_SHARE);
-    tally.record("tokeniser and template vectors", vectors(&data).map_err(|error| error.to_string()));
+    tally.record(
+        "tokeniser and template vectors",
+        vectors(&shared, &data, &models).map_err(|error| error.to_string()),
+    );
     tally.conclude()
 }
 
@@ -58,11 +61,13 @@ fn unpack(shared: &Path) -> Result<PathBuf> {
     Ok(folder)
 }
 
-fn fetch(shared: &Path) -> Result<PathBuf> {
+/// The script knows a model by the first word of its file's name.
+fn fetch<'a>(shared: &Path, files: impl Iterator<Item = &'a String>) -> Result<PathBuf> {
     let chosen = std::env::var_os("BANTAM_MODELS");
     let folder = chosen.map_or_else(|| workspace::target().join("models"), PathBuf::from);
+    let names = files.filter_map(|file| file.split('-').next());
     let script = shared.join("data/fetch-models.sh");
-    process::run(process::command("bash").arg(script).arg(&folder).args(["smollm2", "gemma3"]))?;
+    process::run(process::command("bash").arg(script).arg(&folder).args(names))?;
     Ok(folder)
 }
 
@@ -71,9 +76,10 @@ fn require_zstd() -> Result<()> {
     found.map(drop).map_err(|_| Error::Failed("zstd is not installed; the data is packed with it".into()))
 }
 
-/// The tests of the text room that read vectors from a folder named by the environment.
-fn vectors(data: &Path) -> Result<()> {
+/// The tests of the text room that read vectors from folders named by the environment.
+fn vectors(shared: &Path, data: &Path, models: &Path) -> Result<()> {
     let mut cargo = process::cargo();
-    cargo.args(["test", "--quiet", "--package", "bantam-text", "--test", "vectors"]);
-    process::run(cargo.env("BANTAM_DATA", data))
+    cargo.args(["test", "--quiet", "--package", "bantam-text", "--test", "vectors", "--", "--nocapture"]);
+    cargo.env("BANTAM_DATA", data).env("BANTAM_MODELS", models);
+    process::run(cargo.env("BANTAM_REAL", shared.join("oracle/real.json")))
 }

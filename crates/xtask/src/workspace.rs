@@ -28,7 +28,7 @@ pub(crate) fn shared() -> Option<PathBuf> {
     folder.join("oracle").is_dir().then_some(folder)
 }
 
-/// Every file under `folder` that is not hidden or built, in order of its path.
+/// Every file under `folder` but in hidden and built folders, in order of its path. (`.git` is a file in a work tree.)
 pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_path_buf()];
@@ -39,7 +39,7 @@ pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
                 if !is_skipped(&path) {
                     folders.push(path);
                 }
-            } else {
+            } else if path.file_name().is_some_and(|name| name != ".git") {
                 found.push(path);
             }
         }
