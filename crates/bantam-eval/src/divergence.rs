@@ -120,7 +120,9 @@ mod tests {
     use super::*;
 
     fn logits(seed: u32, n: usize) -> Vec<f32> {
-        (0..n).map(|i| ((i as u64 * 2_654_435_761 + u64::from(seed) * 40_503) % 1000) as f32 / 100.0).collect()
+        (0..n)
+            .map(|i| ((i as u64 * 2_654_435_761 + u64::from(seed) * 40_503) % 1000) as f32 / 100.0)
+            .collect()
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod windows;
 
 pub use divergence::{Divergence, DivergenceReport};
 pub use error::Error;
-pub use perplexity::Perplexity;
+pub use perplexity::{Perplexity, nll};
 pub use predictions::{PredictionsHeader, PredictionsReader, PredictionsWriter, Row};
 pub use run::{Position, run};
 pub use windows::{Scored, Windows};

@@ -42,6 +42,11 @@ impl Perplexity {
     }
 }
 
+/// The negative log-probability of a token, in nats.
+pub fn nll(logits: &[f32], token: u32) -> f64 {
+    log_sum_exp(logits) - f64::from(logits[token as usize])
+}
+
 /// The logarithm of the sum of exponentials.
 pub(crate) fn log_sum_exp(logits: &[f32]) -> f64 {
     let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);

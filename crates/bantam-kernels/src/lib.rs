@@ -13,6 +13,7 @@
 
 pub mod activation;
 pub mod attention;
+pub mod backward;
 pub mod elementwise;
 pub mod limits;
 pub mod machine;

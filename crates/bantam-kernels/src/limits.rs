@@ -54,3 +54,34 @@ pub fn multiply_add(machine: &Machine, rounds: usize) -> u64 {
     });
     (machine.threads() * rounds * CHAINS * LANES * 2) as u64
 }
+
+/// Multiplies pairs of codes in registers on all threads; gives the number of integer operations.
+pub fn multiply_codes(machine: &Machine, rounds: usize) -> u64 {
+    const CHAINS: usize = 6;
+    struct MultiplyCodes(usize);
+    impl Kernel for MultiplyCodes {
+        type Output = f32;
+        #[inline(always)]
+        fn run<L: Lanes>(self) -> f32 {
+            let codes = black_box([[3i16; 2 * LANES]; CHAINS]);
+            let pair = black_box([5i16, 7]);
+            let mut chains = [L::ints_zero(); CHAINS];
+            for _ in 0..self.0 {
+                for (chain, codes) in chains.iter_mut().zip(&codes) {
+                    *chain = L::ints_add_pairs(*chain, codes, &pair);
+                }
+            }
+            let mut sum = L::splat(0.0);
+            for chain in chains {
+                sum = sum.add(L::ints_to_f32(chain));
+            }
+            sum.sum()
+        }
+    }
+    machine.split(machine.threads(), 1, |range| {
+        for _ in range {
+            black_box(dispatch(machine.isa(), MultiplyCodes(rounds)));
+        }
+    });
+    (machine.threads() * rounds * CHAINS * 2 * LANES * 2) as u64
+}

@@ -19,6 +19,9 @@ pub fn rotate(x: &mut [f32], head_dim: usize, row_width: usize, pairing: Pairing
     assert!(cos.len() == sin.len() && cos.len().is_multiple_of(rows.max(1)));
     let pairs = cos.len() / rows.max(1);
     assert!(2 * pairs <= head_dim, "no more angles than pairs");
+    if x.is_empty() || pairs == 0 {
+        return;
+    }
     for ((row, cos), sin) in
         x.chunks_exact_mut(row_width).zip(cos.chunks_exact(pairs)).zip(sin.chunks_exact(pairs))
     {

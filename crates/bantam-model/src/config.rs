@@ -38,6 +38,16 @@ impl Config {
         Config { source: Source::Folder, values, tensors: BTreeSet::new(), read: RefCell::default() }
     }
 
+    /// The same with some keys under their common names.
+    pub(crate) fn renamed(mut self, keys: &[(&str, &str)]) -> Self {
+        for (own, common) in keys {
+            if let Some(value) = self.values.remove(*own) {
+                self.values.insert((*common).into(), value);
+            }
+        }
+        self
+    }
+
     /// Which kind of checkpoint it comes from.
     pub fn source(&self) -> Source {
         self.source

@@ -30,7 +30,9 @@ impl Model {
     pub fn bind(checkpoint: &Checkpoint) -> Result<Self, Error> {
         let config = Config::of(checkpoint)?;
         let architecture = config.architecture()?.to_owned();
-        let described = (families::find(&architecture)?.describe)(&config)?;
+        let family = families::find(&architecture)?;
+        let config = config.renamed(family.keys);
+        let described = (family.describe)(&config)?;
         let unknown_keys = config.check_read(&architecture)?;
         let weights = bind::bind(&described.description, &described.names, checkpoint)?;
         Ok(Model { description: described.description, weights, architecture, unknown_keys })

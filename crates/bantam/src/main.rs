@@ -17,6 +17,8 @@ fn main() -> ExitCode {
     let done = match &arguments.verb {
         Verb::Logits(args) => verbs::logits::run(args),
         Verb::Tokenize(args) => verbs::tokenize::run(args),
+        Verb::Perplexity(args) => verbs::perplexity::run(args),
+        Verb::Bench(args) => args.check().and_then(|()| verbs::bench::run(args)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

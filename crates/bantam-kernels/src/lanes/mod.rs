@@ -189,7 +189,7 @@ pub(crate) fn exp<L: Lanes>(x: L) -> L {
     let r = n.mul_add(L::splat(-0.693_359_4), inside);
     let r = n.mul_add(L::splat(2.121_944_4e-4), r);
     let mut p = L::splat(1.987_569_1e-4);
-    for c in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1] {
+    for c in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
         p = p.mul_add(r, L::splat(c));
     }
     let y = p.mul_add(r.mul(r), r).add(L::splat(1.0));
@@ -208,9 +208,12 @@ pub(crate) fn tanh<L: Lanes>(x: L) -> L {
     let far = x.select_less(zero, zero.sub(far), far);
     let square = x.mul(x);
     let mut p = L::splat(-5.704_988_7e-3);
-    for c in [2.063_908_9e-2, -5.373_971_7e-2, 1.333_144_2e-1, -3.333_328_2e-1] {
+    for c in [2.063_909e-2, -5.373_971_7e-2, 1.333_144_2e-1, -3.333_328e-1] {
         p = p.mul_add(square, L::splat(c));
     }
     let near = p.mul(square).mul_add(x, x);
     magnitude.select_less(L::splat(0.625), near, far)
 }
+
+#[cfg(test)]
+mod tests;

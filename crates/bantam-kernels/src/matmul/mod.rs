@@ -16,6 +16,7 @@ mod widen;
 
 pub use codes::Codes;
 pub use widen::dequantize;
+pub(crate) use widen::widen;
 
 use crate::{Machine, Storage};
 
@@ -44,7 +45,7 @@ pub struct Weights<'a> {
 }
 
 impl Weights<'_> {
-    fn check(&self) {
+    pub(crate) fn check(&self) {
         let across = if self.layout == Layout::OutIn { self.inputs } else { self.outputs };
         assert!(self.layout == Layout::OutIn || !self.storage.is_quantized(), "blocks run along the inputs");
         let rows = self.inputs * self.outputs / across.max(1);

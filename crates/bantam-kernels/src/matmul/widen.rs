@@ -36,7 +36,7 @@ impl Kernel for Widen<'_> {
 
 /// [`dequantize`] within a kernel.
 #[inline(always)]
-pub(super) fn widen<L: Lanes>(storage: Storage, bytes: &[u8], out: &mut [f32]) {
+pub(crate) fn widen<L: Lanes>(storage: Storage, bytes: &[u8], out: &mut [f32]) {
     match storage {
         Storage::F32 => {
             for (out, bytes) in out.iter_mut().zip(bytes.as_chunks::<4>().0) {

@@ -7,7 +7,7 @@ use super::{Described, Family};
 use crate::description::{Activation, HeadMatrix, Mlp, NormWeight, Pairing};
 use crate::{Config, Error};
 
-pub(super) const FAMILY: Family = Family { architectures: &["gemma"], describe };
+pub(super) const FAMILY: Family = Family { architectures: &["gemma"], keys: &[], describe };
 
 fn describe(c: &Config) -> Result<Described, Error> {
     read(c)?.finish(c)

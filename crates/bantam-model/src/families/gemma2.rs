@@ -6,7 +6,7 @@ use crate::description::{BranchNorms, Wiring};
 use crate::names::Role;
 use crate::{Config, Error};
 
-pub(super) const FAMILY: Family = Family { architectures: &["gemma2"], describe };
+pub(super) const FAMILY: Family = Family { architectures: &["gemma2"], keys: &[], describe };
 
 pub(super) const NAMES: [(Role, &str); 1] =
     [(Role::MlpNormBefore, "model.layers.{}.pre_feedforward_layernorm")];

@@ -8,7 +8,7 @@ use crate::description::{Pairing, QkNorm, QkNormOver};
 use crate::rope::RopeConfig;
 use crate::{Config, Error};
 
-pub(super) const FAMILY: Family = Family { architectures: &["gemma3", "gemma3_text"], describe };
+pub(super) const FAMILY: Family = Family { architectures: &["gemma3", "gemma3_text"], keys: &[], describe };
 
 fn describe(c: &Config) -> Result<Described, Error> {
     let mut d = gemma2::read(c)?;

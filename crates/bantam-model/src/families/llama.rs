@@ -5,7 +5,7 @@ use super::{Described, Family};
 use crate::description::Mlp;
 use crate::{Config, Error};
 
-pub(super) const FAMILY: Family = Family { architectures: &["llama"], describe };
+pub(super) const FAMILY: Family = Family { architectures: &["llama"], keys: &[], describe };
 
 fn describe(c: &Config) -> Result<Described, Error> {
     let mut d = Dense::read(c, permuted(c))?;

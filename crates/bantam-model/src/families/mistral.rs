@@ -8,7 +8,7 @@ use crate::description::PositionScale;
 use crate::{Config, Error};
 
 pub(super) const FAMILY: Family =
-    Family { architectures: &["mistral", "ministral", "ministral3", "mistral3"], describe };
+    Family { architectures: &["mistral", "ministral", "ministral3", "mistral3"], keys: &[], describe };
 
 fn describe(c: &Config) -> Result<Described, Error> {
     let mut d = Dense::read(c, permuted(c))?;

@@ -27,6 +27,8 @@ use crate::{Config, Error};
 /// A family: the architectures that it describes, by their names in configs and in GGUF files.
 pub(crate) struct Family {
     pub(crate) architectures: &'static [&'static str],
+    /// Keys of its configs that have other names than most, with the common name behind.
+    pub(crate) keys: &'static [(&'static str, &'static str)],
     pub(crate) describe: fn(&Config) -> Result<Described, Error>,
 }
 

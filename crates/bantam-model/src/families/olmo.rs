@@ -5,7 +5,7 @@ use super::{Described, Family};
 use crate::description::{Bias, Norm, NormKind, NormWeight};
 use crate::{Config, Error};
 
-pub(super) const FAMILY: Family = Family { architectures: &["olmo"], describe };
+pub(super) const FAMILY: Family = Family { architectures: &["olmo"], keys: &[], describe };
 
 fn describe(c: &Config) -> Result<Described, Error> {
     let mut d = Dense::read(c, permuted(c))?;

@@ -8,7 +8,7 @@ use crate::description::{BranchNorms, Pairing, QkNorm, QkNormOver, Wiring};
 use crate::rope::RopeConfig;
 use crate::{Config, Error};
 
-pub(super) const FAMILY: Family = Family { architectures: &["olmo2", "olmo3"], describe };
+pub(super) const FAMILY: Family = Family { architectures: &["olmo2", "olmo3"], keys: &[], describe };
 
 fn describe(c: &Config) -> Result<Described, Error> {
     let mut d = Dense::read(c, Pairing::HalfSplit)?;

@@ -6,7 +6,7 @@ use crate::description::*;
 use crate::names::Role;
 use crate::{Config, Error};
 
-pub(super) const FAMILY: Family = Family { architectures: &["phi", "phi2"], describe };
+pub(super) const FAMILY: Family = Family { architectures: &["phi", "phi2"], keys: &[], describe };
 
 const NAMES: [(Role, &str); 6] = [
     (Role::FinalNorm, "model.final_layernorm"),

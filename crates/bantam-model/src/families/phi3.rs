@@ -5,7 +5,7 @@ use super::{Described, Family};
 use crate::description::{GateUp, Mlp, Pairing, Projections};
 use crate::{Config, Error};
 
-pub(super) const FAMILY: Family = Family { architectures: &["phi3"], describe };
+pub(super) const FAMILY: Family = Family { architectures: &["phi3"], keys: &[], describe };
 
 fn describe(c: &Config) -> Result<Described, Error> {
     let mut d = Dense::read(c, Pairing::HalfSplit)?;

@@ -7,7 +7,7 @@ use super::{Described, Family};
 use crate::description::{Bias, Pairing};
 use crate::{Config, Error};
 
-pub(super) const FAMILY: Family = Family { architectures: &["qwen2"], describe };
+pub(super) const FAMILY: Family = Family { architectures: &["qwen2"], keys: &[], describe };
 
 fn describe(c: &Config) -> Result<Described, Error> {
     let mut d = read(c)?;

@@ -5,7 +5,7 @@ use super::{Described, Family, qwen2};
 use crate::description::{QkNorm, QkNormOver};
 use crate::{Config, Error};
 
-pub(super) const FAMILY: Family = Family { architectures: &["qwen3"], describe };
+pub(super) const FAMILY: Family = Family { architectures: &["qwen3"], keys: &[], describe };
 
 fn describe(c: &Config) -> Result<Described, Error> {
     let mut d = qwen2::read(c)?;

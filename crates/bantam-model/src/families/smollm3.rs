@@ -4,7 +4,7 @@ use super::dense::{Dense, bias_of, permuted};
 use super::{Described, Family, qwen2};
 use crate::{Config, Error};
 
-pub(super) const FAMILY: Family = Family { architectures: &["smollm3"], describe };
+pub(super) const FAMILY: Family = Family { architectures: &["smollm3"], keys: &[], describe };
 
 fn describe(c: &Config) -> Result<Described, Error> {
     let layers = c.usize("num_hidden_layers")?;

@@ -6,7 +6,7 @@ use crate::description::*;
 use crate::names::Role;
 use crate::{Config, Error};
 
-pub(super) const FAMILY: Family = Family { architectures: &["stablelm"], describe };
+pub(super) const FAMILY: Family = Family { architectures: &["stablelm"], keys: &[], describe };
 
 const NAMES: [(Role, &str); 2] = [
     (Role::QueryNorm, "model.layers.{}.self_attn.q_layernorm.norms.#"),

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::args::LogitsArgs;
 use crate::verbs::{locate, print_json};
 
-pub fn run(args: &LogitsArgs) -> Result<()> {
+pub(crate) fn run(args: &LogitsArgs) -> Result<()> {
     let loaded = Loaded::open(&locate(&args.model)?)?;
     let model = &loaded.model;
     let mut batch = Batch::default();

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::args::TokenizeArgs;
 use crate::verbs::{locate, print_json};
 
-pub fn run(args: &TokenizeArgs) -> Result<()> {
+pub(crate) fn run(args: &TokenizeArgs) -> Result<()> {
     let tokenizer = bantam::open_tokenizer(&locate(&args.model)?)?;
     let mut text = args.text.clone();
     if text == "-" {

@@ -1,0 +1,221 @@
+//! Attention against a softmax in f64.
+
+use bantam_kernels::attention::{AttendSpec, KvShape, KvStorage, PAGE, Page, QueryRow, attend};
+use bantam_kernels::{Isa, Machine};
+
+use crate::random::{Random, assert_same, nmse, same_on_all};
+
+/// Keys and values of one sequence, and queries at some of its positions.
+pub(crate) struct Sequence {
+    kv: KvShape,
+    num_heads: usize,
+    scale: f32,
+    window: Option<usize>,
+    soft_cap: Option<f32>,
+    sinks: Option<Vec<f32>>,
+    storage: KvStorage,
+    /// `[len][num_kv_heads][head_dim]`
+    keys: Vec<f32>,
+    values: Vec<f32>,
+    positions: Vec<usize>,
+    /// `[positions][num_heads][head_dim]`
+    queries: Vec<f32>,
+}
+
+impl Sequence {
+    /// Queries at `positions` of a sequence that ends with the last of them.
+    pub(crate) fn new(kv: KvShape, group: usize, positions: &[usize]) -> Self {
+        let KvShape { num_kv_heads, head_dim } = kv;
+        let len = positions.iter().max().expect("a position") + 1;
+        let mut random = Random::new((head_dim * 1000 + len) as u64);
+        let num_heads = num_kv_heads * group;
+        Sequence {
+            kv,
+            num_heads,
+            scale: 1.0 / (head_dim as f32).sqrt(),
+            window: None,
+            soft_cap: None,
+            sinks: None,
+            storage: KvStorage::F32,
+            keys: random.normals(len * num_kv_heads * head_dim),
+            values: random.normals(len * num_kv_heads * head_dim),
+            positions: positions.to_vec(),
+            queries: random.normals(positions.len() * num_heads * head_dim),
+        }
+    }
+
+    pub(crate) fn keep_in_halves(&mut self) {
+        self.storage = KvStorage::F16;
+    }
+
+    /// Kept in half precision, and given as it will be kept.
+    fn in_halves(mut self) -> Self {
+        self.keep_in_halves();
+        for x in self.keys.iter_mut().chain(&mut self.values) {
+            *x = half::f16::from_f32(*x).to_f32();
+        }
+        self
+    }
+
+    fn pages(&self) -> Vec<Page> {
+        let width = self.kv.num_kv_heads * self.kv.head_dim;
+        let len = self.keys.len() / width;
+        let mut pages = vec![Page::new(self.kv, self.storage); len.div_ceil(PAGE)];
+        for (position, (keys, values)) in self.keys.chunks(width).zip(self.values.chunks(width)).enumerate() {
+            pages[position / PAGE].put(position % PAGE, keys, values);
+        }
+        // Places that nothing was put into yet must not matter, whatever they hold.
+        for slot in (1 + (len - 1) % PAGE)..PAGE {
+            pages[len.div_ceil(PAGE) - 1].put(slot, &vec![f32::NAN; width], &vec![f32::NAN; width]);
+        }
+        pages
+    }
+
+    fn attend_at(&self, machine: &Machine, pages: &[Page], positions: &[usize], queries: &[f32]) -> Vec<f32> {
+        let spec = AttendSpec {
+            kv: self.kv,
+            num_heads: self.num_heads,
+            scale: self.scale,
+            window: self.window,
+            soft_cap: self.soft_cap,
+            sinks: self.sinks.as_deref(),
+        };
+        let rows: Vec<_> = positions.iter().map(|position| QueryRow { pages, position: *position }).collect();
+        let mut out = vec![f32::NAN; queries.len()];
+        attend(machine, &spec, &rows, queries, &mut out);
+        out
+    }
+
+    pub(crate) fn attend(&self, machine: &Machine) -> Vec<f32> {
+        self.attend_at(machine, &self.pages(), &self.positions, &self.queries)
+    }
+
+    pub(crate) fn naive(&self) -> Vec<f64> {
+        let row = self.num_heads * self.kv.head_dim;
+        let rows = self.positions.iter().zip(self.queries.chunks_exact(row));
+        let heads = rows.flat_map(|(position, queries)| {
+            queries.chunks_exact(self.kv.head_dim).enumerate().map(|(head, query)| (*position, head, query))
+        });
+        heads.flat_map(|(position, head, query)| self.naive_head(position, head, query)).collect()
+    }
+
+    fn naive_head(&self, position: usize, head: usize, query: &[f32]) -> Vec<f64> {
+        let KvShape { num_kv_heads, head_dim } = self.kv;
+        let of = |numbers: &[f32], position: usize, i: usize| {
+            let kv_head = head / (self.num_heads / num_kv_heads);
+            f64::from(numbers[(position * num_kv_heads + kv_head) * head_dim + i])
+        };
+        let first = self.window.map_or(0, |window| (position + 1).saturating_sub(window));
+        let score = |at: usize| {
+            let products = query.iter().enumerate().map(|(i, q)| f64::from(*q) * of(&self.keys, at, i));
+            let score = products.sum::<f64>() * f64::from(self.scale);
+            self.soft_cap.map_or(score, |cap| f64::from(cap) * (score / f64::from(cap)).tanh())
+        };
+        let weights: Vec<f64> = (first..=position).map(|at| score(at).exp()).collect();
+        let sink = self.sinks.as_ref().map_or(0.0, |sinks| f64::from(sinks[head]).exp());
+        let total = weights.iter().sum::<f64>() + sink;
+        let value =
+            |i| (first..=position).zip(&weights).map(|(at, w)| w * of(&self.values, at, i)).sum::<f64>();
+        (0..head_dim).map(|i| value(i) / total).collect()
+    }
+
+    fn check(&self, what: &str) {
+        let what = format!("{what}: {:?}, {} heads, {:?}", self.kv, self.num_heads, self.positions);
+        let out = same_on_all(&what, |machine| self.attend(machine));
+        let error = nmse(&self.naive(), &out);
+        assert!(error < 2e-13, "{what}: {error:e}");
+    }
+}
+
+const SMALL: KvShape = KvShape { num_kv_heads: 2, head_dim: 24 };
+
+#[test]
+fn every_head_dim_and_group() {
+    for head_dim in [1, 8, 24, 64, 80, 96, 128, 256] {
+        for (num_kv_heads, group) in [(1, 1), (1, 4), (3, 3)] {
+            let kv = KvShape { num_kv_heads, head_dim };
+            Sequence::new(kv, group, &[0, 5, 130]).check("f32");
+            Sequence::new(kv, group, &[0, 5, 130]).in_halves().check("f16");
+        }
+    }
+}
+
+#[test]
+fn positions_across_the_borders_of_pages() {
+    let positions: Vec<usize> =
+        (0..4).chain(14..18).chain(61..67).chain(126..131).chain([191, 192]).collect();
+    Sequence::new(SMALL, 2, &positions).check("all before");
+    for window in [1, 2, 16, 63, 64, 65, 66, 128, 1000] {
+        let mut sequence = Sequence::new(SMALL, 2, &positions);
+        sequence.window = Some(window);
+        sequence.check(&format!("a window of {window}"));
+    }
+}
+
+#[test]
+fn soft_caps_and_sinks() {
+    for soft_cap in [None, Some(0.5), Some(50.0)] {
+        for with_sinks in [false, true] {
+            let mut sequence = Sequence::new(SMALL, 3, &[0, 1, 63, 64, 100]);
+            sequence.soft_cap = soft_cap;
+            sequence.sinks = with_sinks.then(|| vec![-20.0, -1.0, 0.0, 1.0, 3.0, 9.0]);
+            sequence.scale = 1.3;
+            sequence.check(&format!("cap {soft_cap:?}, sinks {with_sinks}"));
+        }
+    }
+}
+
+#[test]
+fn scores_that_would_overflow_without_their_greatest() {
+    let mut sequence = Sequence::new(SMALL, 1, &[0, 70, 140]);
+    sequence.scale = 40.0;
+    let out = same_on_all("large scores", |machine| sequence.attend(machine));
+    assert!(out.iter().all(|x| x.is_finite()));
+}
+
+#[test]
+fn a_row_is_the_same_alone_and_among_others() {
+    let sequence = Sequence::new(SMALL, 2, &[3, 64, 65, 150, 0, 149]);
+    let (machine, pages) = (Machine::new(Isa::best(), 2), sequence.pages());
+    let together = sequence.attend(&machine);
+    let width = sequence.num_heads * SMALL.head_dim;
+    let rows = sequence.positions.iter().zip(sequence.queries.chunks_exact(width));
+    for ((position, queries), expected) in rows.zip(together.chunks_exact(width)) {
+        let alone = sequence.attend_at(&machine, &pages, &[*position], queries);
+        assert_same(&format!("position {position}"), expected, &alone);
+    }
+}
+
+#[test]
+fn what_lies_before_the_window_does_not_matter() {
+    let mut sequence = Sequence::new(SMALL, 2, &[200]);
+    sequence.window = Some(40);
+    let machine = Machine::new(Isa::best(), 1);
+    let expected = sequence.attend(&machine);
+    let width = SMALL.num_kv_heads * SMALL.head_dim;
+    for i in 0..161 * width {
+        (sequence.keys[i], sequence.values[i]) = (f32::NAN, f32::INFINITY);
+    }
+    assert_same("poison before the window", &expected, &sequence.attend(&machine));
+}
+
+#[test]
+fn what_is_not_a_number_reaches_the_output() {
+    for position in [0, 17, 64, 100] {
+        for in_keys in [true, false] {
+            for poison in [f32::NAN, f32::INFINITY] {
+                let mut sequence = Sequence::new(KvShape { num_kv_heads: 1, head_dim: 24 }, 1, &[100]);
+                let numbers = if in_keys { &mut sequence.keys } else { &mut sequence.values };
+                // A key of minus infinity would rightly be looked away from, so the query is positive there.
+                (numbers[position * 24 + 5], sequence.queries[5]) = (poison, 1.0);
+                let out = same_on_all("poison", |machine| sequence.attend(machine));
+                let seen = if in_keys { &out[..] } else { &out[5..6] };
+                assert!(seen.iter().all(|x| !x.is_finite()), "{poison} at {position}, in keys {in_keys}");
+            }
+        }
+    }
+    let mut sequence = Sequence::new(KvShape { num_kv_heads: 1, head_dim: 24 }, 1, &[100]);
+    sequence.queries[3] = f32::NAN;
+    let out = same_on_all("a query", |machine| sequence.attend(machine));
+    assert!(out.iter().all(|x| x.is_nan()));
+}

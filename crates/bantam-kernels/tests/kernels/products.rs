@@ -1,0 +1,245 @@
+//! Products against loops in f64, and against themselves with other rows, threads and instruction sets.
+
+use bantam_kernels::matmul::{Codes, Input, Layout, Weights, multiply};
+use bantam_kernels::{Isa, Machine, Storage};
+
+use crate::ggml;
+use crate::random::{Random, assert_same, nmse, same_on_all, widened};
+
+/// A product with all that is needed to form it in other ways.
+pub(crate) struct Product {
+    pub(crate) storage: Storage,
+    pub(crate) layout: Layout,
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    pub(crate) bytes: Vec<u8>,
+    /// `[rows][inputs]`
+    pub(crate) x: Vec<f32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Arithmetic {
+    Exact,
+    Coded,
+}
+
+impl Product {
+    pub(crate) fn new(storage: Storage, layout: Layout, rows: usize, outputs: usize, inputs: usize) -> Self {
+        let mut random = Random::new((rows * 10_000 + outputs * 100 + inputs) as u64);
+        let bytes = random.weights(storage, inputs * outputs);
+        Product { storage, layout, inputs, outputs, bytes, x: random.normals(rows * inputs) }
+    }
+
+    fn what(&self) -> String {
+        let rows = self.x.len() / self.inputs;
+        format!("{} {:?}, {rows} rows, {} x {}", self.storage, self.layout, self.outputs, self.inputs)
+    }
+
+    pub(crate) fn multiply(&self, machine: &Machine, arithmetic: Arithmetic, x: &[f32]) -> Vec<f32> {
+        let Product { storage, layout, inputs, outputs, ref bytes, .. } = *self;
+        let weights = Weights { storage, layout, outputs, inputs, bytes };
+        // What is there before must not matter.
+        let mut y = vec![f32::NAN; x.len() / inputs * outputs];
+        match arithmetic {
+            Arithmetic::Exact => multiply(machine, weights, Input::Exact(x), &mut y),
+            Arithmetic::Coded => {
+                let mut codes = Codes::new();
+                codes.fill(machine, x, inputs);
+                multiply(machine, weights, Input::Coded(&codes), &mut y);
+            }
+        }
+        y
+    }
+
+    /// The product of `x` in f64.
+    pub(crate) fn naive(&self, x: &[f64]) -> Vec<f64> {
+        let weights = ggml::weights(self.storage, &self.bytes);
+        let weight = |n: usize, k: usize| match self.layout {
+            Layout::OutIn => weights[n * self.inputs + k],
+            Layout::InOut => weights[k * self.outputs + n],
+        };
+        let mut y = Vec::new();
+        for x in x.chunks_exact(self.inputs) {
+            for n in 0..self.outputs {
+                y.push(x.iter().enumerate().map(|(k, x)| x * f64::from(weight(n, k))).sum());
+            }
+        }
+        y
+    }
+
+    /// Asserts that all machines and all numbers of rows give the same bits; gives the result.
+    fn check_sameness(&self, arithmetic: Arithmetic) -> Vec<f32> {
+        let what = format!("{arithmetic:?} {}", self.what());
+        let together = same_on_all(&what, |machine| self.multiply(machine, arithmetic, &self.x));
+        let machine = Machine::new(Isa::best(), 2);
+        let alone = self.x.chunks_exact(self.inputs).flat_map(|x| self.multiply(&machine, arithmetic, x));
+        assert_same(&format!("row by row: {what}"), &together, &alone.collect::<Vec<_>>());
+        together
+    }
+}
+
+/// Activations as [`Codes`] promises to round them: `scale * code`, one scale for each 32.
+fn rounded(x: &[f32]) -> Vec<f64> {
+    let mut rounded = Vec::new();
+    for group in x.chunks_exact(32) {
+        let greatest = group.iter().fold(0f32, |greatest, x| greatest.max(x.abs()));
+        let (scale, per_code) = (f64::from(greatest / 32767.0), 32767.0 / greatest);
+        rounded.extend(group.iter().map(|x| f64::from((x * per_code).round_ties_even()) * scale));
+    }
+    rounded
+}
+
+/// Errors of f32 sums of a few hundred terms stay below this even where a lone sum nearly vanishes.
+const NMSE_MAX: f64 = 1e-12;
+
+#[test]
+fn the_exact_arithmetic_over_every_storage() {
+    for storage in Storage::ALL {
+        for (rows, outputs, blocks) in [(1, 7, 1), (2, 17, 2), (3, 50, 1), (5, 33, 2), (9, 4, 3)] {
+            let inputs = blocks * storage.block_len().max(24);
+            let product = Product::new(storage, Layout::OutIn, rows, outputs, inputs);
+            let y = product.check_sameness(Arithmetic::Exact);
+            let error = nmse(&product.naive(&widened(&product.x)), &y);
+            assert!(error < NMSE_MAX, "{}: {error:e}", product.what());
+        }
+    }
+}
+
+#[test]
+fn the_exact_arithmetic_at_odd_widths_in_both_layouts() {
+    for storage in [Storage::F32, Storage::F16, Storage::BF16] {
+        for layout in [Layout::OutIn, Layout::InOut] {
+            for inputs in [1, 5, 15, 16, 17, 24, 48, 63, 64, 640] {
+                for (rows, outputs) in [(1, 7), (4, 18), (7, 35)] {
+                    let product = Product::new(storage, layout, rows, outputs, inputs);
+                    let y = product.check_sameness(Arithmetic::Exact);
+                    let error = nmse(&product.naive(&widened(&product.x)), &y);
+                    assert!(error < NMSE_MAX, "{}: {error:e}", product.what());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_coded_arithmetic_over_every_storage() {
+    for storage in Storage::ALL.into_iter().filter(|storage| storage.is_quantized()) {
+        let widths: &[usize] = if storage.block_len() == 32 { &[32, 64, 96, 576, 640] } else { &[256, 768] };
+        for inputs in widths {
+            for (rows, outputs) in [(1, 8), (2, 50), (3, 16), (4, 31), (9, 17)] {
+                let product = Product::new(storage, Layout::OutIn, rows, outputs, *inputs);
+                let y = product.check_sameness(Arithmetic::Coded);
+                let error = nmse(&product.naive(&rounded(&product.x)), &y);
+                assert!(error < NMSE_MAX, "{} of rounded activations: {error:e}", product.what());
+            }
+        }
+    }
+}
+
+#[test]
+fn every_number_of_rows_and_outputs() {
+    let cases = [
+        (Storage::Q4_1, Arithmetic::Coded, 288),
+        (Storage::Q6K, Arithmetic::Coded, 256),
+        (Storage::F32, Arithmetic::Exact, 40),
+        (Storage::Q5_0, Arithmetic::Exact, 64),
+    ];
+    for (storage, arithmetic, inputs) in cases {
+        let (rows, most) = (9, 50);
+        let mut product = Product::new(storage, Layout::OutIn, rows, most, inputs);
+        let whole = product.check_sameness(arithmetic);
+        let (row_bytes, x) = (product.bytes.len() / most, product.x.clone());
+        for outputs in (1..most).rev() {
+            (product.outputs, product.x) = (outputs, x[..(1 + outputs % rows) * inputs].to_vec());
+            product.bytes.truncate(outputs * row_bytes);
+            let part = product.check_sameness(arithmetic);
+            for (whole, part) in whole.chunks_exact(most).zip(part.chunks_exact(outputs)) {
+                assert_same(&format!("{outputs} of the outputs"), &whole[..outputs], part);
+            }
+        }
+    }
+}
+
+#[test]
+fn many_rows_and_slabs() {
+    // More outputs than a slab of panels holds, and enough rows that coding them is shared among threads.
+    for storage in [Storage::Q8_0, Storage::Q4_1] {
+        let product = Product::new(storage, Layout::OutIn, 60, 200, 640);
+        product.check_sameness(Arithmetic::Coded);
+        product.check_sameness(Arithmetic::Exact);
+    }
+}
+
+#[test]
+fn activations_of_any_magnitude() {
+    for magnitude in [1e-25f32, 1e-10, 1e10, 1e25] {
+        for storage in [Storage::Q8_0, Storage::Q4K] {
+            let mut product = Product::new(storage, Layout::OutIn, 3, 20, 512);
+            product.x.iter_mut().for_each(|x| *x *= magnitude);
+            let y = product.check_sameness(Arithmetic::Coded);
+            let error = nmse(&product.naive(&rounded(&product.x)), &y);
+            assert!(error < NMSE_MAX, "{} times {magnitude:e}: {error:e}", product.what());
+        }
+    }
+}
+
+#[test]
+fn activations_of_zero_give_zero() {
+    for storage in Storage::ALL.into_iter().filter(|storage| storage.is_quantized()) {
+        let mut product = Product::new(storage, Layout::OutIn, 2, 20, 256);
+        product.x.fill(0.0);
+        let y = product.check_sameness(Arithmetic::Coded);
+        assert!(y.iter().all(|y| *y == 0.0), "{storage}");
+    }
+}
+
+#[test]
+fn what_is_not_a_number_reaches_the_output_of_its_row_alone() {
+    for storage in Storage::ALL {
+        let arithmetics = if storage.is_quantized() {
+            vec![Arithmetic::Exact, Arithmetic::Coded]
+        } else {
+            vec![Arithmetic::Exact]
+        };
+        for arithmetic in arithmetics {
+            for (poison, place) in [(f32::NAN, 0), (f32::INFINITY, 100), (f32::NEG_INFINITY, 255)] {
+                let (rows, outputs, inputs) = (4, 19, 256);
+                let mut product = Product::new(storage, Layout::OutIn, rows, outputs, inputs);
+                let clean = product.check_sameness(arithmetic);
+                product.x[2 * inputs + place] = poison;
+                let y = product.check_sameness(arithmetic);
+                let (before, rest) = y.split_at(2 * outputs);
+                let (hit, after) = rest.split_at(outputs);
+                assert!(hit.iter().all(|y| !y.is_finite()), "{poison} through {storage} {arithmetic:?}");
+                assert_same("rows before", &clean[..2 * outputs], before);
+                assert_same("rows after", &clean[3 * outputs..], after);
+            }
+        }
+    }
+}
+
+#[test]
+fn no_rows_and_no_outputs() {
+    let machine = Machine::new(Isa::best(), 2);
+    let product = Product::new(Storage::Q4_0, Layout::OutIn, 1, 3, 64);
+    for arithmetic in [Arithmetic::Exact, Arithmetic::Coded] {
+        assert!(product.multiply(&machine, arithmetic, &[]).is_empty());
+    }
+    let empty = Product { outputs: 0, bytes: Vec::new(), ..product };
+    assert!(empty.multiply(&machine, Arithmetic::Exact, &empty.x).is_empty());
+}
+
+#[test]
+#[should_panic(expected = "weights of the wrong length")]
+fn weights_of_another_length() {
+    let mut product = Product::new(Storage::Q4_0, Layout::OutIn, 1, 3, 64);
+    product.bytes.pop();
+    product.multiply(&Machine::new(Isa::best(), 1), Arithmetic::Exact, &product.x);
+}
+
+#[test]
+#[should_panic(expected = "F16 has no codes")]
+fn codes_meet_a_storage_without_blocks() {
+    let product = Product::new(Storage::F16, Layout::OutIn, 1, 3, 64);
+    product.multiply(&Machine::new(Isa::best(), 1), Arithmetic::Coded, &product.x);
+}

@@ -1,0 +1,97 @@
+//! Weights in every storage that can be written here: near to what they were made from, and the same bits
+//! however they are multiplied.
+
+mod common;
+
+use bantam_model::{Isa, Model, Numerics};
+use bantam_tensor::format::gguf;
+use bantam_tensor::{Storage, Tensor, quant};
+use common::{Run, golden_dir, greatest_difference, ids, read_json};
+
+/// GGUF's names of the golden Llama's tensors.
+fn gguf_name(name: &str) -> String {
+    let whole = [("model.embed_tokens", "token_embd"), ("model.norm", "output_norm"), ("lm_head", "output")];
+    let parts = [
+        ("model.layers.", "blk."),
+        ("input_layernorm", "attn_norm"),
+        ("post_attention_layernorm", "ffn_norm"),
+        ("self_attn.q_proj", "attn_q"),
+        ("self_attn.k_proj", "attn_k"),
+        ("self_attn.v_proj", "attn_v"),
+        ("self_attn.o_proj", "attn_output"),
+        ("mlp.gate_proj", "ffn_gate"),
+        ("mlp.up_proj", "ffn_up"),
+        ("mlp.down_proj", "ffn_down"),
+    ];
+    whole.iter().chain(&parts).fold(name.to_owned(), |name, (from, to)| name.replace(from, to))
+}
+
+/// The golden Llama as a GGUF file with its matrices in a storage.
+fn model(storage: Storage) -> Model {
+    let config = read_json(&golden_dir().join("configs/tinyllama.json"));
+    let mut writer = gguf::Writer::new();
+    writer.set("general.architecture", "llama");
+    for (key, of) in [
+        ("block_count", "num_hidden_layers"),
+        ("embedding_length", "hidden_size"),
+        ("feed_forward_length", "intermediate_size"),
+        ("attention.head_count", "num_attention_heads"),
+        ("attention.head_count_kv", "num_key_value_heads"),
+        ("context_length", "max_position_embeddings"),
+    ] {
+        writer.set(&format!("llama.{key}"), config[of].as_u64().unwrap() as u32);
+    }
+    writer.set("llama.attention.layer_norm_rms_epsilon", 1e-5f32);
+    for tensor in common::tensors(&read_json(&golden_dir().join("tinyllama.json"))) {
+        let fits = tensor.shape().len() == 2 && storage.bytes_of(tensor.cols()).is_some();
+        let storage = if fits { storage } else { Storage::F32 };
+        let bytes = quant::quantize(storage, &tensor.to_f32()).unwrap();
+        let name = gguf_name(tensor.name());
+        writer.push(Tensor::new(name, tensor.shape().to_vec(), storage, bytes.into()).unwrap()).unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    writer.write(&path).unwrap();
+    common::open(&path).unwrap()
+}
+
+#[test]
+fn logits_of_quantised_weights_do_not_depend_on_how_they_are_computed() {
+    let tokens = ids(&read_json(&golden_dir().join("tinyllama.json"))["tokens"]);
+    for storage in [
+        Storage::Q8_0,
+        Storage::Q5_1,
+        Storage::Q5_0,
+        Storage::Q4_1,
+        Storage::Q4_0,
+        Storage::F16,
+        Storage::BF16,
+    ] {
+        let model = model(storage);
+        for numerics in [Numerics::Default, Numerics::Exact] {
+            let run = Run { numerics, ..Run::default() };
+            let whole = run.whole(&model, &tokens);
+            assert_eq!(
+                whole,
+                run.in_parts(&model, &tokens, &vec![1; tokens.len()]),
+                "{storage}: token by token"
+            );
+            assert_eq!(whole, run.in_parts(&model, &tokens, &[2, tokens.len() - 2]), "{storage}: in parts");
+            for isa in Isa::available() {
+                assert_eq!(whole, Run { isa, threads: 1, ..run }.whole(&model, &tokens), "{storage}: {isa}");
+            }
+        }
+    }
+}
+
+/// Activations of 16 bits change logits far less than weights of 8 bits do.
+#[test]
+fn the_default_arithmetic_is_near_to_the_exact_one() {
+    let tokens = ids(&read_json(&golden_dir().join("tinyllama.json"))["tokens"]);
+    let exact = |storage| Run::default().whole(&model(storage), &tokens);
+    let default = Run { numerics: Numerics::Default, ..Run::default() }.whole(&model(Storage::Q8_0), &tokens);
+    let apart = |a: &[Vec<f32>], b: &[Vec<f32>]| greatest_difference(&a.concat(), &b.concat());
+    let (activations, weights) =
+        (apart(&default, &exact(Storage::Q8_0)), apart(&exact(Storage::Q8_0), &exact(Storage::F32)));
+    assert!(activations > 0.0 && activations < weights / 20.0, "{activations} beside {weights}");
+}

@@ -1,0 +1,52 @@
+//! Rotary positions: the way back turns the other way.
+
+use std::sync::Arc;
+
+use bantam_model::Batch;
+use bantam_model::rope::Rope;
+use bantam_tensor::kernels::rope::rotate;
+
+use super::accumulate;
+use crate::tape::{Derivative, Sink, Step, Tape, Var};
+
+/// Cosines and sines of a rope for the batch's rows, `[rows][pairs]`.
+pub(crate) struct Angles {
+    pub(crate) rope: Rope,
+    cos: Vec<f32>,
+    sin: Vec<f32>,
+}
+
+impl Angles {
+    pub(crate) fn new(rope: &Rope, batch: &Batch) -> Self {
+        let (mut cos, mut sin) = (Vec::new(), Vec::new());
+        for span in &batch.spans {
+            let positions = span.position..span.position + span.rows.len();
+            rope.angles(positions, span.length_max, &mut cos, &mut sin);
+        }
+        Angles { rope: rope.clone(), cos, sin }
+    }
+}
+
+/// Turns each head by its row's position.
+pub(crate) fn rope(tape: &mut Tape<'_>, x: Var, head_dim: usize, rope: &Rope) -> Var {
+    let angles = tape.angles(rope);
+    let mut y = tape.rows(x).clone();
+    rotate(&mut y.data, head_dim, y.width, rope.pairing, &angles.cos, &angles.sin);
+    tape.record(y, Turn { x, head_dim, angles })
+}
+
+struct Turn {
+    x: Var,
+    head_dim: usize,
+    angles: Arc<Angles>,
+}
+
+impl Derivative for Turn {
+    fn backward(&self, at: &Step<'_>, sink: &mut Sink) {
+        let Angles { rope, cos, sin } = &*self.angles;
+        let back: Vec<f32> = sin.iter().map(|sin| -sin).collect();
+        let mut turned = at.dy.to_vec();
+        rotate(&mut turned, self.head_dim, at.y.width, rope.pairing, cos, &back);
+        accumulate(sink.of(at, self.x), &turned);
+    }
+}

@@ -1,0 +1,233 @@
+//! `bantam bench`: how fast a model runs here, beside how fast this machine could be.
+
+use std::io::Write;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use bantam::Loaded;
+use bantam_engine::{Engine, Event, Request, Settings};
+use bantam_model::{Model, State};
+use bantam_tensor::kernels::{Machine, limits};
+use serde_json::{Value, json};
+
+use crate::args::BenchArgs;
+use crate::verbs::{locate, print_json};
+
+pub(crate) fn run(args: &BenchArgs) -> Result<()> {
+    let path = locate(&args.model)?;
+    let begin = Instant::now();
+    let loaded = Loaded::open(&path)?;
+    let context_length = args.depth + args.prompt + args.gen_tokens + 1;
+    let settings = Settings { context_length, ..args.machine.settings() };
+    let engine = Engine::start(loaded.model.clone(), settings)?;
+    let load_ms = begin.elapsed().as_secs_f64() * 1e3;
+    let machine = args.machine.machine();
+    let mut limits = vec![measure_limits(&machine)];
+    let mut rounds = Vec::new();
+    // The first round warms up caches and page tables; it does not count.
+    for round in 0..=args.rounds {
+        let measured = measure(&engine, args, round as u32)?;
+        if round > 0 {
+            rounds.push(measured);
+        }
+    }
+    limits.push(measure_limits(&machine));
+    let report = Report { load_ms, limits, rounds, model: &loaded.model, args, threads: machine.threads() };
+    if args.json { print_json(&report.json()) } else { report.print() }
+}
+
+/// One round.
+struct Round {
+    prefill_s: f64,
+    decode_s: f64,
+}
+
+fn measure(engine: &Engine, args: &BenchArgs, round: u32) -> Result<Round> {
+    let prompt = tokens(engine.model().description.vocab_size, args.depth + args.prompt, round);
+    if args.depth > 0 {
+        time(engine, &prompt[..args.depth], 0)?;
+    }
+    let times = time(engine, &prompt, args.gen_tokens + 1)?;
+    let (Some(first), Some(last)) = (times.first(), times.last()) else {
+        bail!("the model gave no token");
+    };
+    Ok(Round { prefill_s: *first, decode_s: last - first })
+}
+
+/// Ids from a fixed generator, other ones each round, so that nothing is reused.
+fn tokens(vocab_size: usize, count: usize, round: u32) -> Vec<u32> {
+    let mut random = bantam_engine::sampling::Random::new(u64::from(round) + 1);
+    (0..count).map(|_| (random.uniform() * vocab_size as f64) as u32).collect()
+}
+
+/// Seconds from the request to each new token.
+fn time(engine: &Engine, prompt: &[u32], max_tokens: usize) -> Result<Vec<f64>> {
+    let begin = Instant::now();
+    let request = Request { prompt: prompt.to_vec(), max_tokens: Some(max_tokens), ..Request::default() };
+    let mut times = Vec::new();
+    for event in engine.submit(request)? {
+        match event {
+            Event::Token { .. } => times.push(begin.elapsed().as_secs_f64()),
+            Event::Failed(error) => return Err(error.into()),
+            Event::Prompt { .. } | Event::Shifted { .. } | Event::Done { .. } => {}
+        }
+    }
+    Ok(times)
+}
+
+/// What the machine can do at best.
+#[derive(Clone, Copy)]
+struct Limits {
+    read_gb_s: f64,
+    matrix_tflop_s: f64,
+}
+
+fn measure_limits(machine: &Machine) -> Limits {
+    const NUMBERS: usize = 64 << 20;
+    let buffer = vec![1.0f32; NUMBERS];
+    let best = |work: &dyn Fn() -> f64| {
+        (0..5)
+            .map(|_| {
+                let begin = Instant::now();
+                let amount = work();
+                amount / begin.elapsed().as_secs_f64()
+            })
+            .fold(0.0, f64::max)
+    };
+    let read = best(&|| {
+        limits::read_once(machine, &buffer);
+        (NUMBERS * 4) as f64
+    });
+    let floats = best(&|| limits::multiply_add(machine, 2_000_000) as f64);
+    let codes = best(&|| limits::multiply_codes(machine, 2_000_000) as f64);
+    Limits { read_gb_s: read / 1e9, matrix_tflop_s: floats.max(codes) / 1e12 }
+}
+
+struct Report<'a> {
+    load_ms: f64,
+    limits: Vec<Limits>,
+    rounds: Vec<Round>,
+    model: &'a Model,
+    args: &'a BenchArgs,
+    threads: usize,
+}
+
+/// Median, least and greatest.
+#[derive(Clone, Copy)]
+struct Spread {
+    median: f64,
+    min: f64,
+    max: f64,
+}
+
+impl Spread {
+    fn of(values: impl Iterator<Item = f64>) -> Self {
+        let mut values: Vec<f64> = values.collect();
+        values.sort_by(f64::total_cmp);
+        let at = |place: usize| values.get(place).copied().unwrap_or(f64::NAN);
+        Spread { median: at(values.len() / 2), min: at(0), max: at(values.len().saturating_sub(1)) }
+    }
+
+    fn json(self) -> Value {
+        json!({ "median": self.median, "min": self.min, "max": self.max })
+    }
+}
+
+impl Report<'_> {
+    fn prefill(&self) -> Spread {
+        Spread::of(self.rounds.iter().map(|round| self.args.prompt as f64 / round.prefill_s))
+    }
+
+    fn decode(&self) -> Spread {
+        Spread::of(self.rounds.iter().map(|round| self.args.gen_tokens as f64 / round.decode_s))
+    }
+
+    fn ttft_ms(&self) -> Spread {
+        Spread::of(self.rounds.iter().map(|round| round.prefill_s * 1e3))
+    }
+
+    fn limit(&self, of: impl Fn(&Limits) -> f64) -> f64 {
+        self.limits.iter().map(of).fold(0.0, f64::max)
+    }
+
+    /// Bytes that must be read for one token: all matrices but a table of tokens that is not the head, and the state
+    /// half way through the answer.
+    fn bytes_per_token(&self) -> f64 {
+        let weights = &self.model.weights;
+        let table = weights.embed.tensor.name();
+        let tied = table == weights.head.matrix.tensor.name();
+        let tensors = self.model.tensors();
+        let read = tensors.values().filter(|tensor| tied || tensor.name() != table);
+        let matrices: usize = read.map(|tensor| tensor.bytes().len()).sum();
+        let length = self.args.depth + self.args.prompt + self.args.gen_tokens / 2;
+        (matrices + State::bytes_at(&self.model.description, self.args.machine.kv.into(), length)) as f64
+    }
+
+    /// Operations of the products for one token of a prompt; the head is computed for the last one only.
+    fn operations_per_token(&self) -> f64 {
+        let layers = self.model.weights.layers.iter().flat_map(|layer| layer.linears());
+        layers.map(|linear| 2.0 * linear.matrix.inputs as f64 * linear.matrix.outputs as f64).sum()
+    }
+
+    fn json(&self) -> Value {
+        let (prefill, decode, ttft_ms) = (self.prefill(), self.decode(), self.ttft_ms());
+        let (read, matrix) = (self.limit(|l| l.read_gb_s), self.limit(|l| l.matrix_tflop_s));
+        json!({
+            "prompt": self.args.prompt, "gen": self.args.gen_tokens, "depth": self.args.depth,
+            "threads": self.threads, "rounds": self.rounds.len(),
+            "prefill_tok_s": prefill.median, "decode_tok_s": decode.median, "ttft_ms": ttft_ms.median,
+            "load_ms": self.load_ms, "peak_rss_bytes": peak_rss_bytes(),
+            "read_gb_s": read, "matrix_tflop_s": matrix,
+            "decode_share_of_read": decode.median * self.bytes_per_token() / (read * 1e9),
+            "prefill_share_of_matrix": prefill.median * self.operations_per_token() / (matrix * 1e12),
+            "spread": {
+                "prefill_tok_s": prefill.json(), "decode_tok_s": decode.json(), "ttft_ms": ttft_ms.json(),
+            },
+        })
+    }
+
+    fn print(&self) -> Result<()> {
+        let (prefill, decode, ttft) = (self.prefill(), self.decode(), self.ttft_ms());
+        let (read, matrix) = (self.limit(|l| l.read_gb_s), self.limit(|l| l.matrix_tflop_s));
+        let share = |part: f64| format!("{:.0} %", 100.0 * part);
+        let prefill_share = share(prefill.median * self.operations_per_token() / (matrix * 1e12));
+        let decode_share = share(decode.median * self.bytes_per_token() / (read * 1e9));
+        let range = |s: Spread| format!("{:9.1}  ({:.1} - {:.1})", s.median, s.min, s.max);
+        let mut out = std::io::stdout().lock();
+        let Report { args, threads, load_ms, .. } = self;
+        writeln!(out, "{} threads, {} rounds, medians (least - greatest)", threads, self.rounds.len())?;
+        writeln!(
+            out,
+            "prefill {:5}  {} tok/s, {prefill_share} of {matrix:.2} Top/s",
+            args.prompt,
+            range(prefill)
+        )?;
+        let depth = args.depth + args.prompt;
+        writeln!(
+            out,
+            "decode  {:5}  {} tok/s, {decode_share} of {read:.1} GB/s, behind {depth} tokens",
+            args.gen_tokens,
+            range(decode)
+        )?;
+        writeln!(out, "first token    {} ms", range(ttft))?;
+        writeln!(out, "load           {load_ms:9.1} ms")?;
+        if let Some(bytes) = peak_rss_bytes() {
+            writeln!(out, "peak memory    {:9.1} MiB", bytes as f64 / f64::from(1 << 20))?;
+        }
+        Ok(())
+    }
+}
+
+/// The most memory that this process had in use, where the system tells.
+pub(crate) fn peak_rss_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+impl BenchArgs {
+    pub(crate) fn check(&self) -> Result<()> {
+        let fits = self.prompt > 0 && self.gen_tokens > 0 && self.rounds > 0;
+        fits.then_some(()).context("--prompt, --gen and --rounds must be above zero")
+    }
+}
