@@ -71,9 +71,9 @@ impl Scheduler {
 
     fn end_cancelled(&mut self) {
         let waiting = std::mem::take(&mut self.waiting).into_iter();
-        let (cancelled, waiting) = waiting.partition(|job| job.outlet.is_cancelled());
+        let (cancelled, waiting): (VecDeque<Job>, _) = waiting.partition(|job| job.outlet.is_cancelled());
         self.waiting = waiting;
-        for job in VecDeque::from(cancelled) {
+        for job in cancelled {
             let usage = Usage { prompt_tokens: job.request.prompt.len(), ..Usage::default() };
             job.outlet.send(Event::Done { reason: Reason::Cancelled, usage });
         }

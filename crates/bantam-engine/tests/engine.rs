@@ -1,4 +1,5 @@
 //! What the engine tells, in which order, and what it refuses.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 

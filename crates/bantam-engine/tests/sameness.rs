@@ -1,4 +1,5 @@
 //! A request's tokens and their probabilities depend on the request alone, to the bit.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 

@@ -1,10 +1,11 @@
 //! The tokens that may still be chosen, and the filters that take some away.
 //!
-//! Candidates are kept likeliest first as far as a filter needs it; a vocabulary is never sorted whole.
+//! Candidates are kept likeliest first as far as a filter needs it; a vocabulary is never sorted whole. What a filter
+//! leaves is in order, or in the order of ids where no filter needed one.
 
 use std::cmp::Ordering;
 
-use super::logprobs::{greatest, sum_exp};
+use super::logprobs::{exp, greatest, sum_exp};
 
 /// A token that may be chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -14,6 +15,7 @@ pub(super) struct Candidate {
 }
 
 /// Tokens that may be chosen; those whose logit is minus infinity may not.
+#[derive(Clone)]
 pub(super) struct Candidates {
     list: Vec<Candidate>,
     /// So many at the front are in order, likeliest first; the rest are less likely than all of them.
@@ -63,7 +65,7 @@ impl Candidates {
     /// The shortest front whose probabilities reach `p`; always one.
     pub(super) fn top_p(&mut self, p: f32) {
         if p < 1.0 {
-            let kept = self.reaching(f64::from(p), 1.0);
+            let kept = self.reaching(f64::from(p));
             self.list.truncate(kept);
             self.ordered = kept;
         }
@@ -85,26 +87,31 @@ impl Candidates {
         if p >= 1.0 {
             return;
         }
-        let greatest = self.greatest();
-        let sum: f64 = self.list.iter().map(|c| f64::from(c.logit - greatest).exp()).sum();
-        let surprise = |c: &Candidate| sum.ln() - f64::from(c.logit - greatest);
-        // A probability so small that it is zero has no part in the sum, however surprising it would be.
-        let expected: f64 = self.list.iter().map(surprise).map(|s| (-s).exp() * s.min(1e4)).sum();
-        let off = |c: &Candidate| (surprise(c) - expected).abs();
+        let (greatest, sum) = self.normal(1.0);
+        // The surprise is this much more than the distance from the greatest logit.
+        let log_sum = sum.ln();
+        let below = |c: &Candidate| greatest - c.logit;
+        let probability = |c: &Candidate| f64::from(exp(-below(c))) / sum;
+        let expected: f64 = self.list.iter().map(|c| probability(c) * (log_sum + f64::from(below(c)))).sum();
+        let off = |c: &Candidate| (log_sum + f64::from(below(c)) - expected).abs();
         let mut by_off: Vec<(f64, Candidate)> = self.list.iter().map(|c| (off(c), *c)).collect();
         let nearest =
             |a: &(f64, Candidate), b: &(f64, Candidate)| a.0.total_cmp(&b.0).then(order(&a.1, &b.1));
-        let kept = reaching(&mut by_off, 0, f64::from(p), nearest, |(_, c)| (-surprise(c)).exp());
-        by_off.truncate(kept);
-        self.list = by_off.into_iter().map(|(_, candidate)| candidate).collect();
+        let kept = reaching(&mut by_off, 0, f64::from(p), nearest, |(_, c)| probability(c));
+        self.list = by_off[..kept].iter().map(|(_, candidate)| *candidate).collect();
         self.ordered = 0;
     }
 
-    /// Draws one, or none from none: `uniform` lies between 0 and 1, and probabilities are laid side by side,
-    /// likeliest first.
-    pub(super) fn draw(mut self, temperature: f32, uniform: f64) -> Option<u32> {
-        let drawn = self.reaching(uniform, temperature).checked_sub(1)?;
-        Some(self.list[drawn].id)
+    /// Draws one, or none from none: `uniform` lies between 0 and 1, and probabilities are laid side by side in the
+    /// order that the filters leave, which follows from the logits alone.
+    pub(super) fn draw(&self, temperature: f32, uniform: f64) -> Option<u32> {
+        let (greatest, sum) = self.normal(temperature);
+        let mut reached = 0.0;
+        let drawn = self.list.iter().find(|c| {
+            reached += f64::from(exp((c.logit - greatest) / temperature));
+            reached > uniform * sum
+        });
+        drawn.or(self.list.last()).map(|candidate| candidate.id)
     }
 
     fn greatest(&self) -> f32 {
@@ -114,12 +121,16 @@ impl Candidates {
         }
     }
 
-    /// How many of the likeliest it takes until their probabilities at a temperature reach a share of one.
-    fn reaching(&mut self, share: f64, temperature: f32) -> usize {
+    /// What probabilities are made with: the greatest logit, and the sum of all `exp((logit - greatest) / temperature)`.
+    fn normal(&self, temperature: f32) -> (f32, f64) {
         let greatest = self.greatest();
-        let scaled: Vec<f32> = self.list.iter().map(|c| (c.logit - greatest) / temperature).collect();
-        let sum = sum_exp(&scaled, 0.0);
-        let probability = |c: &Candidate| f64::from((c.logit - greatest) / temperature).exp() / sum;
+        (greatest, sum_exp(&self.list, |c| (c.logit - greatest) / temperature))
+    }
+
+    /// Puts the likeliest in order until their probabilities reach a share of one; how many that are.
+    fn reaching(&mut self, share: f64) -> usize {
+        let (greatest, sum) = self.normal(1.0);
+        let probability = |c: &Candidate| f64::from(exp(c.logit - greatest)) / sum;
         reaching(&mut self.list, self.ordered, share, order, probability)
     }
 }
@@ -137,7 +148,7 @@ fn reaching<T>(
     for place in 0..list.len() {
         if place == ordered {
             // Most often a few dozen are enough.
-            ordered = (2 * place).max(64).min(list.len());
+            ordered = (8 * place).max(64).min(list.len());
             let (rest, more) = (&mut list[place..], ordered - place);
             if more < rest.len() {
                 rest.select_nth_unstable_by(more - 1, &order);
@@ -194,7 +205,7 @@ mod tests {
         let logits = logits(5, 5000);
         for share in [0.0, 0.01, 0.3, 0.9, 0.999, 1.0] {
             let mut candidates = Candidates::all(&logits);
-            let count = candidates.reaching(share, 1.0);
+            let count = candidates.reaching(share);
             assert_eq!(&candidates.list[..count], &sorted(&logits)[..count], "share {share}");
         }
     }

@@ -13,7 +13,7 @@ pub(crate) fn of(logits: &[f32], id: u32, count: usize) -> (f32, Vec<(u32, f32)>
 /// The logarithm of the sum of all `exp(logit)`.
 fn log_sum_exp(logits: &[f32]) -> f64 {
     let greatest = greatest(logits);
-    f64::from(greatest) + sum_exp(logits, greatest).ln()
+    f64::from(greatest) + sum_exp(logits, |logit| logit - greatest).ln()
 }
 
 pub(super) fn greatest(logits: &[f32]) -> f32 {
@@ -27,23 +27,23 @@ pub(super) fn greatest(logits: &[f32]) -> f32 {
     most.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max)
 }
 
-/// The sum of all `exp(logit - greatest)`, added up in f64 by lanes.
-pub(super) fn sum_exp(logits: &[f32], greatest: f32) -> f64 {
-    let (lanes, rest) = logits.as_chunks::<LANES>();
+/// The sum of all `exp(exponent)`, added up in f64 by lanes; no exponent is above zero.
+pub(super) fn sum_exp<T>(items: &[T], exponent: impl Fn(&T) -> f32) -> f64 {
+    let (lanes, rest) = items.as_chunks::<LANES>();
     let mut sums = [0.0f64; LANES];
     for chunk in lanes {
-        for (sum, logit) in sums.iter_mut().zip(chunk) {
-            *sum += f64::from(exp(logit - greatest));
+        for (sum, item) in sums.iter_mut().zip(chunk) {
+            *sum += f64::from(exp(exponent(item)));
         }
     }
-    rest.iter().map(|logit| f64::from(exp(logit - greatest))).chain(sums).sum()
+    rest.iter().map(|item| f64::from(exp(exponent(item)))).chain(sums).sum()
 }
 
 const LANES: usize = 8;
 
 /// `exp` of a number from zero down, to 2e-7 of itself, in operations that compilers turn into vectors: this runs
 /// over the whole vocabulary for every token, where the library's function takes as long as a small layer.
-fn exp(x: f32) -> f32 {
+pub(super) fn exp(x: f32) -> f32 {
     // Below this, it is nothing beside the one that the greatest gives.
     let x = x.max(-87.0);
     // Adding and taking away this rounds to whole numbers.

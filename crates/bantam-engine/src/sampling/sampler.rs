@@ -51,7 +51,15 @@ impl Sampling {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
+
+    impl Candidates {
+        fn ids(&self) -> impl Iterator<Item = u32> {
+            self.clone().into_list().into_iter().map(|candidate| candidate.id)
+        }
+    }
 
     /// What the settings leave, by their definitions: everything sorted, in f64, renormalised after each filter.
     fn naive(s: &Sampling, logits: &[f32]) -> Vec<(u32, f64)> {
@@ -121,8 +129,7 @@ mod tests {
             let logits = logits(round, 1 + round as usize * 3);
             let s = settings(&mut random);
             let wanted = naive(&s, &logits);
-            let mut found: Vec<u32> =
-                s.candidates(&logits).into_list().iter().map(|candidate| candidate.id).collect();
+            let mut found: Vec<u32> = s.candidates(&logits).ids().collect();
             found.sort_unstable();
             let mut ids: Vec<u32> = wanted.iter().map(|(id, _)| *id).collect();
             ids.sort_unstable();
@@ -137,16 +144,18 @@ mod tests {
         for round in 0..200 {
             let logits = logits(round, 1 + round as usize * 2);
             let s = settings(&mut random);
+            let probabilities: HashMap<u32, f64> = naive(&s, &logits).into_iter().collect();
+            let candidates = s.candidates(&logits);
             let mut begin = 0.0;
-            for (id, p) in naive(&s, &logits) {
-                for uniform in [begin + p * 0.01, begin + p * 0.99] {
-                    // Quotients of logits are f32, good to a millionth of a share.
-                    if p > 1e-3 {
-                        assert_eq!(s.candidates(&logits).draw(s.temperature, uniform), Some(id), "{s:?}");
-                    }
+            for id in candidates.ids() {
+                let p = probabilities[&id];
+                // Quotients of logits are f32, good to a millionth of a share.
+                for uniform in [begin + p * 0.01, begin + p * 0.99].into_iter().filter(|_| p > 1e-3) {
+                    assert_eq!(candidates.draw(s.temperature, uniform), Some(id), "{s:?}");
                 }
                 begin += p;
             }
+            assert!((begin - 1.0).abs() < 1e-9);
         }
     }
 
