@@ -10,7 +10,9 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use machine::MachineArgs;
 pub(crate) use measure::{BenchArgs, PerplexityArgs};
-pub(crate) use models::{HubArgs, InspectArgs, ListArgs, LogitsArgs, PullArgs, RemoveArgs, ShowArgs, TokenizeArgs};
+pub(crate) use models::{
+    HubArgs, InspectArgs, ListArgs, LogitsArgs, PullArgs, RemoveArgs, ShowArgs, TokenizeArgs,
+};
 pub(crate) use run::{BatchArgs, CompletionsArgs, GenerateArgs, ManArgs, OverflowArg, RunArgs, SgdArgs};
 pub(crate) use sampling::{SamplingArgs, random_seed};
 
