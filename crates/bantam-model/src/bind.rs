@@ -276,14 +276,15 @@ impl<'a> Binder<'a> {
         let used = self.used.borrow();
         let folder = self.checkpoint.source() == Source::Folder;
         let head = self.prefix.apply(&(self.names.of(Role::Head, 0).unwrap_or_default() + ".weight"));
-        let left = self.checkpoint.tensors().map(Tensor::name).filter(|name| {
+        let expected = |name: &&str| {
             let foreign = match self.prefix {
                 Prefix::Add(prefix) | Prefix::Model(prefix) => !name.starts_with(prefix),
-                _ => false,
+                Prefix::Same | Prefix::Strip => false,
             };
             // A tied head may be stored all the same.
-            !used.contains(*name) && !foreign && !is_buffer(name) && !(folder && *name == head)
-        });
+            used.contains(*name) || foreign || is_buffer(name) || (folder && **name == *head)
+        };
+        let left = self.checkpoint.tensors().map(Tensor::name).filter(|name| !expected(name));
         let names: Vec<String> = left.take(5).map(str::to_owned).collect();
         if names.is_empty() { Ok(()) } else { Err(Error::UnusedTensors { names }) }
     }

@@ -42,7 +42,8 @@ impl Run {
     pub(super) fn emphasis(self, before: Option<char>, open: &mut Vec<Emphasis>) -> bool {
         let is_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
         let is_space = |c: Option<char>| c.is_none_or(char::is_whitespace);
-        let can_close = !is_space(before) && !(is_word(self.after) && self.mark == '_');
+        let within_word = is_word(self.after) && self.mark == '_';
+        let can_close = !is_space(before) && !within_word;
         let can_open = !is_space(self.after) && !is_word(before);
         let mut left = self.length;
         while can_close
