@@ -1,4 +1,5 @@
 //! Configs and weights that do not fit together are refused by name.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! Weights in every storage that can be written here: near to what they were made from, and the same bits
 //! however they are multiplied.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod common;
 

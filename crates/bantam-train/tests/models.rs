@@ -1,5 +1,6 @@
 //! Whole models of every family: the tape gives the executor's logits, its gradients agree with finite
 //! differences of the loss, and nothing depends on threads.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod common;
 

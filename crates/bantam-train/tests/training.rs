@@ -1,4 +1,5 @@
 //! Descent on a tiny model, and what is refused.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod common;
 

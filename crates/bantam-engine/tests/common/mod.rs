@@ -1,4 +1,5 @@
 //! A tiny model with random weights, and ways to ask it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::path::Path;

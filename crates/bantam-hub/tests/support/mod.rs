@@ -1,4 +1,5 @@
 //! A hub for tests: threads on loopback that speak just enough HTTP, and a storage host beside it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::collections::BTreeMap;

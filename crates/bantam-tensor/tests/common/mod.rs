@@ -1,4 +1,5 @@
 //! What the tests of both formats share.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 #![allow(dead_code, reason = "each test file uses some of it")]
 
 use std::path::PathBuf;
