@@ -64,9 +64,10 @@ pub fn multiply_codes(machine: &Machine, rounds: usize) -> u64 {
         #[inline(always)]
         fn run<L: Lanes>(self) -> f32 {
             let codes = black_box([[3i16; 2 * LANES]; CHAINS]);
-            let pair = black_box([5i16, 7]);
             let mut chains = [L::ints_zero(); CHAINS];
             for _ in 0..self.0 {
+                // Within the loop, or the compiler would multiply once and only add in each round.
+                let pair = black_box([5i16, 7]);
                 for (chain, codes) in chains.iter_mut().zip(&codes) {
                     *chain = L::ints_add_pairs(*chain, codes, &pair);
                 }

@@ -154,6 +154,17 @@ impl Lanes for Avx2 {
         }
     }
     #[inline(always)]
+    fn pairs_across(codes: &[i16], stride: usize, pairs: &mut [[i16; 2 * LANES]; LANES / 2]) {
+        assert!(codes.len() >= (LANES - 1) * stride + LANES);
+        let to = pairs.as_flattened_mut().as_mut_ptr();
+        // SAFETY: as in `both!`; the assertion holds for the last row, so for all of them. Eight stores of
+        // sixteen codes, 32 apart, from the first or the seventeenth place on stay within eight times 32.
+        unsafe {
+            across_eight(codes.as_ptr(), stride, to);
+            across_eight(codes.as_ptr().add(8 * stride), stride, to.add(LANES));
+        }
+    }
+    #[inline(always)]
     fn ints_zero() -> Self::Ints {
         // SAFETY: as in `both!`.
         unsafe { (_mm256_setzero_si256(), _mm256_setzero_si256()) }
@@ -255,5 +266,41 @@ unsafe fn dot_one<const UNIT: usize>(codes: *const i16, x: &[i16; UNIT]) -> __m2
             k += LANES;
         }
         sum
+    }
+}
+
+/// Turns eight rows of eight pairs of codes into eight columns, stored 32 codes apart.
+///
+/// # Safety
+///
+/// The processor must have AVX2; sixteen codes must lie behind each of eight places `stride` apart, and room for
+/// sixteen behind each of eight places 32 apart.
+#[inline(always)]
+unsafe fn across_eight(codes: *const i16, stride: usize, to: *mut i16) {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let mut fours = [_mm256_setzero_si256(); 8];
+        for half in 0..2 {
+            // Pairs of rows interleave, then pairs of pairs: each half of a register then holds four rows
+            // of one column.
+            let row = codes.add(4 * half * stride);
+            let a = _mm256_loadu_si256(row.cast());
+            let b = _mm256_loadu_si256(row.add(stride).cast());
+            let c = _mm256_loadu_si256(row.add(2 * stride).cast());
+            let d = _mm256_loadu_si256(row.add(3 * stride).cast());
+            let (ab_low, ab_high) = (_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+            let (cd_low, cd_high) = (_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
+            fours[4 * half] = _mm256_unpacklo_epi64(ab_low, cd_low);
+            fours[4 * half + 1] = _mm256_unpackhi_epi64(ab_low, cd_low);
+            fours[4 * half + 2] = _mm256_unpacklo_epi64(ab_high, cd_high);
+            fours[4 * half + 3] = _mm256_unpackhi_epi64(ab_high, cd_high);
+        }
+        for column in 0..4 {
+            let (first, second) = (fours[column], fours[4 + column]);
+            let low = _mm256_permute2x128_si256::<0x20>(first, second);
+            let high = _mm256_permute2x128_si256::<0x31>(first, second);
+            _mm256_storeu_si256(to.add(column * 2 * LANES).cast(), low);
+            _mm256_storeu_si256(to.add((4 + column) * 2 * LANES).cast(), high);
+        }
     }
 }

@@ -47,6 +47,9 @@ pub(crate) trait Lanes: Copy {
     /// Adds `value` to code `i` where bit `i` is set.
     fn add_bits(codes: &mut [i16; LANES], bits: u16, value: i16);
 
+    /// Lays sixteen codes of each of sixteen rows out in pairs, `[16][16]` to `[8][16][2]`; row `i` begins at `i * stride`.
+    fn pairs_across(codes: &[i16], stride: usize, pairs: &mut [[i16; 2 * LANES]; LANES / 2]);
+
     fn ints_zero() -> Self::Ints;
     /// Adds `codes[2 i] * pair[0] + codes[2 i + 1] * pair[1]` to lane `i`.
     fn ints_add_pairs(sums: Self::Ints, codes: &[i16; 2 * LANES], pair: &[i16; 2]) -> Self::Ints;

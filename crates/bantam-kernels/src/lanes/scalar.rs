@@ -85,6 +85,15 @@ impl Lanes for Scalar {
         }
     }
     #[inline(always)]
+    fn pairs_across(codes: &[i16], stride: usize, pairs: &mut [[i16; 2 * LANES]; LANES / 2]) {
+        for row in 0..LANES {
+            let codes = codes[row * stride..][..LANES].as_chunks::<2>().0;
+            for (pair, codes) in pairs.iter_mut().zip(codes) {
+                pair[2 * row..2 * row + 2].copy_from_slice(codes);
+            }
+        }
+    }
+    #[inline(always)]
     fn ints_zero() -> Self::Ints {
         [0; LANES]
     }

@@ -115,6 +115,9 @@ impl Kernel for Integers<'_> {
         L::load(self.0).to_codes(&mut codes);
         L::add_bits(&mut codes, 0b1010_0111_0000_1101, 16);
         let mut out: Vec<i64> = codes.iter().map(|code| i64::from(*code)).collect();
+        let mut across = [[0; 2 * LANES]; LANES / 2];
+        L::pairs_across(self.1, 35, &mut across);
+        out.extend(across.as_flattened().iter().map(|code| i64::from(*code)));
         let (pairs, x): (&[i16; 32], &[i16; 32]) =
             (self.1.first_chunk().expect("codes"), self.1[40..].first_chunk().expect("codes"));
         let mut sums = L::ints_add_pairs(L::ints_zero(), pairs, &[x[0], x[1]]);

@@ -21,6 +21,8 @@ const CACHE_LINE: usize = 64;
 const UNITS: usize = CHUNK / 16;
 /// Rows of activations whose sums are kept in registers together.
 const ROWS: usize = 3;
+/// Rows up to this many take panels one at a time.
+const FEW: usize = 16;
 /// Codes in a slab of panels: 128 KiB, so that it stays in the second-level cache.
 const SLAB: usize = 64 * 1024;
 
@@ -158,7 +160,9 @@ impl Part<'_> {
     #[inline(always)]
     fn many_rows<L: Lanes, B: Block>(&self) {
         let inputs = self.weights.inputs;
-        let panels_max = (SLAB / (LANES * inputs)).clamp(1, 8);
+        // Few rows use a panel so briefly that it had better stay in the first-level cache.
+        let slab = if self.x.rows() <= FEW { 0 } else { SLAB / (LANES * inputs) };
+        let panels_max = slab.clamp(1, 8);
         let mut panels: Vec<Panel> = (0..panels_max).map(|_| Panel::new::<B>(inputs)).collect();
         let mut chunk = Chunk::new();
         let mut output = self.outputs.start;
@@ -169,7 +173,11 @@ impl Part<'_> {
             }
             let mut row = 0;
             while row < self.x.rows() {
-                let step = (self.x.rows() - row).min(ROWS);
+                // Two and two cost less than three and one, which loads as much for its one.
+                let step = match self.x.rows() - row {
+                    4 => 2,
+                    left => left.min(ROWS),
+                };
                 for (i, panel) in panels[..count].iter().enumerate() {
                     match step {
                         1 => self.rows_of_panel::<L, B, 1>(panel, row, output + i * LANES),
@@ -256,7 +264,7 @@ impl Panel {
             if B::MINIMA {
                 self.minima[unit..][..units].copy_from_slice(&chunk.minima[..units]);
             }
-            across(&chunk.codes, &mut self.pairs[begin / 2..end / 2]);
+            across::<L>(&chunk.codes, &mut self.pairs[begin / 2..end / 2]);
             begin = end;
         }
     }
@@ -295,12 +303,8 @@ impl Panel {
 
 /// Lays sixteen rows of codes out in pairs: `[16][CHUNK]` to `[CHUNK / 2][16][2]`.
 #[inline(always)]
-fn across(codes: &[i16], pairs: &mut [[i16; 2 * LANES]]) {
-    for row in 0..LANES {
-        let codes = codes[row * CHUNK..][..CHUNK].as_chunks::<2>().0;
-        for (pair, codes) in pairs.iter_mut().zip(codes) {
-            pair[2 * row] = codes[0];
-            pair[2 * row + 1] = codes[1];
-        }
+fn across<L: Lanes>(codes: &[i16], pairs: &mut [[i16; 2 * LANES]]) {
+    for (step, pairs) in pairs.as_chunks_mut::<{ LANES / 2 }>().0.iter_mut().enumerate() {
+        L::pairs_across(&codes[step * LANES..], CHUNK, pairs);
     }
 }

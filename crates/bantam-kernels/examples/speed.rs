@@ -1,0 +1,127 @@
+//! Times the kernels at the shapes of SmolLM2-135M and Gemma 3 270M beside what the machine could do.
+//!
+//! `cargo run --release -p bantam-kernels --example speed -- [threads] [part of a line's name]`
+#![allow(clippy::print_stdout, reason = "the figures are what it is for")]
+
+use std::time::Instant;
+
+use bantam_kernels::attention::{AttendSpec, KvShape, KvStorage, PAGE, Page, QueryRow, attend};
+use bantam_kernels::matmul::{Codes, Input, Layout, Weights, multiply};
+use bantam_kernels::{Isa, Machine, Storage, limits};
+
+/// Name, outputs, inputs and storages of the matrices.
+const SHAPES: [(&str, usize, usize, &[Storage]); 9] = [
+    ("smollm2 q/o", 576, 576, &[Storage::Q4_1, Storage::Q8_0]),
+    ("smollm2 k/v", 192, 576, &[Storage::Q4_1]),
+    ("smollm2 gate/up", 1536, 576, &[Storage::Q4_1, Storage::Q8_0]),
+    ("smollm2 down", 576, 1536, &[Storage::Q4_1, Storage::Q6K]),
+    ("smollm2 head", 49152, 576, &[Storage::Q4_1, Storage::Q8_0]),
+    ("gemma3 q", 1024, 640, &[Storage::Q5_0]),
+    ("gemma3 down", 640, 2048, &[Storage::Q4K, Storage::Q6K]),
+    ("gemma3 gate/up", 2048, 640, &[Storage::Q5_0]),
+    ("gemma3 head", 262_144, 640, &[Storage::Q8_0]),
+];
+
+/// Least and median seconds of some runs.
+fn time(mut work: impl FnMut()) -> (f64, f64) {
+    let (begin, mut seconds) = (Instant::now(), Vec::new());
+    while seconds.len() < 7 || begin.elapsed().as_secs_f64() < 0.3 {
+        let one = Instant::now();
+        work();
+        seconds.push(one.elapsed().as_secs_f64());
+    }
+    seconds.sort_by(f64::total_cmp);
+    (seconds[0], seconds[seconds.len() / 2])
+}
+
+/// Bytes that are no special numbers in any storage, so that no line is slow by denormals.
+fn bytes(count: usize) -> Vec<u8> {
+    (0..count).map(|i| 0x28 + (i.wrapping_mul(2_654_435_761) >> 13) as u8 % 16).collect()
+}
+
+fn activations(count: usize) -> Vec<f32> {
+    (0..count).map(|i| (i as f32 * 0.37).sin()).collect()
+}
+
+fn time_product(
+    machine: &Machine,
+    storage: Storage,
+    outputs: usize,
+    inputs: usize,
+    rows: usize,
+) -> (f64, f64) {
+    let size = storage.bytes_of(inputs).map_or(0, |row| row * outputs);
+    // Copies, so that a small matrix is not read from the cache, as in a model it is not.
+    let copies = (128usize << 20).div_ceil(size).min(if rows > 16 { 1 } else { usize::MAX });
+    let bytes = bytes(size * copies);
+    let mut codes = Codes::new();
+    codes.fill(machine, &activations(rows * inputs), inputs);
+    let mut y = vec![0.0; rows * outputs];
+    let mut next = bytes.chunks_exact(size).cycle();
+    time(|| {
+        if let Some(bytes) = next.next() {
+            let weights = Weights { storage, layout: Layout::OutIn, outputs, inputs, bytes };
+            multiply(machine, weights, Input::Coded(&codes), &mut y);
+        }
+    })
+}
+
+fn time_attention(machine: &Machine, storage: KvStorage, rows: usize) -> (f64, f64) {
+    const DEPTH: usize = 512;
+    let kv = KvShape { num_kv_heads: 3, head_dim: 64 };
+    let spec = AttendSpec { kv, num_heads: 9, scale: 0.125, window: None, soft_cap: None, sinks: None };
+    let mut pages = vec![Page::new(kv, storage); DEPTH / PAGE];
+    for position in 0..DEPTH {
+        let numbers = activations(3 * 64);
+        pages[position / PAGE].put(position % PAGE, &numbers, &numbers);
+    }
+    let queries = activations(rows * 9 * 64);
+    let rows: Vec<_> = (DEPTH - rows..DEPTH).map(|position| QueryRow { pages: &pages, position }).collect();
+    let mut out = vec![0.0; queries.len()];
+    time(|| attend(machine, &spec, &rows, &queries, &mut out))
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let threads = arguments.first().and_then(|count| count.parse().ok()).unwrap_or(0);
+    let wanted = arguments.get(1).map_or("", String::as_str);
+    let machine = Machine::new(Isa::best(), threads);
+    println!(
+        "{} on {} threads; each figure from the least and from the median time",
+        machine.isa(),
+        machine.threads()
+    );
+
+    let buffer = activations(64 << 20);
+    let (least, median) = time(|| limits::read_once(&machine, &buffer));
+    let gigabytes = buffer.len() as f64 * 4e-9;
+    println!("{:34} {:7.1} {:7.1} GB/s", "read limit", gigabytes / least, gigabytes / median);
+    let (least, median) = time(|| _ = limits::multiply_codes(&machine, 1_000_000));
+    let operations = limits::multiply_codes(&machine, 1_000_000) as f64 / 2.0 * 1e-9;
+    println!("{:34} {:7.1} {:7.1} G MAC/s", "code limit", operations / least, operations / median);
+
+    for (name, outputs, inputs, storages) in SHAPES {
+        for storage in storages {
+            for rows in [1, 4, 512] {
+                let line = format!("{name} {storage} M={rows}");
+                if !line.contains(wanted) || rows * outputs > 1 << 21 {
+                    continue;
+                }
+                let (least, median) = time_product(&machine, *storage, outputs, inputs, rows);
+                let gigabytes = storage.bytes_of(inputs).map_or(0, |row| row * outputs) as f64 * 1e-9;
+                let products = (rows * outputs * inputs) as f64 * 1e-9;
+                print!("{line:34} {:7.1} {:7.1} GB/s", gigabytes / least, gigabytes / median);
+                println!("  {:7.1} {:7.1} G MAC/s", products / least, products / median);
+            }
+        }
+    }
+    for (storage, name) in [(KvStorage::F32, "F32"), (KvStorage::F16, "F16")] {
+        for rows in [1, 64] {
+            let line = format!("attention {name} depth 512 M={rows}");
+            if line.contains(wanted) {
+                let (least, median) = time_attention(&machine, storage, rows);
+                println!("{line:34} {:7.1} {:7.1} us", least * 1e6, median * 1e6);
+            }
+        }
+    }
+}
