@@ -8,6 +8,7 @@ mod dense;
 mod gemma;
 mod gemma2;
 mod gemma3;
+mod gpt2;
 mod granite;
 mod llama;
 mod mistral;
@@ -39,10 +40,11 @@ pub(crate) struct Described {
 }
 
 /// Every family.
-const FAMILIES: [&Family; 14] = [
+const FAMILIES: [&Family; 15] = [
     &gemma::FAMILY,
     &gemma2::FAMILY,
     &gemma3::FAMILY,
+    &gpt2::FAMILY,
     &granite::FAMILY,
     &llama::FAMILY,
     &mistral::FAMILY,
