@@ -1,0 +1,224 @@
+//! The program from the outside, with a tiny model of random weights.
+#![allow(clippy::unwrap_used, reason = "a test from end to end")]
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use bantam_tensor::Tensor;
+use bantam_tensor::format::safetensors;
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
+
+#[path = "../../../testdata/golden/weights.rs"]
+mod golden_weights;
+
+/// A machine of its own: a home without models, and a model folder.
+struct Machine {
+    folder: TempDir,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let machine = Machine { folder };
+        write_model(&machine.folder.path().join("model"));
+        machine
+    }
+
+    fn model(&self) -> String {
+        self.folder.path().join("model").display().to_string()
+    }
+
+    /// Runs the program without a network.
+    fn run(&self, args: &[&str], input: &str) -> Output {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_bantam"))
+            .args(args)
+            .env_clear()
+            .env("HOME", self.folder.path())
+            .env("BANTAM_OFFLINE", "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A program that fails early need not read.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap()
+    }
+
+    fn text(&self, args: &[&str], input: &str) -> String {
+        let output = self.run(args, input);
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        serde_json::from_str(&self.text(args, "")).unwrap()
+    }
+
+    /// The exit code and what was said.
+    fn failure(&self, args: &[&str]) -> (i32, String) {
+        let output = self.run(args, "");
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    }
+
+    fn ask(&self, more: &[&str]) -> String {
+        let model = self.model();
+        let args: Vec<&str> = ["run", &model, "hello", "--seed", "3", "-n", "24"].iter().chain(more).copied().collect();
+        self.text(&args, "")
+    }
+}
+
+/// Two layers, 96 tokens, weights that are a function of their names.
+fn write_model(folder: &Path) {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/golden");
+    let truth: Value = serde_json::from_slice(&std::fs::read(golden.join("tinyllama.json")).unwrap()).unwrap();
+    let tensor = |(name, shape): (&String, &Value)| {
+        let shape: Vec<usize> = serde_json::from_value(shape.clone()).unwrap();
+        let values = golden_weights::tensor(name, &shape);
+        Tensor::from_f32(name, shape, &values).unwrap()
+    };
+    let tensors: Vec<Tensor> = truth["tensors"].as_object().unwrap().iter().map(tensor).collect();
+    std::fs::create_dir(folder).unwrap();
+    safetensors::write(&folder.join("model.safetensors"), &tensors).unwrap();
+    std::fs::copy(golden.join("configs/tinyllama.json"), folder.join("config.json")).unwrap();
+    let write = |name: &str, value: Value| std::fs::write(folder.join(name), value.to_string()).unwrap();
+    write("tokenizer.json", tokenizer());
+    write("tokenizer_config.json", json!({ "eos_token": "<|end|>", "chat_template": TEMPLATE }));
+    write("generation_config.json", json!({ "temperature": 0.7, "top_p": 0.9, "eos_token_id": 1 }));
+}
+
+const TEMPLATE: &str = "{% for m in messages %}<|begin|>{{ m.role }}\n{{ m.content }}<|end|>\n{% endfor %}\
+                        {% if add_generation_prompt %}<|begin|>assistant\n{% endif %}";
+
+/// Two special tokens, then one for each of 94 characters.
+fn tokenizer() -> Value {
+    let chars = ('!'..='|').chain(['Ġ', 'Ċ']);
+    let vocab: Map<String, Value> = chars.zip(2..).map(|(c, id)| (c.to_string(), json!(id))).collect();
+    json!({
+        "added_tokens": [
+            {"id": 0, "content": "<|begin|>", "special": true},
+            {"id": 1, "content": "<|end|>", "special": true},
+        ],
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "use_regex": true},
+        "decoder": {"type": "ByteLevel"},
+        "model": {"type": "BPE", "vocab": vocab, "merges": []},
+    })
+}
+
+#[test]
+fn an_answer_is_the_same_in_every_form() {
+    let machine = Machine::new();
+    let plain = machine.ask(&[]);
+    assert_eq!(plain, machine.ask(&["--threads", "1"]));
+    let lines = machine.ask(&["--json"]);
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (done, chunks) = lines.split_last().unwrap();
+    let text: String = chunks.iter().map(|chunk| chunk["text"].as_str().unwrap()).collect();
+    assert_eq!(plain.trim_end_matches('\n'), text.trim_end_matches('\n'));
+    assert_eq!((&done["seed"], &done["done"]), (&json!(3), &json!("length")));
+    assert_eq!(done["usage"]["generated_tokens"], 24);
+    // <|begin|>user\nhello<|end|>\n<|begin|>assistant\n
+    assert_eq!(done["usage"]["prompt_tokens"], 24);
+}
+
+#[test]
+fn a_stop_string_ends_the_answer_and_is_not_printed() {
+    let machine = Machine::new();
+    let plain = machine.ask(&[]);
+    let chars: Vec<char> = plain.chars().collect();
+    let stop: String = chars[6..9].iter().collect();
+    let before = &plain[..plain.find(&stop).unwrap()];
+    let stopped = machine.ask(&["--stop", &stop]);
+    assert_eq!(stopped.trim_end_matches('\n'), before.trim_end_matches('\n'));
+}
+
+#[test]
+fn standard_input_is_part_of_the_prompt() {
+    let machine = Machine::new();
+    let model = machine.model();
+    let args = ["run", &model, "--seed", "1", "-n", "8"];
+    let typed = machine.text(&[&args[..], &["ab\n\ncd"]].concat(), "");
+    let piped = machine.text(&[&args[..], &["ab"]].concat(), "cd");
+    assert_eq!(typed, piped);
+    let (code, error) = machine.failure(&["run", &model]);
+    assert_eq!(code, 1);
+    assert!(error.contains("nothing to ask"), "{error}");
+}
+
+#[test]
+fn special_tokens_in_a_prompt_are_text() {
+    let machine = Machine::new();
+    let model = machine.model();
+    let tokens = |prompt: &str| {
+        let out = machine.text(&["run", &model, prompt, "-n", "1", "--json"], "");
+        let done: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+        done["usage"]["prompt_tokens"].as_u64().unwrap()
+    };
+    // Seven characters instead of five.
+    assert_eq!(tokens("<|end|>"), tokens("hello") + 2);
+}
+
+#[test]
+fn ids_and_logits_agree() {
+    let machine = Machine::new();
+    let model = machine.model();
+    let tokens = machine.json(&["tokenize", &model, "ab c", "--json"]);
+    assert_eq!(tokens, json!({ "ids": [66, 67, 94, 68], "pieces": ["a", "b", " ", "c"] }));
+    let logits = machine.json(&["logits", &model, "--tokens", "66,67", "--json"]);
+    let last: Vec<f64> = serde_json::from_value(logits["logits"][1].clone()).unwrap();
+    let best = (0..last.len()).max_by(|a, b| last[*a].total_cmp(&last[*b])).unwrap();
+    let args = ["generate", &model, "--tokens", "66,67", "-n", "3", "--greedy", "--ignore-eos", "--json"];
+    let ids = machine.json(&args)["ids"].clone();
+    assert_eq!((ids[0].as_u64(), ids.as_array().unwrap().len()), (Some(best as u64), 3));
+}
+
+#[test]
+fn a_model_is_looked_into() {
+    let machine = Machine::new();
+    let model = machine.model();
+    let report = machine.json(&["inspect", &model, "--ctx", "64", "--json"]);
+    let stored = report["storages"][0]["weights"].as_u64().unwrap();
+    assert_eq!(report["parameters"], stored);
+    assert_eq!((&report["storages"][0]["bits_per_weight"], &report["vocab_size"]), (&json!(32.0), &json!(96)));
+    assert_eq!(report["memory"]["weights_bytes"].as_u64().unwrap() % 4, 0);
+    let shown = machine.json(&["show", &model, "--json"]);
+    assert_eq!((&shown["sampling"]["temperature"], &shown["sampling"]["from"]), (&json!(0.7_f32), &json!("model")));
+    assert_eq!(machine.text(&["show", &model, "--template"], "").trim_end(), TEMPLATE.trim_end());
+}
+
+#[test]
+fn errors_say_what_to_do() {
+    let machine = Machine::new();
+    let model = machine.model();
+    let cases: [(&[&str], i32, &str); 7] = [
+        (&["run", "smolm2:135m"], 1, "did you mean smollm2:135m"),
+        (&["run", "smollm2:135m", "hi"], 1, "--offline"),
+        (&["run", "./nothing.gguf", "hi"], 1, "no such file"),
+        (&["run", &model, "hi", "--temp", "warm"], 2, "--temperature"),
+        (&["run", &model, "hi", "--ctx", "8"], 1, "--ctx"),
+        (&["rm", "smollm2:135m"], 1, "smollm2:135m"),
+        (&["walk"], 2, "walk"),
+    ];
+    for (args, code, said) in cases {
+        let (found, error) = machine.failure(args);
+        assert_eq!(found, code, "{args:?}: {error}");
+        assert!(error.contains(said), "{args:?}: {error}");
+    }
+}
+
+#[test]
+fn the_program_describes_itself() {
+    let machine = Machine::new();
+    assert_eq!(machine.json(&["list", "--json"]), json!({ "models": [] }));
+    let catalogue = machine.json(&["list", "--catalogue", "--json"]);
+    let default = |entry: &&Value| entry["default"] == true;
+    assert_eq!(catalogue["models"].as_array().unwrap().iter().find(default).unwrap()["name"], "smollm2:135m");
+    assert!(machine.text(&["completions", "bash"], "").contains("complete -F"));
+    let pages = machine.folder.path().join("man");
+    machine.text(&["man", pages.to_str().unwrap()], "");
+    assert!(pages.join("bantam-run.1").is_file());
+    // Inner verbs are for checks and stay out of sight.
+    assert!(!machine.text(&["--help"], "").contains("grads"));
+}
