@@ -5,7 +5,7 @@
 //!
 //! * The order of every sum and the rounding of every operand follow from the shape of the weights
 //!   alone, never from the number of rows, of threads, or from the instruction set. The vector
-//!   code is written once over [`lanes::Lanes`], whose implementations are bit-equal.
+//!   code is written once over `lanes::Lanes`, whose implementations are bit-equal.
 //! * Nothing here knows a tensor, a file or a model. Lengths are asserted, since a wrong length is a
 //!   bug of the caller and not of the input.
 

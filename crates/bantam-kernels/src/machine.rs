@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::pool::Pool;
 
-/// An instruction set that the kernels have code for. A value other than [`Isa::Scalar`] is
+/// An instruction set that the kernels have code for. A value other than [`Isa::SCALAR`] is
 /// only made where the processor was asked and has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Isa(pub(crate) Level);

@@ -298,8 +298,8 @@ fn missing(name: &str, role: Role) -> Error {
 fn is_buffer(name: &str) -> bool {
     const ENDS: [&str; 6] = [
         "rotary_emb.inv_freq",
-        "attn.bias",
-        "attn.masked_bias",
+        ".attn.bias",
+        ".attn.masked_bias",
         "rope_freqs.weight",
         "rope_factors_long.weight",
         "rope_factors_short.weight",

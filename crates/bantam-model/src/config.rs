@@ -247,7 +247,7 @@ fn is_harmless(key: &str) -> bool {
 }
 
 /// Keys that change what a model computes, in any family of the field: not reading one of them is an error.
-const CHANGES_NUMBERS: [&str; 58] = [
+const CHANGES_NUMBERS: [&str; 59] = [
     "activation_sparsity_pattern",
     "alibi",
     "altup_num_inputs",
@@ -296,6 +296,7 @@ const CHANGES_NUMBERS: [&str; 58] = [
     "rope_parameters",
     "rope_scaling",
     "rotary_pct",
+    "scale_attn_by_inverse_layer_idx",
     "scale_depth",
     "scale_emb",
     "dim_model_base",

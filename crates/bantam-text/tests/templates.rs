@@ -55,6 +55,14 @@ fn render(source: &str, content: &str) -> Result<String, Error> {
 }
 
 #[test]
+fn a_slice_that_runs_backwards_from_its_end_is_empty() {
+    assert_eq!(
+        render("[{{ messages[0:2:-1] | length }}][{{ 'abc'[0:2:-1] }}][{{ 'abc'[::-1] }}]", "").unwrap(),
+        "[0][][cba]"
+    );
+}
+
+#[test]
 fn blocks_are_trimmed_as_transformers_does() {
     let source = "  {% if true %}\na\n  {% endif %}\nb{# note #}\n{%- set x = 1 %}\nc\n";
     assert_eq!(render(source, "").unwrap(), "a\nbc\n".trim_end());

@@ -65,7 +65,8 @@ impl Machine {
 
     fn ask(&self, more: &[&str]) -> String {
         let model = self.model();
-        let args: Vec<&str> = ["run", &model, "hello", "--seed", "3", "-n", "24"].iter().chain(more).copied().collect();
+        let args: Vec<&str> =
+            ["run", &model, "hello", "--seed", "3", "-n", "24"].iter().chain(more).copied().collect();
         self.text(&args, "")
     }
 }
@@ -73,7 +74,8 @@ impl Machine {
 /// Two layers, 96 tokens, weights that are a function of their names.
 fn write_model(folder: &Path) {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/golden");
-    let truth: Value = serde_json::from_slice(&std::fs::read(golden.join("tinyllama.json")).unwrap()).unwrap();
+    let truth: Value =
+        serde_json::from_slice(&std::fs::read(golden.join("tinyllama.json")).unwrap()).unwrap();
     let tensor = |(name, shape): (&String, &Value)| {
         let shape: Vec<usize> = serde_json::from_value(shape.clone()).unwrap();
         let values = golden_weights::tensor(name, &shape);
@@ -181,10 +183,16 @@ fn a_model_is_looked_into() {
     let report = machine.json(&["inspect", &model, "--ctx", "64", "--json"]);
     let stored = report["storages"][0]["weights"].as_u64().unwrap();
     assert_eq!(report["parameters"], stored);
-    assert_eq!((&report["storages"][0]["bits_per_weight"], &report["vocab_size"]), (&json!(32.0), &json!(96)));
+    assert_eq!(
+        (&report["storages"][0]["bits_per_weight"], &report["vocab_size"]),
+        (&json!(32.0), &json!(96))
+    );
     assert_eq!(report["memory"]["weights_bytes"].as_u64().unwrap() % 4, 0);
     let shown = machine.json(&["show", &model, "--json"]);
-    assert_eq!((&shown["sampling"]["temperature"], &shown["sampling"]["from"]), (&json!(0.7_f32), &json!("model")));
+    assert_eq!(
+        (&shown["sampling"]["temperature"], &shown["sampling"]["from"]),
+        (&json!(0.7_f32), &json!("model"))
+    );
     assert_eq!(machine.text(&["show", &model, "--template"], "").trim_end(), TEMPLATE.trim_end());
 }
 

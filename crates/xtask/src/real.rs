@@ -56,6 +56,7 @@ fn unpack(shared: &Path) -> Result<PathBuf> {
     process::run(process::command("bash").arg(script).arg(&folder).args([
         "tokenizers",
         "chat-templates",
+        "weights",
         "eval",
     ]))?;
     Ok(folder)

@@ -75,10 +75,7 @@ fn nothing_is_lost_and_any_split_gives_the_same() {
 
 #[test]
 fn styles_are_those_of_the_marks() {
-    assert_eq!(
-        whole("a **b** c"),
-        "a \x1b[0;1;2m**\x1b[0;1mb\x1b[0;2m**\x1b[0m c"
-    );
+    assert_eq!(whole("a **b** c"), "a \x1b[0;1;2m**\x1b[0;1mb\x1b[0;2m**\x1b[0m c");
     assert_eq!(whole("`x`"), "\x1b[0;2m`\x1b[0;36mx\x1b[0;2m`\x1b[0m");
     assert_eq!(whole("- x"), "\x1b[0;33m-\x1b[0m x");
     assert_eq!(whole("```\n*x*\n```\n"), "\x1b[0;2m```\x1b[0m\n\x1b[0;36m*x*\x1b[0m\n\x1b[0;2m```\x1b[0m\n");
