@@ -102,7 +102,7 @@ fn main() {
 
     for (name, outputs, inputs, storages) in SHAPES {
         for storage in storages {
-            for rows in [1, 4, 512] {
+            for rows in [1, 4, 16, 512] {
                 let line = format!("{name} {storage} M={rows}");
                 if !line.contains(wanted) || rows * outputs > 1 << 21 {
                     continue;

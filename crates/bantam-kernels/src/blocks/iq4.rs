@@ -1,6 +1,6 @@
 //! Four-bit codes into a table of sixteen values.
 
-use super::{Block, each, halves_at, part};
+use super::{Block, each, halves_at, part, words_at};
 use crate::Storage;
 use crate::lanes::{LANES, Lanes};
 
@@ -10,28 +10,18 @@ pub(super) struct Iq4Nl;
 pub(super) struct Iq4Xs;
 
 /// The values of ggml's `kvalues_iq4nl`.
-const TABLE: [i16; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
-
-#[inline(always)]
-fn look_up(bytes: &[u8; 16], codes: &mut [i16; 32]) {
-    let [low, high]: &mut [[i16; 16]; 2] = bytemuck::cast_mut(codes);
-    for i in 0..16 {
-        low[i] = TABLE[usize::from(bytes[i] & 15)];
-        high[i] = TABLE[usize::from(bytes[i] >> 4)];
-    }
-}
+const TABLE: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
 impl Block for Iq4Nl {
     const STORAGE: Storage = Storage::Iq4Nl;
     const UNIT: usize = 32;
     const MINIMA: bool = false;
     type Bytes = [u8; 18];
-    type Codes = [i16; 32];
     type Scales = [[f32; LANES]; 1];
 
     #[inline(always)]
-    fn codes<L: Lanes>(block: &[u8; 18], codes: &mut [i16; 32]) {
-        look_up(part(block, 2), codes);
+    fn codes<L: Lanes>(block: &[u8; 18], _: usize) -> L::Bytes {
+        L::bytes_look_up(L::bytes_of_nibbles(part(block, 2)), &TABLE)
     }
     #[inline(always)]
     fn scales<L: Lanes>(blocks: &[&[u8; 18]; LANES], scales: &mut Self::Scales, _: &mut Self::Scales) {
@@ -44,24 +34,20 @@ impl Block for Iq4Xs {
     const UNIT: usize = 32;
     const MINIMA: bool = false;
     type Bytes = [u8; 136];
-    type Codes = [i16; 256];
     type Scales = [[f32; LANES]; 8];
 
     #[inline(always)]
-    fn codes<L: Lanes>(block: &[u8; 136], codes: &mut [i16; 256]) {
-        let codes: &mut [[i16; 32]; 8] = bytemuck::cast_mut(codes);
-        for (unit, codes) in codes.iter_mut().enumerate() {
-            look_up(part(block, 8 + 16 * unit), codes);
-        }
+    fn codes<L: Lanes>(block: &[u8; 136], run: usize) -> L::Bytes {
+        L::bytes_look_up(L::bytes_of_nibbles(part(block, 8 + 16 * run)), &TABLE)
     }
     #[inline(always)]
     fn scales<L: Lanes>(blocks: &[&[u8; 136]; LANES], scales: &mut Self::Scales, _: &mut Self::Scales) {
         let d = halves_at::<L, 136>(blocks, 0);
+        let (high, low) = (words_at(blocks, 0), words_at(blocks, 4));
         for (unit, scales) in scales.iter_mut().enumerate() {
-            let scale = each!(L, blocks, |block| {
-                let low = block[4 + unit / 2] >> (4 * (unit % 2)) & 15;
-                let high = u16::from_le_bytes([block[2], block[3]]) >> (2 * unit) & 3;
-                (i32::from(low) | i32::from(high) << 4) - 32
+            let scale = each!(L, |i| {
+                let bits = low[i] >> (4 * unit) & 15 | (high[i] >> (16 + 2 * unit) & 3) << 4;
+                bits as i32 - 32
             });
             d.mul(scale).store(scales);
         }

@@ -1,6 +1,6 @@
 //! Super-blocks of 256 weights: a scale and a minimum for the whole, small integers for its units.
 
-use super::{Block, each, halves_at, nibbles, part};
+use super::{Block, each, halves_at, part, two_halves_at, words_at};
 use crate::Storage;
 use crate::lanes::{LANES, Lanes};
 
@@ -15,34 +15,26 @@ pub(super) struct Q5K;
 /// `ql[128], qh[64], i8 scales[16], d`: for each 16 weights `d * s * (q - 32)`.
 pub(super) struct Q6K;
 
-/// Two bits of each of 32 bytes, from `shift` on.
-#[inline(always)]
-fn two_bits(bytes: &[u8; 32], shift: usize, codes: &mut [i16; 32]) {
-    for i in 0..32 {
-        codes[i] = i16::from(bytes[i] >> shift & 3);
-    }
-}
-
 impl Block for Q2K {
     const STORAGE: Storage = Storage::Q2K;
     const UNIT: usize = 16;
     const MINIMA: bool = true;
     type Bytes = [u8; 84];
-    type Codes = [i16; 256];
     type Scales = [[f32; LANES]; 16];
 
     #[inline(always)]
-    fn codes<L: Lanes>(block: &[u8; 84], codes: &mut [i16; 256]) {
-        for (run, codes) in codes.as_chunks_mut::<32>().0.iter_mut().enumerate() {
-            two_bits(part(block, 16 + 32 * (run / 4)), 2 * (run % 4), codes);
-        }
+    fn codes<L: Lanes>(block: &[u8; 84], run: usize) -> L::Bytes {
+        L::bytes_bits(L::bytes_load(part(block, 16 + 32 * (run / 4))), 2 * (run % 4), 3)
     }
     #[inline(always)]
     fn scales<L: Lanes>(blocks: &[&[u8; 84]; LANES], scales: &mut Self::Scales, minima: &mut Self::Scales) {
-        let (d, dmin) = (halves_at::<L, 84>(blocks, 80), halves_at::<L, 84>(blocks, 82));
-        for unit in 0..16 {
-            d.mul(each!(L, blocks, |block| i32::from(block[unit] & 15))).store(&mut scales[unit]);
-            dmin.mul(each!(L, blocks, |block| i32::from(block[unit] >> 4))).store(&mut minima[unit]);
+        let (d, dmin) = two_halves_at::<L, 84>(blocks, 80);
+        for four in 0..4 {
+            let words = words_at(blocks, 4 * four);
+            for k in 0..4 {
+                d.mul(each!(L, |i| words[i] >> (8 * k) & 15)).store(&mut scales[4 * four + k]);
+                dmin.mul(each!(L, |i| words[i] >> (8 * k + 4) & 15)).store(&mut minima[4 * four + k]);
+            }
         }
     }
 }
@@ -52,58 +44,49 @@ impl Block for Q3K {
     const UNIT: usize = 16;
     const MINIMA: bool = false;
     type Bytes = [u8; 110];
-    type Codes = [i16; 256];
     type Scales = [[f32; LANES]; 16];
 
     #[inline(always)]
-    fn codes<L: Lanes>(block: &[u8; 110], codes: &mut [i16; 256]) {
-        let masks: &[u8; 32] = part(block, 0);
-        for (run, codes) in codes.as_chunks_mut::<32>().0.iter_mut().enumerate() {
-            two_bits(part(block, 32 + 32 * (run / 4)), 2 * (run % 4), codes);
-            for i in 0..32 {
-                // The bit set means that nothing is subtracted.
-                codes[i] -= i16::from(!masks[i] >> run & 1) << 2;
-            }
-        }
+    fn codes<L: Lanes>(block: &[u8; 110], run: usize) -> L::Bytes {
+        let low = L::bytes_bits(L::bytes_load(part(block, 32 + 32 * (run / 4))), 2 * (run % 4), 3);
+        // The bit set means that nothing is subtracted.
+        L::bytes_add(L::bytes_join(low, L::bytes_bits(L::bytes_load(part(block, 0)), run, 1), 2), -4)
     }
     #[inline(always)]
     fn scales<L: Lanes>(blocks: &[&[u8; 110]; LANES], scales: &mut Self::Scales, _: &mut Self::Scales) {
         let d = halves_at::<L, 110>(blocks, 108);
+        let (low, high) = ([words_at(blocks, 96), words_at(blocks, 100)], words_at(blocks, 104));
         for (unit, scales) in scales.iter_mut().enumerate() {
-            let scale = each!(L, blocks, |block| {
-                let low = block[96 + unit % 8] >> (4 * (unit / 8)) & 15;
-                let high = block[104 + unit % 4] >> (2 * (unit / 4)) & 3;
-                i32::from(low | high << 4) - 32
+            let low = &low[unit / 4 % 2];
+            let (nibble, top) = (8 * (unit % 4) + 4 * (unit / 8), 8 * (unit % 4) + 2 * (unit / 4));
+            let scale = each!(L, |i| {
+                let bits = low[i] >> nibble & 15 | (high[i] >> top & 3) << 4;
+                bits as i32 - 32
             });
             d.mul(scale).store(scales);
         }
     }
 }
 
-/// Eight pairs of 6-bit scale and minimum in 12 bytes: the first four in the low six bits of bytes 0-3
-/// and 4-7, the others in the nibbles of bytes 8-11 with their top bits above the first ones.
-#[inline(always)]
-fn six_bits(packed: &[u8; 12], unit: usize) -> (i32, i32) {
-    let (scale, minimum) = if unit < 4 {
-        (packed[unit] & 63, packed[unit + 4] & 63)
-    } else {
-        let low = packed[unit + 4];
-        (low & 15 | packed[unit - 4] >> 6 << 4, low >> 4 | packed[unit] >> 6 << 4)
-    };
-    (i32::from(scale), i32::from(minimum))
-}
-
-/// The scales and minima that [`Q4K`] and [`Q5K`] begin with.
+/// The scales and minima that [`Q4K`] and [`Q5K`] begin with: eight pairs of six bits in 12 bytes, the first four
+/// in the low six bits of bytes 0-3 and 4-7, the others in the nibbles of bytes 8-11 with their top bits above the
+/// first ones.
 #[inline(always)]
 fn scales_and_minima<L: Lanes, const N: usize>(
     blocks: &[&[u8; N]; LANES],
     scales: &mut [[f32; LANES]; 8],
     minima: &mut [[f32; LANES]; 8],
 ) {
-    let (d, dmin) = (halves_at::<L, N>(blocks, 0), halves_at::<L, N>(blocks, 2));
-    for unit in 0..8 {
-        d.mul(each!(L, blocks, |block| six_bits(part(*block, 4), unit).0)).store(&mut scales[unit]);
-        dmin.mul(each!(L, blocks, |block| six_bits(part(*block, 4), unit).1)).store(&mut minima[unit]);
+    let (d, dmin) = two_halves_at::<L, N>(blocks, 0);
+    let (a, b, c) = (words_at(blocks, 4), words_at(blocks, 8), words_at(blocks, 12));
+    for k in 0..4 {
+        let byte = 8 * k;
+        d.mul(each!(L, |i| a[i] >> byte & 63)).store(&mut scales[k]);
+        dmin.mul(each!(L, |i| b[i] >> byte & 63)).store(&mut minima[k]);
+        let scale = each!(L, |i| c[i] >> byte & 15 | (a[i] >> (byte + 6) & 3) << 4);
+        let minimum = each!(L, |i| c[i] >> (byte + 4) & 15 | (b[i] >> (byte + 6) & 3) << 4);
+        d.mul(scale).store(&mut scales[4 + k]);
+        dmin.mul(minimum).store(&mut minima[4 + k]);
     }
 }
 
@@ -112,15 +95,11 @@ impl Block for Q4K {
     const UNIT: usize = 32;
     const MINIMA: bool = true;
     type Bytes = [u8; 144];
-    type Codes = [i16; 256];
     type Scales = [[f32; LANES]; 8];
 
     #[inline(always)]
-    fn codes<L: Lanes>(block: &[u8; 144], codes: &mut [i16; 256]) {
-        for (pair, codes) in codes.as_chunks_mut::<64>().0.iter_mut().enumerate() {
-            let [low, high]: &mut [[i16; 32]; 2] = bytemuck::cast_mut(codes);
-            nibbles::<32>(part(block, 16 + 32 * pair), low, high, 0);
-        }
+    fn codes<L: Lanes>(block: &[u8; 144], run: usize) -> L::Bytes {
+        L::bytes_bits(L::bytes_load(part(block, 16 + 32 * (run / 2))), 4 * (run % 2), 15)
     }
     #[inline(always)]
     fn scales<L: Lanes>(blocks: &[&[u8; 144]; LANES], scales: &mut Self::Scales, minima: &mut Self::Scales) {
@@ -133,20 +112,12 @@ impl Block for Q5K {
     const UNIT: usize = 32;
     const MINIMA: bool = true;
     type Bytes = [u8; 176];
-    type Codes = [i16; 256];
     type Scales = [[f32; LANES]; 8];
 
     #[inline(always)]
-    fn codes<L: Lanes>(block: &[u8; 176], codes: &mut [i16; 256]) {
-        let fifth: &[u8; 32] = part(block, 16);
-        for (pair, codes) in codes.as_chunks_mut::<64>().0.iter_mut().enumerate() {
-            let [low, high]: &mut [[i16; 32]; 2] = bytemuck::cast_mut(codes);
-            nibbles::<32>(part(block, 48 + 32 * pair), low, high, 0);
-            for i in 0..32 {
-                low[i] += i16::from(fifth[i] >> (2 * pair) & 1) << 4;
-                high[i] += i16::from(fifth[i] >> (2 * pair + 1) & 1) << 4;
-            }
-        }
+    fn codes<L: Lanes>(block: &[u8; 176], run: usize) -> L::Bytes {
+        let low = L::bytes_bits(L::bytes_load(part(block, 48 + 32 * (run / 2))), 4 * (run % 2), 15);
+        L::bytes_join(low, L::bytes_bits(L::bytes_load(part(block, 16)), run, 1), 4)
     }
     #[inline(always)]
     fn scales<L: Lanes>(blocks: &[&[u8; 176]; LANES], scales: &mut Self::Scales, minima: &mut Self::Scales) {
@@ -159,26 +130,23 @@ impl Block for Q6K {
     const UNIT: usize = 16;
     const MINIMA: bool = false;
     type Bytes = [u8; 210];
-    type Codes = [i16; 256];
     type Scales = [[f32; LANES]; 16];
 
     #[inline(always)]
-    fn codes<L: Lanes>(block: &[u8; 210], codes: &mut [i16; 256]) {
-        for (run, codes) in codes.as_chunks_mut::<32>().0.iter_mut().enumerate() {
-            let (half, run) = (run / 4, run % 4);
-            let low: &[u8; 32] = part(block, 64 * half + 32 * (run % 2));
-            let high: &[u8; 32] = part(block, 128 + 32 * half);
-            let (nibble, plane) = (4 * (run / 2), 2 * run);
-            for i in 0..32 {
-                codes[i] = i16::from(low[i] >> nibble & 15 | (high[i] >> plane & 3) << 4) - 32;
-            }
-        }
+    fn codes<L: Lanes>(block: &[u8; 210], run: usize) -> L::Bytes {
+        let (half, run) = (run / 4, run % 4);
+        let low = L::bytes_bits(L::bytes_load(part(block, 64 * half + 32 * (run % 2))), 4 * (run / 2), 15);
+        let high = L::bytes_bits(L::bytes_load(part(block, 128 + 32 * half)), 2 * run, 3);
+        L::bytes_add(L::bytes_join(low, high, 4), -32)
     }
     #[inline(always)]
     fn scales<L: Lanes>(blocks: &[&[u8; 210]; LANES], scales: &mut Self::Scales, _: &mut Self::Scales) {
         let d = halves_at::<L, 210>(blocks, 208);
-        for (unit, scales) in scales.iter_mut().enumerate() {
-            d.mul(each!(L, blocks, |block| i32::from(block[192 + unit] as i8))).store(scales);
+        for four in 0..4 {
+            let words = words_at(blocks, 192 + 4 * four);
+            for k in 0..4 {
+                d.mul(each!(L, |i| (words[i] >> (8 * k)) as u8 as i8)).store(&mut scales[4 * four + k]);
+            }
         }
     }
 }

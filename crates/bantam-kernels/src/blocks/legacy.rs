@@ -1,6 +1,6 @@
 //! Blocks of 32 weights with one scale.
 
-use super::{Block, halves_at, nibbles, part};
+use super::{Block, halves_at, part, two_halves_at};
 use crate::Storage;
 use crate::lanes::{LANES, Lanes};
 
@@ -15,25 +15,17 @@ pub(super) struct Q5_1;
 /// `d, i8[32]`: `d * q`.
 pub(super) struct Q8_0;
 
-/// The nibbles from a byte on, all low ones first.
+/// Scale and minimum of blocks that begin with both.
 #[inline(always)]
-fn nibbles_at<const N: usize>(block: &[u8; N], begin: usize, codes: &mut [i16; 32], offset: i16) {
-    let [low, high] = halves(codes);
-    nibbles::<16>(part(block, begin), low, high, offset);
-}
-
-#[inline(always)]
-fn halves(codes: &mut [i16; 32]) -> &mut [[i16; 16]; 2] {
-    bytemuck::cast_mut(codes)
-}
-
-/// Adds bit j of the four bytes from `begin` on to code j as its fifth bit.
-#[inline(always)]
-fn fifth_bits<L: Lanes, const N: usize>(block: &[u8; N], begin: usize, codes: &mut [i16; 32]) {
-    let bits: &[u8; 4] = part(block, begin);
-    let [low, high] = halves(codes);
-    L::add_bits(low, u16::from_le_bytes([bits[0], bits[1]]), 16);
-    L::add_bits(high, u16::from_le_bytes([bits[2], bits[3]]), 16);
+fn scale_and_minimum<L: Lanes, const N: usize>(
+    blocks: &[&[u8; N]; LANES],
+    scales: &mut [f32; LANES],
+    minima: &mut [f32; LANES],
+) {
+    let (d, m) = two_halves_at::<L, N>(blocks, 0);
+    d.store(scales);
+    // What is subtracted is the opposite of what the block adds.
+    L::splat(0.0).sub(m).store(minima);
 }
 
 impl Block for Q4_0 {
@@ -41,12 +33,11 @@ impl Block for Q4_0 {
     const UNIT: usize = 32;
     const MINIMA: bool = false;
     type Bytes = [u8; 18];
-    type Codes = [i16; 32];
     type Scales = [[f32; LANES]; 1];
 
     #[inline(always)]
-    fn codes<L: Lanes>(block: &[u8; 18], codes: &mut [i16; 32]) {
-        nibbles_at(block, 2, codes, 8);
+    fn codes<L: Lanes>(block: &[u8; 18], _: usize) -> L::Bytes {
+        L::bytes_add(L::bytes_of_nibbles(part(block, 2)), -8)
     }
     #[inline(always)]
     fn scales<L: Lanes>(blocks: &[&[u8; 18]; LANES], scales: &mut Self::Scales, _: &mut Self::Scales) {
@@ -59,18 +50,15 @@ impl Block for Q4_1 {
     const UNIT: usize = 32;
     const MINIMA: bool = true;
     type Bytes = [u8; 20];
-    type Codes = [i16; 32];
     type Scales = [[f32; LANES]; 1];
 
     #[inline(always)]
-    fn codes<L: Lanes>(block: &[u8; 20], codes: &mut [i16; 32]) {
-        nibbles_at(block, 4, codes, 0);
+    fn codes<L: Lanes>(block: &[u8; 20], _: usize) -> L::Bytes {
+        L::bytes_of_nibbles(part(block, 4))
     }
     #[inline(always)]
     fn scales<L: Lanes>(blocks: &[&[u8; 20]; LANES], scales: &mut Self::Scales, minima: &mut Self::Scales) {
-        halves_at::<L, 20>(blocks, 0).store(&mut scales[0]);
-        // What is subtracted is the opposite of what the block adds.
-        L::splat(0.0).sub(halves_at::<L, 20>(blocks, 2)).store(&mut minima[0]);
+        scale_and_minimum::<L, 20>(blocks, &mut scales[0], &mut minima[0]);
     }
 }
 
@@ -79,13 +67,13 @@ impl Block for Q5_0 {
     const UNIT: usize = 32;
     const MINIMA: bool = false;
     type Bytes = [u8; 22];
-    type Codes = [i16; 32];
     type Scales = [[f32; LANES]; 1];
 
     #[inline(always)]
-    fn codes<L: Lanes>(block: &[u8; 22], codes: &mut [i16; 32]) {
-        nibbles_at(block, 6, codes, 16);
-        fifth_bits::<L, 22>(block, 2, codes);
+    fn codes<L: Lanes>(block: &[u8; 22], _: usize) -> L::Bytes {
+        // A nibble with four ones above it is that nibble less 16.
+        let fifth = L::bytes_of_flags(part(block, 2), 0, 0xf0);
+        L::bytes_join(L::bytes_of_nibbles(part(block, 6)), fifth, 0)
     }
     #[inline(always)]
     fn scales<L: Lanes>(blocks: &[&[u8; 22]; LANES], scales: &mut Self::Scales, _: &mut Self::Scales) {
@@ -98,19 +86,15 @@ impl Block for Q5_1 {
     const UNIT: usize = 32;
     const MINIMA: bool = true;
     type Bytes = [u8; 24];
-    type Codes = [i16; 32];
     type Scales = [[f32; LANES]; 1];
 
     #[inline(always)]
-    fn codes<L: Lanes>(block: &[u8; 24], codes: &mut [i16; 32]) {
-        nibbles_at(block, 8, codes, 0);
-        fifth_bits::<L, 24>(block, 4, codes);
+    fn codes<L: Lanes>(block: &[u8; 24], _: usize) -> L::Bytes {
+        L::bytes_join(L::bytes_of_nibbles(part(block, 8)), L::bytes_of_flags(part(block, 4), 16, 0), 0)
     }
     #[inline(always)]
     fn scales<L: Lanes>(blocks: &[&[u8; 24]; LANES], scales: &mut Self::Scales, minima: &mut Self::Scales) {
-        halves_at::<L, 24>(blocks, 0).store(&mut scales[0]);
-        // What is subtracted is the opposite of what the block adds.
-        L::splat(0.0).sub(halves_at::<L, 24>(blocks, 2)).store(&mut minima[0]);
+        scale_and_minimum::<L, 24>(blocks, &mut scales[0], &mut minima[0]);
     }
 }
 
@@ -119,15 +103,11 @@ impl Block for Q8_0 {
     const UNIT: usize = 32;
     const MINIMA: bool = false;
     type Bytes = [u8; 34];
-    type Codes = [i16; 32];
     type Scales = [[f32; LANES]; 1];
 
     #[inline(always)]
-    fn codes<L: Lanes>(block: &[u8; 34], codes: &mut [i16; 32]) {
-        let bytes: &[u8; 32] = part(block, 2);
-        for i in 0..32 {
-            codes[i] = i16::from(bytes[i] as i8);
-        }
+    fn codes<L: Lanes>(block: &[u8; 34], _: usize) -> L::Bytes {
+        L::bytes_load(part(block, 2))
     }
     #[inline(always)]
     fn scales<L: Lanes>(blocks: &[&[u8; 34]; LANES], scales: &mut Self::Scales, _: &mut Self::Scales) {

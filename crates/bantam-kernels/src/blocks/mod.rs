@@ -26,13 +26,11 @@ pub(crate) trait Block {
     const LEN: usize = Self::STORAGE.block_len();
     /// A block, as many bytes as the storage says.
     type Bytes: Pod;
-    /// Its codes: `[i16; LEN]`.
-    type Codes: Pod;
     /// Scales of sixteen blocks: `[[f32; LANES]; LEN / UNIT]`.
     type Scales: Pod;
 
-    /// The codes of a block.
-    fn codes<L: Lanes>(block: &Self::Bytes, codes: &mut Self::Codes);
+    /// The codes of weights `RUN * run ..` of a block, signed.
+    fn codes<L: Lanes>(block: &Self::Bytes, run: usize) -> L::Bytes;
 
     /// The scales (and minima) of sixteen blocks, block `i` in lane `i`.
     fn scales<L: Lanes>(blocks: &[&Self::Bytes; LANES], scales: &mut Self::Scales, minima: &mut Self::Scales);
@@ -74,27 +72,34 @@ fn halves_at<L: Lanes, const N: usize>(blocks: &[&[u8; N]; LANES], offset: usize
     L::load_f16(&bits)
 }
 
-/// A whole number of each block as a lane.
+/// Two `f16` behind each other at a byte offset of each block.
+#[inline(always)]
+fn two_halves_at<L: Lanes, const N: usize>(blocks: &[&[u8; N]; LANES], offset: usize) -> (L, L) {
+    L::load_f16_pairs(&words_at(blocks, offset))
+}
+
+/// The four bytes at an offset of each block.
+#[inline(always)]
+fn words_at<const N: usize>(blocks: &[&[u8; N]; LANES], offset: usize) -> [u32; LANES] {
+    let mut words = [0; LANES];
+    for i in 0..LANES {
+        words[i] = u32::from_le_bytes(*part(blocks[i], offset));
+    }
+    words
+}
+
+/// A whole number made of each lane's number `i` as a lane.
 macro_rules! each {
-    ($lanes:ident, $blocks:expr, |$block:ident| $number:expr) => {{
+    ($lanes:ident, |$i:ident| $number:expr) => {{
         let mut numbers = [0.0; $crate::lanes::LANES];
-        for (place, $block) in numbers.iter_mut().zip($blocks) {
-            *place = $number as f32;
+        for $i in 0..$crate::lanes::LANES {
+            numbers[$i] = ($number) as i32 as f32;
         }
         $lanes::load(&numbers)
     }};
 }
 
 use each;
-
-/// The codes of `N` bytes that hold two each: all low nibbles, then all high ones.
-#[inline(always)]
-fn nibbles<const N: usize>(bytes: &[u8; N], low: &mut [i16; N], high: &mut [i16; N], offset: i16) {
-    for i in 0..N {
-        low[i] = i16::from(bytes[i] & 15) - offset;
-        high[i] = i16::from(bytes[i] >> 4) - offset;
-    }
-}
 
 /// A part of a block whose length the compiler knows.
 #[inline(always)]

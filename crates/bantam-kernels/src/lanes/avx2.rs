@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, LANES, Lanes};
+use super::{Kernel, LANES, Lanes, RUN};
 
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2(__m256, __m256);
@@ -30,6 +30,9 @@ macro_rules! both {
 
 impl Lanes for Avx2 {
     type Ints = (__m256i, __m256i);
+    type Bytes = __m256i;
+    type Codes = (__m256i, __m256i);
+    type Products = __m256i;
 
     #[inline(always)]
     fn splat(x: f32) -> Self {
@@ -56,6 +59,19 @@ impl Lanes for Avx2 {
         unsafe {
             let (low, high) = (from.as_ptr().cast::<__m128i>(), from.as_ptr().add(8).cast::<__m128i>());
             Avx2(_mm256_cvtph_ps(_mm_loadu_si128(low)), _mm256_cvtph_ps(_mm_loadu_si128(high)))
+        }
+    }
+    #[inline(always)]
+    fn load_f16_pairs(from: &[u32; LANES]) -> (Self, Self) {
+        // SAFETY: as in `both!`; two times thirty-two bytes can be read.
+        unsafe {
+            let a = _mm256_loadu_si256(from.as_ptr().cast());
+            let b = _mm256_loadu_si256(from.as_ptr().add(8).cast());
+            let low = _mm256_set1_epi32(0xffff);
+            // Packing works within halves of a register: the middle quarters change places.
+            let firsts = _mm256_packus_epi32(_mm256_and_si256(a, low), _mm256_and_si256(b, low));
+            let seconds = _mm256_packus_epi32(_mm256_srli_epi32::<16>(a), _mm256_srli_epi32::<16>(b));
+            (widen_halves(firsts), widen_halves(seconds))
         }
     }
     #[inline(always)]
@@ -126,31 +142,118 @@ impl Lanes for Avx2 {
         }
     }
     #[inline(always)]
-    fn add_bits(codes: &mut [i16; LANES], bits: u16, value: i16) {
-        // SAFETY: as in `both!`; thirty-two bytes can be read and written.
+    fn bytes_load(from: &[u8; RUN]) -> Self::Bytes {
+        // SAFETY: as in `both!`; thirty-two bytes can be read.
+        unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
+    }
+    #[inline(always)]
+    fn bytes_of_nibbles(bytes: &[u8; RUN / 2]) -> Self::Bytes {
+        // SAFETY: as in `both!`; sixteen bytes can be read.
         unsafe {
-            let places = _mm256_setr_epi16(
-                1,
-                2,
-                4,
-                8,
-                16,
-                32,
-                64,
-                128,
-                256,
-                512,
-                1024,
-                2048,
-                4096,
-                8192,
-                16384,
-                i16::MIN,
-            );
-            let set = _mm256_cmpeq_epi16(_mm256_and_si256(_mm256_set1_epi16(bits as i16), places), places);
-            let added = _mm256_and_si256(set, _mm256_set1_epi16(value));
-            let place = codes.as_mut_ptr().cast();
-            _mm256_storeu_si256(place, _mm256_add_epi16(_mm256_loadu_si256(place), added));
+            let twice = _mm256_broadcastsi128_si256(_mm_loadu_si128(bytes.as_ptr().cast()));
+            let shifted = _mm256_srlv_epi64(twice, _mm256_setr_epi64x(0, 0, 4, 4));
+            _mm256_and_si256(shifted, _mm256_set1_epi8(15))
+        }
+    }
+    #[inline(always)]
+    fn bytes_of_flags(flags: &[u8; RUN / 8], set: u8, clear: u8) -> Self::Bytes {
+        // SAFETY: as in `both!`.
+        unsafe {
+            // Each byte of flags eight times, each time for another one of its bits.
+            let flags = _mm256_set1_epi32(i32::from_le_bytes(*flags));
+            let bytes =
+                _mm256_setr_epi64x(0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
+            let places = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
+            let found = _mm256_and_si256(_mm256_shuffle_epi8(flags, bytes), places);
+            let is_set = _mm256_cmpeq_epi8(found, places);
+            let set = _mm256_and_si256(is_set, _mm256_set1_epi8(set as i8));
+            _mm256_or_si256(set, _mm256_andnot_si256(is_set, _mm256_set1_epi8(clear as i8)))
+        }
+    }
+    #[inline(always)]
+    fn bytes_bits(bytes: Self::Bytes, shift: usize, mask: u8) -> Self::Bytes {
+        // SAFETY: as in `both!`.
+        unsafe {
+            // What comes from the neighbour is masked out.
+            let shifted = _mm256_srl_epi16(bytes, _mm_cvtsi32_si128(shift as i32));
+            _mm256_and_si256(shifted, _mm256_set1_epi8(mask as i8))
+        }
+    }
+    #[inline(always)]
+    fn bytes_join(low: Self::Bytes, high: Self::Bytes, shift: usize) -> Self::Bytes {
+        // SAFETY: as in `both!`.
+        unsafe { _mm256_or_si256(low, _mm256_sll_epi16(high, _mm_cvtsi32_si128(shift as i32))) }
+    }
+    #[inline(always)]
+    fn bytes_look_up(places: Self::Bytes, table: &[i8; 16]) -> Self::Bytes {
+        // SAFETY: as in `both!`; sixteen bytes can be read.
+        unsafe {
+            let table = _mm_loadu_si128(table.as_ptr().cast());
+            _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), places)
+        }
+    }
+    #[inline(always)]
+    fn bytes_add(bytes: Self::Bytes, value: i8) -> Self::Bytes {
+        // SAFETY: as in `both!`.
+        unsafe { _mm256_add_epi8(bytes, _mm256_set1_epi8(value)) }
+    }
+    #[inline(always)]
+    fn bytes_to_codes(bytes: Self::Bytes, codes: &mut [i16; RUN]) {
+        let to = codes.as_mut_ptr().cast::<__m256i>();
+        // SAFETY: as in `both!`; thirty-two codes can be written.
+        unsafe {
+            let (low, high) = (_mm256_castsi256_si128(bytes), _mm256_extracti128_si256::<1>(bytes));
+            _mm256_storeu_si256(to, _mm256_cvtepi8_epi16(low));
+            _mm256_storeu_si256(to.add(1), _mm256_cvtepi8_epi16(high));
+        }
+    }
+    /// Those at even places, then those at odd ones: no code crosses into another half of the register, which costs
+    /// more than all else here.
+    #[inline(always)]
+    fn codes_of(bytes: Self::Bytes) -> Self::Codes {
+        // SAFETY: as in `both!`.
+        unsafe {
+            let even = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(bytes));
+            (even, _mm256_srai_epi16::<8>(bytes))
+        }
+    }
+    #[inline(always)]
+    fn codes_load(from: &[i16; RUN]) -> Self::Codes {
+        let from = from.as_ptr().cast::<__m256i>();
+        // SAFETY: as in `both!`; thirty-two codes can be read.
+        unsafe {
+            let (a, b) = (_mm256_loadu_si256(from), _mm256_loadu_si256(from.add(1)));
+            let low = _mm256_set1_epi32(0xffff);
+            let even = _mm256_packus_epi32(_mm256_and_si256(a, low), _mm256_and_si256(b, low));
+            let odd = _mm256_packus_epi32(_mm256_srli_epi32::<16>(a), _mm256_srli_epi32::<16>(b));
+            // Packing works within halves of a register: the middle quarters change places.
+            (_mm256_permute4x64_epi64::<0b11_01_10_00>(even), _mm256_permute4x64_epi64::<0b11_01_10_00>(odd))
+        }
+    }
+    #[inline(always)]
+    fn products(codes: Self::Codes, x: Self::Codes) -> Self::Products {
+        // SAFETY: as in `both!`.
+        unsafe { _mm256_add_epi32(_mm256_madd_epi16(codes.0, x.0), _mm256_madd_epi16(codes.1, x.1)) }
+    }
+    #[inline(always)]
+    fn products_sum(rows: &[Self::Products; LANES]) -> Self::Ints {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *rows;
+        // SAFETY: as in `both!`.
+        unsafe {
+            let [first, second] = halves_of_eight([a, b, c, d, e, f, g, h]);
+            let low = _mm256_add_epi32(first, second);
+            let [first, second] = halves_of_eight([i, j, k, l, m, n, o, p]);
+            (low, _mm256_add_epi32(first, second))
+        }
+    }
+    #[inline(always)]
+    fn products_sum_halves(rows: &[Self::Products; LANES]) -> [Self::Ints; 2] {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *rows;
+        // SAFETY: as in `both!`.
+        unsafe {
+            let low = halves_of_eight([a, b, c, d, e, f, g, h]);
+            let high = halves_of_eight([i, j, k, l, m, n, o, p]);
+            [(low[0], high[0]), (low[1], high[1])]
         }
     }
     #[inline(always)]
@@ -183,18 +286,24 @@ impl Lanes for Avx2 {
         }
     }
     #[inline(always)]
-    fn ints_dot_rows<const UNIT: usize>(codes: &[i16], stride: usize, x: &[i16; UNIT]) -> Self::Ints {
-        assert!(codes.len() >= (LANES - 1) * stride + UNIT && UNIT.is_multiple_of(LANES));
-        // SAFETY: as in `both!`; the assertion holds for the last row, so for all of them.
-        unsafe {
-            let low = dot_eight::<UNIT>(codes.as_ptr(), stride, x);
-            (low, dot_eight::<UNIT>(codes.as_ptr().add(8 * stride), stride, x))
-        }
-    }
-    #[inline(always)]
     fn ints_to_f32(ints: Self::Ints) -> Self {
         // SAFETY: as in `both!`.
         unsafe { Avx2(_mm256_cvtepi32_ps(ints.0), _mm256_cvtepi32_ps(ints.1)) }
+    }
+}
+
+/// Sixteen half-precision numbers whose middle quarters have changed places.
+///
+/// # Safety
+///
+/// The processor must have AVX2 and F16C.
+#[inline(always)]
+unsafe fn widen_halves(packed: __m256i) -> Avx2 {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let ordered = _mm256_permute4x64_epi64::<0b11_01_10_00>(packed);
+        let (low, high) = (_mm256_castsi256_si128(ordered), _mm256_extracti128_si256::<1>(ordered));
+        Avx2(_mm256_cvtph_ps(low), _mm256_cvtph_ps(high))
     }
 }
 
@@ -219,53 +328,34 @@ unsafe fn select_less(a: __m256, b: __m256, yes: __m256, no: __m256) -> __m256 {
     unsafe { _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_LT_OQ>(a, b)) }
 }
 
-/// The sums of eight rows of products, one in each lane.
+/// The sums of the lower and of the upper halves of eight registers, one in each lane.
 ///
 /// # Safety
 ///
-/// The processor must have AVX2, and `7 * stride + UNIT` codes must lie behind the pointer.
+/// The processor must have AVX2.
 #[inline(always)]
-unsafe fn dot_eight<const UNIT: usize>(codes: *const i16, stride: usize, x: &[i16; UNIT]) -> __m256i {
+unsafe fn halves_of_eight(rows: [__m256i; 8]) -> [__m256i; 2] {
+    let [a, b, c, d, e, f, g, h] = rows;
     // SAFETY: by the caller's promise.
     unsafe {
-        // Three rounds of pairwise sums turn eight registers of eight partial sums into one.
-        let a = _mm256_hadd_epi32(dot_two(codes, stride, x), dot_two(codes.add(2 * stride), stride, x));
-        let codes = codes.add(4 * stride);
-        let b = _mm256_hadd_epi32(dot_two(codes, stride, x), dot_two(codes.add(2 * stride), stride, x));
-        let crossed = _mm256_permute2x128_si256::<0x21>(a, b);
-        _mm256_add_epi32(_mm256_blend_epi32::<0b1111_0000>(a, b), crossed)
+        let (low, high) = (sum_four(a, b, c, d), sum_four(e, f, g, h));
+        [_mm256_permute2x128_si256::<0x20>(low, high), _mm256_permute2x128_si256::<0x31>(low, high)]
     }
 }
 
-/// Two rows of products, summed in pairs.
+/// Sums of four registers, within halves: lane `i` of each half for register `i`. Interleaving costs two shuffles
+/// and an addition for two registers, where a horizontal addition costs one more.
 ///
 /// # Safety
 ///
-/// The processor must have AVX2, and `stride + UNIT` codes must lie behind the pointer.
+/// The processor must have AVX2.
 #[inline(always)]
-unsafe fn dot_two<const UNIT: usize>(codes: *const i16, stride: usize, x: &[i16; UNIT]) -> __m256i {
+unsafe fn sum_four(a: __m256i, b: __m256i, c: __m256i, d: __m256i) -> __m256i {
     // SAFETY: by the caller's promise.
-    unsafe { _mm256_hadd_epi32(dot_one(codes, x), dot_one(codes.add(stride), x)) }
-}
-
-/// Partial sums of a row of products.
-///
-/// # Safety
-///
-/// The processor must have AVX2, and `UNIT` codes must lie behind the pointer.
-#[inline(always)]
-unsafe fn dot_one<const UNIT: usize>(codes: *const i16, x: &[i16; UNIT]) -> __m256i {
-    // SAFETY: by the caller's promise; `x` is as long.
     unsafe {
-        let mut sum = _mm256_setzero_si256();
-        let mut k = 0;
-        while k < UNIT {
-            let c = _mm256_loadu_si256(codes.add(k).cast());
-            let x = _mm256_loadu_si256(x.as_ptr().add(k).cast());
-            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(c, x));
-            k += LANES;
-        }
-        sum
+        let ab = _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+        let cd = _mm256_add_epi32(_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
+        _mm256_add_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd))
     }
 }
 

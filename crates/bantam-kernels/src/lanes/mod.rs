@@ -12,17 +12,27 @@ use crate::machine::{Isa, Level};
 
 /// Numbers in a [`Lanes`].
 pub(crate) const LANES: usize = 16;
+/// Codes that are taken out of a block together.
+pub(crate) const RUN: usize = 32;
 
 /// Sixteen `f32`, with sixteen `i32` beside them for sums of products of codes.
 pub(crate) trait Lanes: Copy {
     /// Sixteen `i32`.
     type Ints: Copy;
+    /// [`RUN`] bytes.
+    type Bytes: Copy;
+    /// [`RUN`] 16-bit codes.
+    type Codes: Copy;
+    /// Sums of some products of codes.
+    type Products: Copy;
 
     fn splat(x: f32) -> Self;
     fn load(from: &[f32; LANES]) -> Self;
     fn store(self, to: &mut [f32; LANES]);
     /// Widens IEEE half precision.
     fn load_f16(from: &[u16; LANES]) -> Self;
+    /// Widens the low and the high halves of words.
+    fn load_f16_pairs(from: &[u32; LANES]) -> (Self, Self);
     fn add(self, other: Self) -> Self;
     fn sub(self, other: Self) -> Self;
     fn mul(self, other: Self) -> Self;
@@ -44,8 +54,32 @@ pub(crate) trait Lanes: Copy {
     /// To 16-bit integers; `self` lies within their range.
     fn to_codes(self, codes: &mut [i16; LANES]);
 
-    /// Adds `value` to code `i` where bit `i` is set.
-    fn add_bits(codes: &mut [i16; LANES], bits: u16, value: i16);
+    fn bytes_load(from: &[u8; RUN]) -> Self::Bytes;
+    /// The low halves of all bytes, then the high ones.
+    fn bytes_of_nibbles(bytes: &[u8; RUN / 2]) -> Self::Bytes;
+    /// One byte for each bit that is set, another for the others.
+    fn bytes_of_flags(flags: &[u8; RUN / 8], set: u8, clear: u8) -> Self::Bytes;
+    /// Bits of each byte, from bit `shift` on, as many as `mask` has.
+    fn bytes_bits(bytes: Self::Bytes, shift: usize, mask: u8) -> Self::Bytes;
+    /// `low | high << shift`; no bit of `high` is shifted out.
+    fn bytes_join(low: Self::Bytes, high: Self::Bytes, shift: usize) -> Self::Bytes;
+    /// The number at each place of a table; places are below 16.
+    fn bytes_look_up(places: Self::Bytes, table: &[i8; 16]) -> Self::Bytes;
+    fn bytes_add(bytes: Self::Bytes, value: i8) -> Self::Bytes;
+
+    /// Bytes as signed numbers.
+    fn bytes_to_codes(bytes: Self::Bytes, codes: &mut [i16; RUN]);
+
+    /// Bytes as signed numbers, in an order of the implementation's own.
+    fn codes_of(bytes: Self::Bytes) -> Self::Codes;
+    /// Codes in the order of [`Lanes::codes_of`].
+    fn codes_load(from: &[i16; RUN]) -> Self::Codes;
+    /// Products of codes, summed as far as it costs nothing.
+    fn products(codes: Self::Codes, x: Self::Codes) -> Self::Products;
+    /// The sum of all products of each of sixteen rows.
+    fn products_sum(rows: &[Self::Products; LANES]) -> Self::Ints;
+    /// The sums of the first and the second half of the products.
+    fn products_sum_halves(rows: &[Self::Products; LANES]) -> [Self::Ints; 2];
 
     /// Lays sixteen codes of each of sixteen rows out in pairs, `[16][16]` to `[8][16][2]`; row `i` begins at `i * stride`.
     fn pairs_across(codes: &[i16], stride: usize, pairs: &mut [[i16; 2 * LANES]; LANES / 2]);
@@ -53,8 +87,6 @@ pub(crate) trait Lanes: Copy {
     fn ints_zero() -> Self::Ints;
     /// Adds `codes[2 i] * pair[0] + codes[2 i + 1] * pair[1]` to lane `i`.
     fn ints_add_pairs(sums: Self::Ints, codes: &[i16; 2 * LANES], pair: &[i16; 2]) -> Self::Ints;
-    /// For each of sixteen rows the sum of the products of `UNIT` (16 or 32) codes, row `i` beginning at `i * stride`.
-    fn ints_dot_rows<const UNIT: usize>(codes: &[i16], stride: usize, x: &[i16; UNIT]) -> Self::Ints;
     fn ints_to_f32(ints: Self::Ints) -> Self;
 
     /// The sum of all lanes, in halves: 8 + 8, 4 + 4, 2 + 2, 1 + 1.

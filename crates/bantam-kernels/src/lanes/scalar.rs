@@ -1,6 +1,6 @@
 //! [`Lanes`] in plain Rust: the truth for the others.
 
-use super::{LANES, Lanes};
+use super::{LANES, Lanes, RUN};
 use half::f16;
 
 #[derive(Clone, Copy)]
@@ -15,6 +15,9 @@ impl Scalar {
 
 impl Lanes for Scalar {
     type Ints = [i32; LANES];
+    type Bytes = [u8; RUN];
+    type Codes = [i16; RUN];
+    type Products = [i32; 2];
 
     #[inline(always)]
     fn splat(x: f32) -> Self {
@@ -31,6 +34,10 @@ impl Lanes for Scalar {
     #[inline(always)]
     fn load_f16(from: &[u16; LANES]) -> Self {
         Scalar(from.map(|bits| f16::from_bits(bits).to_f32()))
+    }
+    #[inline(always)]
+    fn load_f16_pairs(from: &[u32; LANES]) -> (Self, Self) {
+        (Self::load_f16(&from.map(|word| word as u16)), Self::load_f16(&from.map(|word| (word >> 16) as u16)))
     }
     #[inline(always)]
     fn add(self, other: Self) -> Self {
@@ -79,10 +86,57 @@ impl Lanes for Scalar {
         *codes = self.0.map(|x| x.round_ties_even() as i16);
     }
     #[inline(always)]
-    fn add_bits(codes: &mut [i16; LANES], bits: u16, value: i16) {
-        for (i, code) in codes.iter_mut().enumerate() {
-            *code += value * (bits >> i & 1) as i16;
-        }
+    fn bytes_load(from: &[u8; RUN]) -> Self::Bytes {
+        *from
+    }
+    #[inline(always)]
+    fn bytes_of_nibbles(bytes: &[u8; RUN / 2]) -> Self::Bytes {
+        std::array::from_fn(|i| bytes[i % LANES] >> (4 * (i / LANES)) & 15)
+    }
+    #[inline(always)]
+    fn bytes_of_flags(flags: &[u8; RUN / 8], set: u8, clear: u8) -> Self::Bytes {
+        std::array::from_fn(|i| if flags[i / 8] >> (i % 8) & 1 == 1 { set } else { clear })
+    }
+    #[inline(always)]
+    fn bytes_bits(bytes: Self::Bytes, shift: usize, mask: u8) -> Self::Bytes {
+        bytes.map(|byte| byte >> shift & mask)
+    }
+    #[inline(always)]
+    fn bytes_join(low: Self::Bytes, high: Self::Bytes, shift: usize) -> Self::Bytes {
+        std::array::from_fn(|i| low[i] | high[i] << shift)
+    }
+    #[inline(always)]
+    fn bytes_look_up(places: Self::Bytes, table: &[i8; 16]) -> Self::Bytes {
+        places.map(|place| table[usize::from(place)] as u8)
+    }
+    #[inline(always)]
+    fn bytes_add(bytes: Self::Bytes, value: i8) -> Self::Bytes {
+        bytes.map(|byte| byte.wrapping_add_signed(value))
+    }
+    #[inline(always)]
+    fn bytes_to_codes(bytes: Self::Bytes, codes: &mut [i16; RUN]) {
+        *codes = Self::codes_of(bytes);
+    }
+    #[inline(always)]
+    fn codes_of(bytes: Self::Bytes) -> Self::Codes {
+        bytes.map(|byte| i16::from(byte as i8))
+    }
+    #[inline(always)]
+    fn codes_load(from: &[i16; RUN]) -> Self::Codes {
+        *from
+    }
+    #[inline(always)]
+    fn products(codes: Self::Codes, x: Self::Codes) -> Self::Products {
+        let half = |k: usize| (k..k + RUN / 2).map(|i| i32::from(codes[i]) * i32::from(x[i])).sum();
+        [half(0), half(RUN / 2)]
+    }
+    #[inline(always)]
+    fn products_sum(rows: &[Self::Products; LANES]) -> Self::Ints {
+        rows.map(|[first, second]| first + second)
+    }
+    #[inline(always)]
+    fn products_sum_halves(rows: &[Self::Products; LANES]) -> [Self::Ints; 2] {
+        [rows.map(|halves| halves[0]), rows.map(|halves| halves[1])]
     }
     #[inline(always)]
     fn pairs_across(codes: &[i16], stride: usize, pairs: &mut [[i16; 2 * LANES]; LANES / 2]) {
@@ -101,13 +155,6 @@ impl Lanes for Scalar {
     fn ints_add_pairs(sums: Self::Ints, codes: &[i16; 2 * LANES], pair: &[i16; 2]) -> Self::Ints {
         let (even, odd) = (i32::from(pair[0]), i32::from(pair[1]));
         std::array::from_fn(|i| sums[i] + i32::from(codes[2 * i]) * even + i32::from(codes[2 * i + 1]) * odd)
-    }
-    #[inline(always)]
-    fn ints_dot_rows<const UNIT: usize>(codes: &[i16], stride: usize, x: &[i16; UNIT]) -> Self::Ints {
-        std::array::from_fn(|row| {
-            let codes = &codes[row * stride..][..UNIT];
-            codes.iter().zip(x).map(|(&c, &x)| i32::from(c) * i32::from(x)).sum()
-        })
     }
     #[inline(always)]
     fn ints_to_f32(ints: Self::Ints) -> Self {

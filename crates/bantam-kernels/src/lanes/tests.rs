@@ -104,8 +104,8 @@ fn no_number_gives_the_second_operand() {
     }
 }
 
-/// Integer operations on one set of codes: the codes of numbers, pairs, rows, added bits.
-struct Integers<'a>(&'a [f32; LANES], &'a [i16]);
+/// Integer operations on one set of codes: the codes of numbers and of bytes, pairs, rows.
+struct Integers<'a>(&'a [f32; LANES], &'a [i16], &'a [u8; RUN]);
 
 impl Kernel for Integers<'_> {
     type Output = Vec<i64>;
@@ -113,8 +113,13 @@ impl Kernel for Integers<'_> {
     fn run<L: Lanes>(self) -> Vec<i64> {
         let mut codes = [0; LANES];
         L::load(self.0).to_codes(&mut codes);
-        L::add_bits(&mut codes, 0b1010_0111_0000_1101, 16);
         let mut out: Vec<i64> = codes.iter().map(|code| i64::from(*code)).collect();
+        let runs = runs_of_bytes::<L>(self.2);
+        for run in runs {
+            let mut codes = [0; RUN];
+            L::bytes_to_codes(run, &mut codes);
+            out.extend(codes.iter().map(|code| i64::from(*code)));
+        }
         let mut across = [[0; 2 * LANES]; LANES / 2];
         L::pairs_across(self.1, 35, &mut across);
         out.extend(across.as_flattened().iter().map(|code| i64::from(*code)));
@@ -122,14 +127,36 @@ impl Kernel for Integers<'_> {
             (self.1.first_chunk().expect("codes"), self.1[40..].first_chunk().expect("codes"));
         let mut sums = L::ints_add_pairs(L::ints_zero(), pairs, &[x[0], x[1]]);
         sums = L::ints_add_pairs(sums, x, &[pairs[5], -3]);
-        for ints in [sums, L::ints_dot_rows::<32>(self.1, 35, x), L::ints_dot_rows::<16>(self.1, 16, &codes)]
-        {
+        let mut rows = [L::products(L::codes_of(runs[0]), L::codes_load(x)); LANES];
+        for lane in 0..LANES {
+            rows[lane] = L::products(L::codes_of(runs[lane % runs.len()]), L::codes_load(x));
+        }
+        let [first, second] = L::products_sum_halves(&rows);
+        for ints in [sums, L::products_sum(&rows), first, second] {
             let mut floats = [0.0; LANES];
             L::ints_to_f32(ints).store(&mut floats);
             out.extend(floats.iter().map(|x| *x as i64));
         }
         out
     }
+}
+
+/// All ways to take codes out of bytes.
+#[inline(always)]
+fn runs_of_bytes<L: Lanes>(bytes: &[u8; RUN]) -> [L::Bytes; 7] {
+    let nibbles = L::bytes_of_nibbles(bytes.first_chunk().expect("bytes"));
+    let bits = L::bytes_bits(L::bytes_load(bytes), 3, 7);
+    let flags = L::bytes_of_flags(bytes.first_chunk().expect("bytes"), 16, 3);
+    let table = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+    [
+        L::bytes_load(bytes),
+        nibbles,
+        L::bytes_look_up(nibbles, &table),
+        bits,
+        flags,
+        L::bytes_join(nibbles, flags, 0),
+        L::bytes_add(L::bytes_join(nibbles, bits, 4), -32),
+    ]
 }
 
 #[test]
@@ -143,9 +170,10 @@ fn integers_are_the_same_everywhere() {
         // Codes of weights are small, those of activations are not.
         let codes: Vec<i16> = (0..15 * 35 + 32).map(|_| (next() % 255) as i16 - 127).collect();
         let numbers: [f32; LANES] = std::array::from_fn(|_| (next() as f32 - 32767.5) * 0.999);
-        let truth = dispatch(Isa::SCALAR, Integers(&numbers, &codes));
+        let bytes: [u8; RUN] = std::array::from_fn(|_| next() as u8);
+        let truth = dispatch(Isa::SCALAR, Integers(&numbers, &codes, &bytes));
         for isa in Isa::available() {
-            assert_eq!(dispatch(isa, Integers(&numbers, &codes)), truth, "{isa} in round {round}");
+            assert_eq!(dispatch(isa, Integers(&numbers, &codes, &bytes)), truth, "{isa} in round {round}");
         }
     }
 }

@@ -1,16 +1,18 @@
 //! The integer arithmetic: exact sums of products of codes, then one multiply-add for each unit.
 //!
-//! Sixteen outputs are formed together, one in each lane. A single row of activations is multiplied
-//! with rows of codes as they lie; for more rows the codes are first laid out in pairs across the
+//! Sixteen outputs are formed together, one in each lane. Few rows of activations are multiplied with
+//! codes straight out of their blocks; for more rows the codes are first laid out in pairs across the
 //! sixteen outputs, which needs no sums within a register. The integers are the same either way.
 
 use std::ops::Range;
+
+use bytemuck::Zeroable;
 
 use super::codes::{GROUP, Row};
 use super::{Codes, Weights};
 use crate::Machine;
 use crate::blocks::{Block, OverBlock, with_block};
-use crate::lanes::{Kernel, LANES, Lanes, dispatch};
+use crate::lanes::{Kernel, LANES, Lanes, RUN, dispatch};
 use crate::share::Shared;
 
 /// Weights of a row that are taken apart at a time: 16 rows of codes then take 8 KiB.
@@ -52,7 +54,13 @@ impl Kernel for Part<'_> {
             type Output = ();
             #[inline(always)]
             fn run<B: Block>(self) {
-                if self.0.x.rows() == 1 { self.0.one_row::<L, B>() } else { self.0.many_rows::<L, B>() }
+                match self.0.x.rows() {
+                    1 => self.0.few_rows::<L, B, 1>(),
+                    2 => self.0.few_rows::<L, B, 2>(),
+                    3 => self.0.few_rows::<L, B, 3>(),
+                    4 => self.0.few_rows::<L, B, 4>(),
+                    _ => self.0.many_rows::<L, B>(),
+                }
             }
         }
         let storage = self.weights.storage;
@@ -80,34 +88,58 @@ impl Chunk {
     /// last one are copies of it; nobody stores what comes of them.
     #[inline(always)]
     fn fill<L: Lanes, B: Block>(&mut self, weights: &Weights<'_>, output: usize, columns: Range<usize>) {
-        let row_blocks = weights.inputs / B::LEN;
         let (first, count) = (columns.start / B::LEN, columns.len() / B::LEN);
-        let all: &[B::Bytes] = bytemuck::cast_slice(weights.bytes);
-        let mut rows: [&[B::Bytes]; LANES] = [&[]; LANES];
-        for (row, blocks) in rows.iter_mut().enumerate() {
-            let at = (output + row).min(weights.outputs - 1) * row_blocks + first;
-            *blocks = &all[at..][..count];
-            // The same columns of the next sixteen rows: rows are too short for the processor to see the pattern.
-            let ahead = at + LANES * row_blocks;
-            if let Some(next) = all.get(ahead..ahead + count) {
-                let next: &[u8] = bytemuck::cast_slice(next);
-                next.chunks(CACHE_LINE).for_each(|line| L::prefetch(&line[0]));
-            }
-        }
+        let rows = rows_of::<B>(weights, output);
         for (row, codes) in rows.iter().zip(self.codes.chunks_exact_mut(CHUNK)) {
-            let codes: &mut [B::Codes] = bytemuck::cast_slice_mut(codes);
-            for (block, codes) in row.iter().zip(codes) {
-                B::codes::<L>(block, codes);
+            let blocks = &row[first..first + count];
+            for (block, codes) in blocks.iter().zip(codes.chunks_exact_mut(B::LEN)) {
+                for (run, codes) in codes.as_chunks_mut().0.iter_mut().enumerate() {
+                    L::bytes_to_codes(B::codes::<L>(block, run), codes);
+                }
             }
         }
         let scales: &mut [B::Scales] = bytemuck::cast_slice_mut(&mut self.scales);
         let minima: &mut [B::Scales] = bytemuck::cast_slice_mut(&mut self.minima);
         for (index, (scales, minima)) in scales.iter_mut().zip(minima).enumerate().take(count) {
-            let mut blocks = [&all[0]; LANES];
-            for (block, row) in blocks.iter_mut().zip(&rows) {
-                *block = &row[index];
-            }
+            let blocks = column_of::<B>(&rows, first + index);
+            prefetch_next::<L, B>(weights, output, first + index);
             B::scales::<L>(&blocks, scales, minima);
+        }
+    }
+}
+
+/// The blocks of the sixteen rows from `output` on. Rows behind the last one are copies of it; nobody stores what
+/// comes of them.
+#[inline(always)]
+fn rows_of<'a, B: Block>(weights: &Weights<'a>, output: usize) -> [&'a [B::Bytes]; LANES] {
+    let row_blocks = weights.inputs / B::LEN;
+    let all: &[B::Bytes] = bytemuck::cast_slice(weights.bytes);
+    let mut rows: [&[B::Bytes]; LANES] = [&[]; LANES];
+    for (row, blocks) in rows.iter_mut().enumerate() {
+        *blocks = &all[(output + row).min(weights.outputs - 1) * row_blocks..][..row_blocks];
+    }
+    rows
+}
+
+/// Block `index` of each row.
+#[inline(always)]
+fn column_of<'a, B: Block>(rows: &[&'a [B::Bytes]; LANES], index: usize) -> [&'a B::Bytes; LANES] {
+    let mut blocks = [&rows[0][index]; LANES];
+    for (block, row) in blocks.iter_mut().zip(rows) {
+        *block = &row[index];
+    }
+    blocks
+}
+
+/// Asks for a share of the sixteen rows behind those from `output` on, as many bytes as a column of blocks has: rows
+/// are too short for the processor to see a pattern.
+#[inline(always)]
+fn prefetch_next<L: Lanes, B: Block>(weights: &Weights<'_>, output: usize, index: usize) {
+    let (row_blocks, column) = (weights.inputs / B::LEN, LANES * size_of::<B::Bytes>());
+    let begin = (output + LANES) * row_blocks * size_of::<B::Bytes>() + index * column;
+    if let Some(bytes) = weights.bytes.get(begin..begin + column) {
+        for line in bytes.chunks(CACHE_LINE) {
+            L::prefetch(&line[0]);
         }
     }
 }
@@ -132,26 +164,24 @@ fn code_sum<B: Block>(row: &Row<'_>, unit: usize) -> f32 {
 }
 
 impl Part<'_> {
-    /// One row of activations: rows of codes are multiplied as they lie.
+    /// `N` rows of activations, each block taken apart once for all of them.
     #[inline(always)]
-    fn one_row<L: Lanes, B: Block>(&self) {
-        let x = self.x.row(0);
-        let mut chunk = Chunk::new();
+    fn few_rows<L: Lanes, B: Block, const N: usize>(&self) {
+        let mut x = [self.x.row(0); N];
+        for (r, x) in x.iter_mut().enumerate() {
+            *x = self.x.row(r);
+        }
         let mut output = self.outputs.start;
         while output < self.outputs.end {
-            let mut sums = L::splat(0.0);
-            let mut begin = 0;
-            while begin < self.weights.inputs {
-                let end = (begin + CHUNK).min(self.weights.inputs);
-                chunk.fill::<L, B>(&self.weights, output, begin..end);
-                sums = if B::UNIT == 16 {
-                    chunk_of_row::<L, B, 16>(&chunk, &x, begin..end, sums)
-                } else {
-                    chunk_of_row::<L, B, 32>(&chunk, &x, begin..end, sums)
-                };
-                begin = end;
+            let rows = rows_of::<B>(&self.weights, output);
+            let mut sums = [L::splat(0.0); N];
+            for index in 0..self.weights.inputs / B::LEN {
+                prefetch_next::<L, B>(&self.weights, output, index);
+                sums = add_column::<L, B, N>(&column_of::<B>(&rows, index), index, &x, sums);
             }
-            self.store(0, output, sums);
+            for (r, sums) in sums.into_iter().enumerate() {
+                self.store(r, output, sums);
+            }
             output += LANES;
         }
     }
@@ -215,21 +245,59 @@ impl Part<'_> {
     }
 }
 
+/// An array of what an expression gives for each lane. Written out, since a loop of this length stays one, and what
+/// it makes then passes through memory.
+macro_rules! each_lane {
+    (|$lane:ident| $body:expr) => {
+        each_lane!(|$lane| $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
+    };
+    (|$lane:ident| $body:expr, $($number:literal)*) => {
+        [$({
+            let $lane = $number;
+            $body
+        }),*]
+    };
+}
+
+/// Adds the products with block `index` of sixteen rows of weights to the sums of `N` rows of activations.
 #[inline(always)]
-fn chunk_of_row<L: Lanes, B: Block, const UNIT: usize>(
-    chunk: &Chunk,
-    x: &Row<'_>,
-    columns: Range<usize>,
-    mut sums: L,
-) -> L {
-    let first = columns.start / UNIT;
-    let units = x.codes[columns].as_chunks::<UNIT>().0;
-    for (i, codes) in units.iter().enumerate() {
-        let unit = first + i;
-        let ints = L::ints_dot_rows::<UNIT>(&chunk.codes[i * UNIT..], CHUNK, codes);
-        let (scales, minima) = (L::load(&chunk.scales[i]), L::load(&chunk.minima[i]));
-        let scale = x.scales[unit * UNIT / GROUP];
-        sums = add_unit::<L, B>(sums, ints, scales, minima, scale, code_sum::<B>(x, unit));
+fn add_column<L: Lanes, B: Block, const N: usize>(
+    blocks: &[&B::Bytes; LANES],
+    index: usize,
+    x: &[Row<'_>; N],
+    mut sums: [L; N],
+) -> [L; N] {
+    let (mut scales, mut minima) = (B::Scales::zeroed(), B::Scales::zeroed());
+    B::scales::<L>(blocks, &mut scales, &mut minima);
+    let scales: &[[f32; LANES]] = bytemuck::cast_slice(std::slice::from_ref(&scales));
+    let minima: &[[f32; LANES]] = bytemuck::cast_slice(std::slice::from_ref(&minima));
+    for run in 0..B::LEN / RUN {
+        let group = index * (B::LEN / RUN) + run;
+        // For one row of activations codes need not leave the registers.
+        let codes = if N > 1 {
+            each_lane!(|lane| L::codes_of(B::codes::<L>(blocks[lane], run)))
+        } else {
+            [L::codes_of(B::codes::<L>(blocks[0], run)); LANES]
+        };
+        for r in 0..N {
+            let of_x = L::codes_load(&x[r].codes.as_chunks().0[group]);
+            let products = if N > 1 {
+                each_lane!(|lane| L::products(codes[lane], of_x))
+            } else {
+                each_lane!(|lane| L::products(L::codes_of(B::codes::<L>(blocks[lane], run)), of_x))
+            };
+            let ints = if B::UNIT == RUN {
+                [L::products_sum(&products); 2]
+            } else {
+                L::products_sum_halves(&products)
+            };
+            for half in 0..RUN / B::UNIT {
+                let unit = run * (RUN / B::UNIT) + half;
+                let (scales, minima) = (L::load(&scales[unit]), L::load(&minima[unit]));
+                let code_sum = code_sum::<B>(&x[r], group * (RUN / B::UNIT) + half);
+                sums[r] = add_unit::<L, B>(sums[r], ints[half], scales, minima, x[r].scales[group], code_sum);
+            }
+        }
     }
     sums
 }

@@ -7,7 +7,7 @@ use half::bf16;
 
 use crate::Storage;
 use crate::blocks::{Block, OverBlock, with_block};
-use crate::lanes::{Kernel, LANES, Lanes, dispatch, groups, groups_mut};
+use crate::lanes::{Kernel, LANES, Lanes, RUN, dispatch, groups, groups_mut};
 use crate::machine::Isa;
 
 /// Writes the weights in `bytes` to `out` as f32, exactly as ggml's own dequantisers do.
@@ -74,7 +74,7 @@ impl<L: Lanes> OverBlock for Blocks<'_, L> {
     type Output = ();
     #[inline(always)]
     fn run<B: Block>(self) {
-        let mut codes = <B::Codes as Zeroable>::zeroed();
+        let mut codes = [0; RUN];
         let (mut scales, mut minima) = (<B::Scales as Zeroable>::zeroed(), <B::Scales as Zeroable>::zeroed());
         let blocks: &[B::Bytes] = bytemuck::cast_slice(self.0);
         // Scales are formed for sixteen blocks together; behind the end the last one stands in.
@@ -87,13 +87,17 @@ impl<L: Lanes> OverBlock for Blocks<'_, L> {
             let scales: &[[f32; LANES]] = bytemuck::cast_slice(std::slice::from_ref(&scales));
             let minima: &[[f32; LANES]] = bytemuck::cast_slice(std::slice::from_ref(&minima));
             for (lane, (block, out)) in sixteen.iter().zip(out.chunks_exact_mut(B::LEN)).enumerate() {
-                B::codes::<L>(block, &mut codes);
-                let codes: &[i16] = bytemuck::cast_slice(std::slice::from_ref(&codes));
-                let units = out.chunks_exact_mut(B::UNIT).zip(codes.chunks_exact(B::UNIT));
-                for ((out, codes), (scale, minimum)) in units.zip(scales.iter().zip(minima)) {
-                    for (out, code) in out.iter_mut().zip(codes) {
-                        let product = scale[lane] * f32::from(*code);
-                        *out = if B::MINIMA { product - minimum[lane] } else { product };
+                for (run, out) in out.chunks_exact_mut(RUN).enumerate() {
+                    L::bytes_to_codes(B::codes::<L>(block, run), &mut codes);
+                    let unit = run * (RUN / B::UNIT);
+                    for (half, (out, codes)) in
+                        out.chunks_exact_mut(B::UNIT).zip(codes.chunks_exact(B::UNIT)).enumerate()
+                    {
+                        let (scale, minimum) = (scales[unit + half][lane], minima[unit + half][lane]);
+                        for (out, code) in out.iter_mut().zip(codes) {
+                            let product = scale * f32::from(*code);
+                            *out = if B::MINIMA { product - minimum } else { product };
+                        }
                     }
                 }
             }
