@@ -66,17 +66,26 @@ fn time_product(
     })
 }
 
-fn time_attention(machine: &Machine, storage: KvStorage, rows: usize) -> (f64, f64) {
-    const DEPTH: usize = 512;
-    let kv = KvShape { num_kv_heads: 3, head_dim: 64 };
-    let spec = AttendSpec { kv, num_heads: 9, scale: 0.125, window: None, soft_cap: None, sinks: None };
-    let mut pages = vec![Page::new(kv, storage); DEPTH / PAGE];
-    for position in 0..DEPTH {
-        let numbers = activations(3 * 64);
+/// Query heads, and the shape of keys and values.
+const HEADS: [(&str, usize, KvShape); 2] = [
+    ("smollm2", 9, KvShape { num_kv_heads: 3, head_dim: 64 }),
+    ("gemma3", 4, KvShape { num_kv_heads: 1, head_dim: 256 }),
+];
+
+fn time_attention(
+    machine: &Machine,
+    (num_heads, kv): (usize, KvShape),
+    storage: KvStorage,
+    (depth, rows): (usize, usize),
+) -> (f64, f64) {
+    let spec = AttendSpec { kv, num_heads, scale: 0.125, window: None, soft_cap: None, sinks: None };
+    let mut pages = vec![Page::new(kv, storage); depth / PAGE];
+    for position in 0..depth {
+        let numbers = activations(kv.num_kv_heads * kv.head_dim);
         pages[position / PAGE].put(position % PAGE, &numbers, &numbers);
     }
-    let queries = activations(rows * 9 * 64);
-    let rows: Vec<_> = (DEPTH - rows..DEPTH).map(|position| QueryRow { pages: &pages, position }).collect();
+    let queries = activations(rows * num_heads * kv.head_dim);
+    let rows: Vec<_> = (depth - rows..depth).map(|position| QueryRow { pages: &pages, position }).collect();
     let mut out = vec![0.0; queries.len()];
     time(|| attend(machine, &spec, &rows, &queries, &mut out))
 }
@@ -92,9 +101,9 @@ fn main() {
         machine.threads()
     );
 
-    let buffer = activations(64 << 20);
+    let buffer = bytes(256 << 20);
     let (least, median) = time(|| limits::read_once(&machine, &buffer));
-    let gigabytes = buffer.len() as f64 * 4e-9;
+    let gigabytes = buffer.len() as f64 * 1e-9;
     println!("{:34} {:7.1} {:7.1} GB/s", "read limit", gigabytes / least, gigabytes / median);
     let (least, median) = time(|| _ = limits::multiply_codes(&machine, 1_000_000));
     let operations = limits::multiply_codes(&machine, 1_000_000) as f64 / 2.0 * 1e-9;
@@ -115,12 +124,16 @@ fn main() {
             }
         }
     }
-    for (storage, name) in [(KvStorage::F32, "F32"), (KvStorage::F16, "F16")] {
-        for rows in [1, 64] {
-            let line = format!("attention {name} depth 512 M={rows}");
-            if line.contains(wanted) {
-                let (least, median) = time_attention(&machine, storage, rows);
-                println!("{line:34} {:7.1} {:7.1} us", least * 1e6, median * 1e6);
+    for (model, num_heads, kv) in HEADS {
+        for (storage, name) in [(KvStorage::F32, "F32"), (KvStorage::F16, "F16")] {
+            for (depth, rows) in [(512, 1), (4096, 1), (512, 64), (4096, 64)] {
+                let line = format!("{model} attention {name} depth {depth} M={rows}");
+                if line.contains(wanted) {
+                    let (least, median) = time_attention(&machine, (num_heads, kv), storage, (depth, rows));
+                    let products = 2e-9 * (rows * num_heads * kv.head_dim * (depth - rows / 2)) as f64;
+                    print!("{line:42} {:9.1} {:9.1} us", least * 1e6, median * 1e6);
+                    println!("  {:7.1} {:7.1} G MAC/s", products / least, products / median);
+                }
             }
         }
     }

@@ -1,28 +1,27 @@
 //! What the machine could do at best: the work that a benchmark times.
 
 use crate::Machine;
-use crate::lanes::{Kernel, LANES, Lanes, dispatch};
+use crate::lanes::{Kernel, LANES, Lanes, RUN, dispatch};
 use std::hint::black_box;
 
-/// Reads a buffer once with all threads, in order, and nothing else.
-pub fn read_once(machine: &Machine, buffer: &[f32]) {
-    struct Read<'a>(&'a [f32]);
+/// Reads bytes once with all threads, each its part in order, and does nothing else.
+pub fn read_once(machine: &Machine, bytes: &[u8]) {
+    struct Read<'a>(&'a [u8]);
     impl Kernel for Read<'_> {
-        type Output = f32;
+        type Output = ();
         #[inline(always)]
-        fn run<L: Lanes>(self) -> f32 {
-            let mut sums = [L::splat(0.0); 4];
-            for group in self.0.as_chunks::<{ 4 * LANES }>().0 {
-                for (sum, lanes) in sums.iter_mut().zip(group.as_chunks::<LANES>().0) {
-                    *sum = sum.add(L::load(lanes));
+        fn run<L: Lanes>(self) {
+            const RUNS: usize = 4;
+            let mut seen = [L::bytes_load(&[0; RUN]); RUNS];
+            for group in self.0.as_chunks::<{ RUNS * RUN }>().0 {
+                for (seen, bytes) in seen.iter_mut().zip(group.as_chunks().0) {
+                    *seen = L::bytes_join(*seen, L::bytes_load(bytes), 0);
                 }
             }
-            sums[0].add(sums[1]).add(sums[2].add(sums[3])).sum()
+            black_box(seen);
         }
     }
-    machine.split(buffer.len(), 4 * LANES, |range| {
-        black_box(dispatch(machine.isa(), Read(&buffer[range])));
-    });
+    machine.split(bytes.len(), 1 << 16, |range| dispatch(machine.isa(), Read(&bytes[range])));
 }
 
 /// Does fused multiply-adds in registers on all threads; gives the number of floating-point operations.

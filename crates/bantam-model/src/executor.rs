@@ -2,7 +2,9 @@
 
 use bantam_tensor::kernels::activation::{Activation, activate, activate_gated};
 use bantam_tensor::kernels::attention::{AttendSpec, KvShape, QueryRow, attend};
-use bantam_tensor::kernels::matmul::{Codes, Input, Weights as KernelWeights, dequantize, multiply};
+use bantam_tensor::kernels::matmul::{
+    Codes, Input, Product, Weights as KernelWeights, dequantize, multiply_all,
+};
 use bantam_tensor::kernels::norm::{NormSpec, normalize};
 use bantam_tensor::kernels::{Machine, elementwise, rope};
 
@@ -109,13 +111,18 @@ impl<'a> Executor<'a> {
             && Codes::fits(matrix.inputs)
     }
 
-    /// The product; codes of `x` are in the scratch if the matrix wants them.
-    fn multiply_prepared(&mut self, x: &Rows, matrix: &Matrix) -> Rows {
-        let mut y = self.take(x.data.len() / x.width, matrix.outputs);
-        let input =
-            if self.coded(matrix) { Input::Coded(&self.scratch.codes) } else { Input::Exact(&x.data) };
-        multiply(self.machine, kernel_weights(matrix), input, &mut y.data);
-        y
+    /// The products; codes of `x` are in the scratch if one of the matrices wants them.
+    fn multiply_prepared<const N: usize>(&mut self, x: &Rows, matrices: [&Matrix; N]) -> [Rows; N] {
+        let mut all = matrices.map(|matrix| self.take(x.data.len() / x.width, matrix.outputs));
+        let mut places = all.iter_mut();
+        let products = matrices.map(|matrix| {
+            let input =
+                if self.coded(matrix) { Input::Coded(&self.scratch.codes) } else { Input::Exact(&x.data) };
+            let y = places.next().map_or(&mut [][..], |y| &mut y.data);
+            Product { weights: kernel_weights(matrix), input, y }
+        });
+        multiply_all(self.machine, products);
+        all
     }
 
     fn prepare<'m>(&mut self, x: &Rows, mut matrices: impl Iterator<Item = &'m Matrix>) {
@@ -193,15 +200,15 @@ impl Ops for Executor<'_> {
 
     fn product(&mut self, x: &Rows, matrix: &Matrix) -> Rows {
         self.prepare(x, std::iter::once(matrix));
-        self.multiply_prepared(x, matrix)
+        let [y] = self.multiply_prepared(x, [matrix]);
+        y
     }
 
     fn linears<const N: usize>(&mut self, x: &Rows, linears: [&Linear; N]) -> [Rows; N] {
         self.prepare(x, linears.iter().map(|linear| &linear.matrix));
-        linears.map(|linear| {
-            let y = self.multiply_prepared(x, &linear.matrix);
-            self.with_bias(y, linear.bias.as_ref())
-        })
+        let mut biases = linears.iter().map(|linear| linear.bias.as_ref());
+        let products = self.multiply_prepared(x, linears.map(|linear| &linear.matrix));
+        products.map(|y| self.with_bias(y, biases.next().flatten()))
     }
 
     fn add_vector(&mut self, x: Rows, vector: &Vector) -> Rows {

@@ -6,6 +6,7 @@
 mod args;
 mod chat;
 mod interrupt;
+mod limits;
 mod models;
 mod progress;
 mod units;

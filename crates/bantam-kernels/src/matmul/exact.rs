@@ -4,20 +4,16 @@ use std::ops::Range;
 
 use super::widen::widen;
 use super::{Layout, Weights};
-use crate::Machine;
-use crate::lanes::{Kernel, LANES, Lanes, dispatch, groups};
+use crate::lanes::{Kernel, Lanes, dispatch, groups};
+use crate::machine::Isa;
 use crate::share::Shared;
 
 /// Numbers in a slab of widened weights: 128 KiB, so that it stays in the second-level cache.
 const SLAB: usize = 32 * 1024;
 
-pub(super) fn multiply(machine: &Machine, weights: Weights<'_>, x: &[f32], y: &mut [f32]) {
-    let rows = y.len() / weights.outputs;
-    assert!(y.len() == rows * weights.outputs && x.len() == rows * weights.inputs, "rows of another width");
-    let shared = Shared::new(y);
-    machine.split(weights.outputs, LANES, |outputs| {
-        dispatch(machine.isa(), Part { weights, x, y: &shared, rows, outputs });
-    });
+/// The outputs `outputs` of a product, for all its rows.
+pub(super) fn multiply(isa: Isa, of: &super::Part<'_>, x: &[f32], outputs: Range<usize>) {
+    dispatch(isa, Part { weights: of.weights, x, y: &of.y, rows: of.rows, outputs });
 }
 
 /// The part of a product that one thread computes: a range of the outputs, for all rows.

@@ -10,9 +10,9 @@ use bytemuck::Zeroable;
 
 use super::codes::{GROUP, Row};
 use super::{Codes, Weights};
-use crate::Machine;
 use crate::blocks::{Block, OverBlock, with_block};
 use crate::lanes::{Kernel, LANES, Lanes, RUN, dispatch};
+use crate::machine::Isa;
 use crate::share::Shared;
 
 /// Weights of a row that are taken apart at a time: 16 rows of codes then take 8 KiB.
@@ -28,12 +28,9 @@ const FEW: usize = 16;
 /// Codes in a slab of panels: 128 KiB, so that it stays in the second-level cache.
 const SLAB: usize = 64 * 1024;
 
-pub(super) fn multiply(machine: &Machine, weights: Weights<'_>, x: &Codes, y: &mut [f32]) {
-    assert!(x.width() == weights.inputs && y.len() == x.rows() * weights.outputs, "rows of another width");
-    let shared = Shared::new(y);
-    machine.split(weights.outputs, LANES, |outputs| {
-        dispatch(machine.isa(), Part { weights, x, y: &shared, outputs });
-    });
+/// The outputs `outputs` of a product, for all its rows.
+pub(super) fn multiply(isa: Isa, of: &super::Part<'_>, x: &Codes, outputs: Range<usize>) {
+    dispatch(isa, Part { weights: of.weights, x, y: &of.y, outputs });
 }
 
 /// The part of a product that one thread computes: a range of the outputs, for all rows.
@@ -102,7 +99,7 @@ impl Chunk {
         let minima: &mut [B::Scales] = bytemuck::cast_slice_mut(&mut self.minima);
         for (index, (scales, minima)) in scales.iter_mut().zip(minima).enumerate().take(count) {
             let blocks = column_of::<B>(&rows, first + index);
-            prefetch_next::<L, B>(weights, output, first + index);
+            prefetch_ahead::<L, B>(weights, output, first + index);
             B::scales::<L>(&blocks, scales, minima);
         }
     }
@@ -131,12 +128,12 @@ fn column_of<'a, B: Block>(rows: &[&'a [B::Bytes]; LANES], index: usize) -> [&'a
     blocks
 }
 
-/// Asks for a share of the sixteen rows behind those from `output` on, as many bytes as a column of blocks has: rows
+/// Asks for a share of the sixteen rows behind the next sixteen, as many bytes as a column of blocks has: rows
 /// are too short for the processor to see a pattern.
 #[inline(always)]
-fn prefetch_next<L: Lanes, B: Block>(weights: &Weights<'_>, output: usize, index: usize) {
+fn prefetch_ahead<L: Lanes, B: Block>(weights: &Weights<'_>, output: usize, index: usize) {
     let (row_blocks, column) = (weights.inputs / B::LEN, LANES * size_of::<B::Bytes>());
-    let begin = (output + LANES) * row_blocks * size_of::<B::Bytes>() + index * column;
+    let begin = (output + 2 * LANES) * row_blocks * size_of::<B::Bytes>() + index * column;
     if let Some(bytes) = weights.bytes.get(begin..begin + column) {
         for line in bytes.chunks(CACHE_LINE) {
             L::prefetch(&line[0]);
@@ -176,7 +173,7 @@ impl Part<'_> {
             let rows = rows_of::<B>(&self.weights, output);
             let mut sums = [L::splat(0.0); N];
             for index in 0..self.weights.inputs / B::LEN {
-                prefetch_next::<L, B>(&self.weights, output, index);
+                prefetch_ahead::<L, B>(&self.weights, output, index);
                 sums = add_column::<L, B, N>(&column_of::<B>(&rows, index), index, &x, sums);
             }
             for (r, sums) in sums.into_iter().enumerate() {
@@ -291,11 +288,11 @@ fn add_column<L: Lanes, B: Block, const N: usize>(
             } else {
                 L::products_sum_halves(&products)
             };
-            for half in 0..RUN / B::UNIT {
+            for (half, ints) in ints.into_iter().take(RUN / B::UNIT).enumerate() {
                 let unit = run * (RUN / B::UNIT) + half;
                 let (scales, minima) = (L::load(&scales[unit]), L::load(&minima[unit]));
                 let code_sum = code_sum::<B>(&x[r], group * (RUN / B::UNIT) + half);
-                sums[r] = add_unit::<L, B>(sums[r], ints[half], scales, minima, x[r].scales[group], code_sum);
+                sums[r] = add_unit::<L, B>(sums[r], ints, scales, minima, x[r].scales[group], code_sum);
             }
         }
     }

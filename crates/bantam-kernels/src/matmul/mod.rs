@@ -18,6 +18,8 @@ pub use codes::Codes;
 pub use widen::dequantize;
 pub(crate) use widen::widen;
 
+use crate::lanes::LANES;
+use crate::share::Shared;
 use crate::{Machine, Storage};
 
 /// How a weight matrix lies in memory.
@@ -63,18 +65,65 @@ pub enum Input<'a> {
     Coded(&'a Codes),
 }
 
-/// Writes the product to `y`, `[rows][weights.outputs]`.
+/// A product to be formed: `y` is `[rows][weights.outputs]`.
+pub struct Product<'a> {
+    /// The weights.
+    pub weights: Weights<'a>,
+    /// The activations.
+    pub input: Input<'a>,
+    /// Where the product is written.
+    pub y: &'a mut [f32],
+}
+
+/// Forms one product.
 ///
 /// # Panics
 ///
 /// Where the lengths do not fit each other, or codes meet a storage without blocks.
 pub fn multiply(machine: &Machine, weights: Weights<'_>, input: Input<'_>, y: &mut [f32]) {
-    weights.check();
-    if weights.outputs == 0 || y.is_empty() {
-        return;
-    }
-    match input {
-        Input::Exact(x) => exact::multiply(machine, weights, x, y),
-        Input::Coded(x) => integer::multiply(machine, weights, x, y),
-    }
+    multiply_all(machine, [Product { weights, input, y }]);
+}
+
+/// Forms several products at once, so that the threads wait for each other once.
+///
+/// # Panics
+///
+/// As [`multiply`].
+pub fn multiply_all<const N: usize>(machine: &Machine, products: [Product<'_>; N]) {
+    let parts = products.map(|product| {
+        let Product { weights, input, y } = product;
+        weights.check();
+        let width = match input {
+            Input::Exact(x) => x.len() / weights.inputs.max(1) * weights.inputs,
+            Input::Coded(x) => x.rows() * x.width(),
+        };
+        let rows = y.len() / weights.outputs.max(1);
+        assert!(weights.outputs == 0 || width == rows * weights.inputs, "rows of another width");
+        assert!(y.len() == rows * weights.outputs, "a product of another size");
+        Part { weights, input, rows, y: Shared::new(y) }
+    });
+    let panels = |part: &Part<'_>| if part.rows == 0 { 0 } else { part.weights.outputs.div_ceil(LANES) };
+    machine.split(parts.iter().map(panels).sum(), 1, |range| {
+        let mut first = 0;
+        for part in &parts {
+            let end = first + panels(part);
+            let (begin, until) = (range.start.max(first), range.end.min(end));
+            if begin < until {
+                let outputs = (begin - first) * LANES..((until - first) * LANES).min(part.weights.outputs);
+                match part.input {
+                    Input::Exact(x) => exact::multiply(machine.isa(), part, x, outputs),
+                    Input::Coded(x) => integer::multiply(machine.isa(), part, x, outputs),
+                }
+            }
+            first = end;
+        }
+    });
+}
+
+/// A product whose outputs the threads share.
+struct Part<'a> {
+    weights: Weights<'a>,
+    input: Input<'a>,
+    rows: usize,
+    y: Shared<'a, f32>,
 }

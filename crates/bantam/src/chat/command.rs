@@ -24,6 +24,7 @@ pub(crate) enum Command {
 /// The commands, with what they do.
 pub(crate) const COMMANDS: &[(&str, &str)] = &[
     ("/set NAME VALUE", "change how it answers; /set alone shows what there is"),
+    ("/system TEXT", "what the model is told before the conversation; alone shows it"),
     ("/show TOPIC", "info, parameters, system, template, messages"),
     ("/save NAME", "keep this conversation"),
     ("/load NAME", "go on with a kept conversation, or change to another model"),
@@ -49,6 +50,8 @@ impl Command {
         match word {
             "/help" | "/?" => Command::Help,
             "/set" => set(rest),
+            "/system" if rest.is_empty() => Command::Show("system".to_owned()),
+            "/system" => Command::Set("system".to_owned(), unquoted(rest)),
             "/show" => Command::Show(rest.to_owned()),
             "/save" if !rest.is_empty() => Command::Save(rest.to_owned()),
             "/load" if !rest.is_empty() => Command::Load(rest.to_owned()),
@@ -77,7 +80,7 @@ fn unquoted(text: &str) -> String {
 /// Whether a `"""` is open, so that more lines belong to the text.
 pub(crate) fn is_open(text: &str) -> bool {
     let start = text.trim_start();
-    let may_open = start.starts_with("\"\"\"") || start.starts_with("/set ");
+    let may_open = ["\"\"\"", "/set ", "/system "].iter().any(|begin| start.starts_with(begin));
     may_open && text.matches("\"\"\"").count() % 2 == 1
 }
 
@@ -108,6 +111,8 @@ mod tests {
         assert_eq!(Command::parse("/set system You are brief."), set_of("system", "You are brief."));
         assert_eq!(Command::parse("/set verbose"), set_of("verbose", ""));
         assert_eq!(Command::parse("/set"), set_of("", ""));
+        assert_eq!(Command::parse("/system You are brief."), set_of("system", "You are brief."));
+        assert_eq!(Command::parse("/system"), Command::Show("system".into()));
     }
 
     #[test]
@@ -115,6 +120,7 @@ mod tests {
         assert!(is_open("\"\"\"a\nb"));
         assert!(!is_open("\"\"\"a\nb\"\"\""));
         assert!(is_open("/set system \"\"\"a"));
+        assert!(is_open("/system \"\"\"a"));
         assert!(!is_open("what does \"\"\" do?"));
         assert_eq!(Command::parse("\"\"\"\na\n  b\n\"\"\""), Command::Say("a\n  b".into()));
         assert_eq!(Command::parse("/set system \"\"\"a\nb\"\"\""), set_of("system", "a\nb"));

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use anyhow::Result;
-use bantam::tensor::kernels::{Machine, limits};
+use bantam::tensor::kernels::Machine;
 use bantam::{Chunk, Ended, Reply, Session, Summary, decode_bytes};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -13,13 +13,16 @@ use super::screen::{Look, Screen};
 use super::style::Style;
 use crate::args::RunArgs;
 use crate::interrupt::Interrupt;
+use crate::limits;
 
 /// Where answers go.
 pub(crate) struct Console {
     form: Form,
     interrupt: Interrupt,
-    /// Whether speeds are told after each answer.
-    pub(crate) tells_speed: bool,
+    /// Whether the speed is told after each answer.
+    tells_speed: bool,
+    /// Whether all counts and times are.
+    pub(crate) is_verbose: bool,
     shows_wait: bool,
     paints_notes: bool,
     /// Of this machine's memory, once measured.
@@ -44,7 +47,8 @@ impl Console {
         Console {
             form,
             interrupt,
-            tells_speed: (args.verbose || err) && !args.json,
+            tells_speed: err && !args.json,
+            is_verbose: args.verbose && !args.json,
             shows_wait: out && err && may_style() && !args.json,
             paints_notes: err && may_style() && !args.plain,
             read_gb_s: None,
@@ -116,7 +120,10 @@ impl Console {
             Ended::Cancelled => self.note("[stopped]"),
             Ended::Stop | Ended::StopString(_) => {}
         }
-        if self.tells_speed {
+        if self.is_verbose {
+            let lines = self.statistics(session, summary);
+            self.note(&lines);
+        } else if self.tells_speed {
             let line = self.speed(session, summary);
             self.note(&line);
         }
@@ -124,23 +131,29 @@ impl Console {
     }
 
     /// How fast it was, how fast the machine could be, and how full the context is.
-    pub(crate) fn speed(&mut self, session: &Session, summary: &Summary) -> String {
-        let (usage, timings) = (&summary.usage, &summary.timings);
+    fn speed(&mut self, session: &Session, summary: &Summary) -> String {
         let (used, length) = session.context();
-        let rate = |rate: Option<f64>| rate.map(|rate| format!(" at {rate:.1} tok/s")).unwrap_or_default();
-        let reused = match usage.reused_tokens {
-            0 => String::new(),
-            reused => format!(", {reused} reused"),
+        let rate = match summary.timings.decode_tok_s(&summary.usage) {
+            Some(rate) => {
+                format!(" at {rate:.1} tok/s, {:.0} at most here", self.decode_limit_tok_s(session))
+            }
+            None => String::new(),
         };
+        let (generated, share) = (summary.usage.generated_tokens, used * 100 / length.max(1));
+        format!("[{generated} tokens{rate} · context {used} of {length}, {share} %]")
+    }
+
+    /// Counts and times of the prompt and of the answer.
+    pub(crate) fn statistics(&mut self, session: &Session, summary: &Summary) -> String {
+        let (usage, timings) = (&summary.usage, &summary.timings);
+        let rate = |rate: Option<f64>| rate.map(|rate| format!(" at {rate:.1} tok/s")).unwrap_or_default();
         format!(
-            "[{} tokens{} (this machine: at most {:.0}) · prompt {} tokens{}{reused} · first after {:.2} s · context {used} of {length}, {} %]",
-            usage.generated_tokens,
-            rate(timings.decode_tok_s(usage)),
-            self.decode_limit_tok_s(session),
+            "[prompt {} tokens, {} of them reused, the others{} · first token after {:.2} s]\n{}",
             usage.prompt_tokens,
+            usage.reused_tokens,
             rate(timings.prefill_tok_s(usage)),
             timings.first_token_ms / 1e3,
-            used * 100 / length.max(1),
+            self.speed(session, summary),
         )
     }
 
@@ -149,23 +162,11 @@ impl Console {
         let settings = session.engine().settings();
         let read_gb_s = *self.read_gb_s.get_or_insert_with(|| {
             let machine = Machine::new(settings.isa, settings.threads);
-            measure_read_gb_s(&machine)
+            limits::read_gb_s(&machine, session.engine().model())
         });
         let bytes = decode_bytes(session.engine().model(), settings.kv, session.context().0);
         read_gb_s * 1e9 / bytes.max(1) as f64
     }
-}
-
-/// The best of a few passes over more memory than caches hold, as `bantam bench` measures it.
-fn measure_read_gb_s(machine: &Machine) -> f64 {
-    const NUMBERS: usize = 64 << 20;
-    let buffer = vec![1.0f32; NUMBERS];
-    let pass = |_| {
-        let begun = std::time::Instant::now();
-        limits::read_once(machine, &buffer);
-        (NUMBERS * 4) as f64 / begun.elapsed().as_secs_f64() / 1e9
-    };
-    (0..3).map(pass).fold(0.0, f64::max)
 }
 
 fn done_json(session: &Session, summary: &Summary, seed: u64) -> Value {

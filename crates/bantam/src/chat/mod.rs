@@ -124,7 +124,7 @@ impl<'a> Chat<'a> {
 
     fn stats(&mut self) {
         let line = match &self.last {
-            Some(summary) => self.console.speed(&self.session, summary),
+            Some(summary) => self.console.statistics(&self.session, summary),
             None => "nothing was answered yet".into(),
         };
         self.console.note(&line);
@@ -139,7 +139,7 @@ impl<'a> Chat<'a> {
                 Ok(())
             }
             "verbose" | "quiet" => {
-                self.console.tells_speed = name == "verbose";
+                self.console.is_verbose = name == "verbose";
                 Ok(())
             }
             "think" | "nothink" => {

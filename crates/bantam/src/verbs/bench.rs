@@ -7,10 +7,11 @@ use anyhow::{Context, Result, bail};
 use bantam::Loaded;
 use bantam_engine::{Engine, Event, Request, Settings};
 use bantam_model::{Model, State};
-use bantam_tensor::kernels::{Machine, limits};
+use bantam_tensor::kernels::Machine;
 use serde_json::{Value, json};
 
 use crate::args::BenchArgs;
+use crate::limits;
 use crate::models::Models;
 use crate::verbs::print_json;
 
@@ -23,7 +24,7 @@ pub(crate) fn run(args: &BenchArgs, models: &Models) -> Result<()> {
     let engine = Engine::start(loaded.model.clone(), settings)?;
     let load_ms = begin.elapsed().as_secs_f64() * 1e3;
     let machine = args.machine.machine();
-    let mut limits = vec![measure_limits(&machine)];
+    let mut limits = vec![measure_limits(&machine, &loaded.model)];
     let mut rounds = Vec::new();
     // The first round warms up caches and page tables; it does not count.
     for round in 0..=args.rounds {
@@ -32,7 +33,7 @@ pub(crate) fn run(args: &BenchArgs, models: &Models) -> Result<()> {
             rounds.push(measured);
         }
     }
-    limits.push(measure_limits(&machine));
+    limits.push(measure_limits(&machine, &loaded.model));
     let report = Report { load_ms, limits, rounds, model: &loaded.model, args, threads: machine.threads() };
     if args.json { print_json(&report.json()) } else { report.print() }
 }
@@ -83,25 +84,8 @@ struct Limits {
     matrix_tflop_s: f64,
 }
 
-fn measure_limits(machine: &Machine) -> Limits {
-    const NUMBERS: usize = 64 << 20;
-    let buffer = vec![1.0f32; NUMBERS];
-    let best = |work: &dyn Fn() -> f64| {
-        (0..5)
-            .map(|_| {
-                let begin = Instant::now();
-                let amount = work();
-                amount / begin.elapsed().as_secs_f64()
-            })
-            .fold(0.0, f64::max)
-    };
-    let read = best(&|| {
-        limits::read_once(machine, &buffer);
-        (NUMBERS * 4) as f64
-    });
-    let floats = best(&|| limits::multiply_add(machine, 2_000_000) as f64);
-    let codes = best(&|| limits::multiply_codes(machine, 2_000_000) as f64);
-    Limits { read_gb_s: read / 1e9, matrix_tflop_s: floats.max(codes) / 1e12 }
+fn measure_limits(machine: &Machine, model: &Model) -> Limits {
+    Limits { read_gb_s: limits::read_gb_s(machine, model), matrix_tflop_s: limits::matrix_tflop_s(machine) }
 }
 
 struct Report<'a> {

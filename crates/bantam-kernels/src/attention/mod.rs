@@ -1,0 +1,212 @@
+//! Causal attention over keys and values in pages.
+//!
+//! A page holds [`PAGE`] positions of one layer of one sequence. Keys lie transposed, so that sixteen
+//! scores are formed together without sums within a register; values lie as they come. Each page
+//! gives a partial result (greatest score, sum, weighted values), and the partial results are merged
+//! in the order of the pages (Milakov and Gimelshein, 2018): the order of all sums follows from the
+//! positions alone, however the work is divided. It is divided in two ways, which may come together:
+//!
+//! * Queries that share keys are taken in tiles, so that a page is read and widened once for several.
+//! * Where there are fewer tiles than threads could share, each page of a tile is an item of its own,
+//!   and the partial results are merged in a second phase (as "flash decoding" does).
+
+mod page;
+mod tile;
+
+use std::ops::Range;
+
+pub use page::{KvShape, KvStorage, PAGE, Page};
+
+use crate::Machine;
+use crate::lanes::dispatch;
+use crate::share::Shared;
+use tile::{MergePages, QUERIES_MAX, Tile, Total};
+
+/// What the queries of a layer look at, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct AttendSpec<'a> {
+    /// The shape of keys and values.
+    pub kv: KvShape,
+    /// Heads of queries, a multiple of the heads of keys.
+    pub num_heads: usize,
+    /// Scores are multiplied with this.
+    pub scale: f32,
+    /// A query sees this many positions, its own among them; all earlier ones if `None`.
+    pub window: Option<usize>,
+    /// Scores become `cap * tanh(score / cap)`.
+    pub soft_cap: Option<f32>,
+    /// One more logit for each query head that takes part in the softmax and carries no value.
+    pub sinks: Option<&'a [f32]>,
+}
+
+/// One row of queries: the pages of its sequence and its own position, which lies within them.
+#[derive(Clone, Copy)]
+pub struct QueryRow<'a> {
+    /// Pages in order of position; those before the window may be anything.
+    pub pages: &'a [Page],
+    /// Counted from zero.
+    pub position: usize,
+}
+
+/// Attends with each row of `queries`, `[rows][num_heads][head_dim]`, and writes the same shape to `out`.
+pub fn attend(
+    machine: &Machine,
+    spec: &AttendSpec<'_>,
+    rows: &[QueryRow<'_>],
+    queries: &[f32],
+    out: &mut [f32],
+) {
+    let (kv_heads, dim) = (spec.kv.num_kv_heads, spec.kv.head_dim);
+    assert!(kv_heads > 0 && spec.num_heads.is_multiple_of(kv_heads), "whole groups of query heads");
+    let width = spec.num_heads * dim;
+    assert!(queries.len() == rows.len() * width && out.len() == queries.len(), "one row of each");
+    assert!(spec.sinks.is_none_or(|sinks| sinks.len() == spec.num_heads), "a sink for each head");
+    for row in rows {
+        assert!(row.position < row.pages.len() * PAGE, "a page for each position");
+        assert!(row.pages.iter().all(|page| page.shape == spec.kv), "pages of this layer");
+    }
+    let plan = Plan::new(spec, rows);
+    let shared = Shared::new(out);
+    let work = Work { spec, rows, queries, plan: &plan, out: &shared };
+    if plan.tiles.len() * kv_heads >= 2 * machine.threads() || plan.pages_max == 1 {
+        work.whole_tiles(machine);
+    } else {
+        work.page_by_page(machine);
+    }
+}
+
+/// How the queries of one head of keys are cut into tiles; the same for all heads.
+struct Plan {
+    tiles: Vec<TileRange>,
+    /// Pages that a tile sees, at most.
+    pages_max: usize,
+}
+
+/// Queries `first..first + count` of one head of keys, counted over all rows, and the pages that one of them sees.
+#[derive(Clone)]
+struct TileRange {
+    first: usize,
+    count: usize,
+    pages: Range<usize>,
+}
+
+impl Plan {
+    fn new(spec: &AttendSpec<'_>, rows: &[QueryRow<'_>]) -> Self {
+        let group = spec.num_heads / spec.kv.num_kv_heads;
+        let mut tiles: Vec<TileRange> = Vec::new();
+        for query in 0..rows.len() * group {
+            let row = &rows[query / group];
+            let seen = spec.seen_by(row.position);
+            let pages = seen.start / PAGE..(seen.end - 1) / PAGE + 1;
+            match tiles.last_mut() {
+                Some(tile)
+                    if tile.count < QUERIES_MAX
+                        && std::ptr::eq(rows[tile.first / group].pages, row.pages)
+                        && pages.start < tile.pages.end =>
+                {
+                    tile.count += 1;
+                    tile.pages = tile.pages.start.min(pages.start)..tile.pages.end.max(pages.end);
+                }
+                _ => tiles.push(TileRange { first: query, count: 1, pages }),
+            }
+        }
+        let pages_max = tiles.iter().map(|tile| tile.pages.len()).max().unwrap_or(0);
+        Plan { tiles, pages_max }
+    }
+}
+
+impl AttendSpec<'_> {
+    /// The positions that a query sees.
+    fn seen_by(&self, position: usize) -> Range<usize> {
+        self.window.map_or(0, |window| (position + 1).saturating_sub(window))..position + 1
+    }
+}
+
+/// One call of [`attend`].
+struct Work<'a> {
+    spec: &'a AttendSpec<'a>,
+    rows: &'a [QueryRow<'a>],
+    queries: &'a [f32],
+    plan: &'a Plan,
+    out: &'a Shared<'a, f32>,
+}
+
+impl Work<'_> {
+    fn tile(&self, range: &TileRange, head: usize) -> Tile<'_> {
+        Tile {
+            spec: self.spec,
+            rows: self.rows,
+            queries: self.queries,
+            head,
+            first: range.first,
+            count: range.count,
+        }
+    }
+
+    /// Each thread takes whole tiles and merges their pages as they come.
+    fn whole_tiles(&self, machine: &Machine) {
+        let (heads, count) = (self.spec.kv.num_kv_heads, self.plan.tiles.len());
+        machine.split(count * heads, 1, |items| {
+            for item in items {
+                // Late tiles see more pages: first ones and last ones in turn give all threads the same.
+                let place = item / heads;
+                let place = if place % 2 == 0 { place / 2 } else { count - 1 - place / 2 };
+                let range = &self.plan.tiles[place];
+                let tile = self.tile(range, item % heads);
+                dispatch(machine.isa(), MergePages { tile, pages: range.pages.clone(), out: self.out });
+            }
+        });
+    }
+
+    /// Each page of a tile on its own; then the partial results are merged.
+    fn page_by_page(&self, machine: &Machine) {
+        let heads = self.spec.kv.num_kv_heads;
+        let parts: Vec<Part> = self.parts();
+        let stride = QUERIES_MAX * self.spec.kv.value_stride();
+        let mut values = vec![0.0; parts.len() * stride];
+        let mut totals = vec![[Total::EMPTY; QUERIES_MAX]; parts.len()];
+        let (of_values, of_totals) = (Shared::new(&mut values), Shared::new(&mut totals));
+        machine.split(parts.len(), 1, |items| {
+            for item in items {
+                let part = &parts[item];
+                // SAFETY: each item has its own place.
+                let (values, totals) =
+                    unsafe { (of_values.slice_mut(item * stride, stride), of_totals.slice_mut(item, 1)) };
+                let tile = self.tile(&self.plan.tiles[part.tile], part.head);
+                dispatch(
+                    machine.isa(),
+                    tile::OnePage { tile, page: part.page, values, totals: &mut totals[0] },
+                );
+            }
+        });
+        machine.split(self.plan.tiles.len() * heads, 1, |items| {
+            for item in items {
+                let (place, head) = (item / heads, item % heads);
+                let first = parts.partition_point(|part| (part.tile, part.head) < (place, head));
+                let count = self.plan.tiles[place].pages.len();
+                let (values, totals) =
+                    (&values[first * stride..][..count * stride], &totals[first..][..count]);
+                let tile = self.tile(&self.plan.tiles[place], head);
+                dispatch(machine.isa(), tile::MergeParts { tile, values, totals, out: self.out });
+            }
+        });
+    }
+
+    /// One for each page of each tile of each head, in this order of tiles, heads and pages.
+    fn parts(&self) -> Vec<Part> {
+        let mut parts = Vec::new();
+        for (tile, range) in self.plan.tiles.iter().enumerate() {
+            for head in 0..self.spec.kv.num_kv_heads {
+                parts.extend(range.pages.clone().map(|page| Part { tile, head, page }));
+            }
+        }
+        parts
+    }
+}
+
+/// A page of a tile of a head.
+struct Part {
+    tile: usize,
+    head: usize,
+    page: usize,
+}
