@@ -42,7 +42,7 @@ impl Default for Settings {
             numerics: Numerics::Default,
             kv: KvStorage::F16,
             context_length: 4096,
-            step_rows_max: 512,
+            step_rows_max: 128,
             sequences_max: 16,
             kept_bytes_max: 1 << 30,
         }

@@ -37,9 +37,9 @@ pub struct DivergenceReport {
     pub mean_shift: f64,
     /// Root of the mean square of that change.
     pub rms_shift: f64,
-    /// Perplexity of the base.
+    /// Perplexity of the base, whose file holds no logit further than 16 below the greatest.
     pub base_perplexity: f64,
-    /// Perplexity of the other.
+    /// Perplexity of the other, its logits cut off likewise.
     pub perplexity: f64,
     /// The other's perplexity by the base's.
     pub ratio: f64,
@@ -47,13 +47,18 @@ pub struct DivergenceReport {
     pub ratio_error: f64,
 }
 
-/// Base probabilities below `exp` of this are left out: a file of predictions does not hold them.
+/// A file of predictions holds no logit further than this from the greatest; base probabilities below `exp` of it are
+/// left out.
 const LEAST_LOG_P: f32 = -16.0;
 
 impl Divergence {
     /// Adds a position: the base's predictions, the other's logits, and the token that came.
     pub fn add(&mut self, base: &Row, logits: &[f32], token: u32) {
         let normal = log_sum_exp(logits);
+        let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        // The base's predictions were cut off there too: else a token that hardly anyone expects would count for one
+        // and not for the other.
+        let least = f64::from(greatest + LEAST_LOG_P) - normal;
         let (mut sum, mut base_top, mut base_top_log_p) = (0.0, 0, f32::NEG_INFINITY);
         let mut of_token = (0.0, 0.0);
         for (id, (log_p, logit)) in base.log_probabilities().zip(logits).enumerate() {
@@ -65,7 +70,7 @@ impl Divergence {
                 (base_top, base_top_log_p) = (id, log_p);
             }
             if id == token as usize {
-                of_token = (f64::from(log_p), log_q);
+                of_token = (f64::from(log_p), log_q.max(least));
             }
         }
         self.divergences.push(sum as f32);
@@ -75,7 +80,6 @@ impl Divergence {
         let shift = of_token.1.exp() - of_token.0.exp();
         self.shift += shift;
         self.squared_shift += shift * shift;
-        let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         self.same_top += u64::from(logits.get(base_top) == Some(&greatest));
     }
 
@@ -137,6 +141,16 @@ mod tests {
         assert!(report.mean.abs() < 8e-5 && report.greatest < 8e-5, "{report:?}");
         assert_eq!(report.same_top, 1.0);
         assert!((report.ratio - 1.0).abs() < 1e-4);
+    }
+
+    #[test]
+    fn a_token_that_the_file_cannot_hold_counts_for_both_alike() {
+        let mut divergence = Divergence::default();
+        let mut x = logits(3, 101);
+        x[7] = -60.0;
+        divergence.add(&Row::of(&x), &x, 7);
+        let report = divergence.report().unwrap();
+        assert!((report.ratio - 1.0).abs() < 1e-3, "{report:?}");
     }
 
     #[test]

@@ -20,7 +20,9 @@ pub(crate) fn run(args: &BenchArgs, models: &Models) -> Result<()> {
     let begin = Instant::now();
     let loaded = Loaded::open(&path)?;
     let context_length = args.depth + args.prompt + args.gen_tokens + 1;
-    let settings = Settings { context_length, ..args.machine.settings() };
+    // What a prompt comes behind is kept from one request to the next; other states would only take memory.
+    let kept_bytes_max = if args.depth > 0 { Settings::default().kept_bytes_max } else { 0 };
+    let settings = Settings { context_length, kept_bytes_max, ..args.machine.settings() };
     let engine = Engine::start(loaded.model.clone(), settings)?;
     let load_ms = begin.elapsed().as_secs_f64() * 1e3;
     let machine = args.machine.machine();
