@@ -73,6 +73,11 @@ impl PredictionsWriter {
     ///
     /// What the system says.
     pub fn create(path: &Path, header: &PredictionsHeader) -> Result<Self, Error> {
+        if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+            // A device or a folder must not be replaced.
+            let why = std::io::Error::other("it is there and is no regular file");
+            return Err(io("write", path)(why));
+        }
         let mut part = path.as_os_str().to_owned();
         part.push(format!(".{}.part", std::process::id()));
         let part = PathBuf::from(part);
@@ -206,6 +211,7 @@ mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         let path = folder.join("base.kld");
         let header = PredictionsHeader { window: 4, vocab_size: 33, tokens: vec![1, 2, 3, 4] };
+        assert!(PredictionsWriter::create(&folder, &header).is_err() && folder.is_dir());
         let mut writer = PredictionsWriter::create(&path, &header).unwrap();
         writer.push(&logits).unwrap();
         writer.finish().unwrap();

@@ -1,7 +1,5 @@
 //! The door of this crate: find a model, or bring it here.
 
-use std::path::PathBuf;
-
 use crate::catalogue::{Catalogue, Pick};
 use crate::error::MirrorFailure;
 use crate::hf::{self, HubWant};
@@ -12,7 +10,7 @@ use crate::pip::Pip;
 use crate::quant::Want;
 use crate::reference::{HubReference, Reference};
 use crate::settings::{Allowed, Network, Settings};
-use crate::store::{Listing, Removal, Store};
+use crate::store::{Listing, Located, Removal, Store};
 use crate::{Error, Result};
 
 /// Models: where they come from and where they lie.
@@ -20,15 +18,6 @@ pub struct Hub {
     settings: Settings,
     catalogue: Catalogue,
     store: Store,
-}
-
-/// A model on this machine.
-#[derive(Clone, Debug)]
-pub struct Located {
-    /// The file (the first, if it is split) or folder to open.
-    pub path: PathBuf,
-    /// What the store knows of it; none for a path that the user named.
-    pub manifest: Option<Manifest>,
 }
 
 /// A reference made definite: what the store calls it, and what the hub is to be asked for.

@@ -25,12 +25,12 @@ mod transfer;
 pub use catalogue::{Catalogue, Entry, Licence, PackagePart, Packages, Pick};
 pub use digest::Digest;
 pub use error::{Error, MirrorFailure};
-pub use hub::{Hub, Located};
+pub use hub::Hub;
 pub use manifest::{FileRecord, Manifest, Place, Source};
 pub use observer::{Event, Observer, Progress, Silent, Terms};
 pub use reference::{HubReference, Reference};
 pub use settings::{Allowed, Network, Proxying, Settings, Token};
-pub use store::{Listing, Removal};
+pub use store::{Listing, Located, Removal};
 
 /// What every fallible call of this crate returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

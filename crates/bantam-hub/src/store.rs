@@ -9,12 +9,20 @@ use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 use crate::disk::{self, Lock, files_below};
-use crate::hub::Located;
 use crate::manifest::{FileRecord, Manifest, Place, name_path};
 use crate::observer::Observer;
 use crate::{Error, Result};
 
 const NAME_DEPTH: usize = 16;
+
+/// A model on this machine.
+#[derive(Clone, Debug)]
+pub struct Located {
+    /// The file (the first, if it is split) or folder to open.
+    pub path: PathBuf,
+    /// What the store knows of it; none for a path that the user named.
+    pub manifest: Option<Manifest>,
+}
 
 /// The models of a store, by name.
 #[derive(Debug, Default)]

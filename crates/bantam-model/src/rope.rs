@@ -2,9 +2,9 @@
 
 use std::f64::consts::PI;
 
+use bantam_tensor::kernels::rope::Pairing;
 use serde_json::Value;
 
-use crate::description::Pairing;
 use crate::{Config, Error};
 
 /// How queries and keys are turned at a layer.

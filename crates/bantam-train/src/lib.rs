@@ -12,6 +12,7 @@
 
 pub mod sgd;
 
+mod angles;
 mod error;
 mod gradients;
 mod loss;

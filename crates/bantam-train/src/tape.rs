@@ -11,7 +11,7 @@ use bantam_model::weights::Vector;
 use bantam_model::{Batch, Machine};
 
 use crate::Error;
-use crate::primitives::rope::Angles;
+use crate::angles::Angles;
 
 /// A handle to rows of activations on a tape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@ mod chat;
 mod interrupt;
 mod limits;
 mod models;
+mod print;
 mod progress;
 mod units;
 mod verbs;

@@ -14,6 +14,10 @@ pub(super) fn write(
 ) -> Result<(), Error> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let beside = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
+    if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        // A device or a folder must not be replaced.
+        return Err(Error::io("write", path)(io::Error::other("it is there and is no regular file")));
+    }
     let written = write_synced(&beside, fill).and_then(|()| fs::rename(&beside, path));
     if written.is_err() {
         // The first error is the one to tell.

@@ -2,30 +2,12 @@
 
 use std::sync::Arc;
 
-use bantam_model::Batch;
 use bantam_model::rope::Rope;
 use bantam_tensor::kernels::rope::rotate;
 
 use super::accumulate;
+use crate::angles::Angles;
 use crate::tape::{Derivative, Sink, Step, Tape, Var};
-
-/// Cosines and sines of a rope for the batch's rows, `[rows][pairs]`.
-pub(crate) struct Angles {
-    pub(crate) rope: Rope,
-    cos: Vec<f32>,
-    sin: Vec<f32>,
-}
-
-impl Angles {
-    pub(crate) fn new(rope: &Rope, batch: &Batch) -> Self {
-        let (mut cos, mut sin) = (Vec::new(), Vec::new());
-        for span in &batch.spans {
-            let positions = span.position..span.position + span.rows.len();
-            rope.angles(positions, span.length_max, &mut cos, &mut sin);
-        }
-        Angles { rope: rope.clone(), cos, sin }
-    }
-}
 
 /// Turns each head by its row's position.
 pub(crate) fn rope(tape: &mut Tape<'_>, x: Var, head_dim: usize, rope: &Rope) -> Var {

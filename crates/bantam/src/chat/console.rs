@@ -100,7 +100,7 @@ impl Console {
                 if !chunk.thinking.is_empty() {
                     line["thinking"] = json!(chunk.thinking);
                 }
-                crate::verbs::print_json(&line)?;
+                crate::print::print_json(&line)?;
             }
         }
         Ok(())
@@ -109,7 +109,7 @@ impl Console {
     fn end(&mut self, session: &Session, summary: &Summary, seed: u64) -> Result<()> {
         match &mut self.form {
             Form::Text(screen) => screen.finish()?,
-            Form::JsonLines => return crate::verbs::print_json(&done_json(session, summary, seed)),
+            Form::JsonLines => return crate::print::print_json(&done_json(session, summary, seed)),
         }
         match &summary.ended {
             Ended::ContextFull => self.note(&format!(

@@ -4,6 +4,7 @@ mod command;
 mod console;
 mod input;
 mod markdown;
+mod open;
 mod parameter;
 mod screen;
 mod show;
@@ -20,10 +21,10 @@ use serde_json::json;
 
 use crate::args::{RunArgs, random_seed};
 use crate::models::Models;
-use crate::verbs::run::open;
 use command::{COMMANDS, Command};
 pub(crate) use console::Console;
 use input::{Input, Line};
+pub(crate) use open::open;
 
 /// A chat: what is typed goes to the model or changes how it answers.
 pub(crate) struct Chat<'a> {

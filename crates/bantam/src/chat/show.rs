@@ -6,8 +6,8 @@ use anyhow::Result;
 use bantam::{Loaded, Session};
 
 use super::parameter::PARAMETERS;
+use crate::print::print_pairs;
 use crate::units;
-use crate::verbs::print_pairs;
 
 /// Prints what is asked for.
 pub(crate) fn show(topic: &str, loaded: &Loaded, session: &Session) -> Result<()> {

@@ -13,13 +13,21 @@ use serde_json::{Value, json};
 use crate::args::BenchArgs;
 use crate::limits;
 use crate::models::Models;
-use crate::verbs::print_json;
+use crate::print::print_json;
+
+/// A speed at more than so many times the model's own context tells nothing.
+const CONTEXTS_MAX: usize = 4;
 
 pub(crate) fn run(args: &BenchArgs, models: &Models) -> Result<()> {
     let path = models.locate(&args.model)?;
     let begin = Instant::now();
     let loaded = Loaded::open(&path)?;
-    let context_length = args.depth + args.prompt + args.gen_tokens + 1;
+    let context_length =
+        args.depth.saturating_add(args.prompt).saturating_add(args.gen_tokens).saturating_add(1);
+    let made_for = loaded.model.description.context_length;
+    if context_length / CONTEXTS_MAX > made_for {
+        bail!("{context_length} tokens are far more than the {made_for} that the model was made for");
+    }
     // What a prompt comes behind is kept from one request to the next; other states would only take memory.
     let kept_bytes_max = if args.depth > 0 { Settings::default().kept_bytes_max } else { 0 };
     let settings = Settings { context_length, kept_bytes_max, ..args.machine.settings() };

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::args::GenerateArgs;
 use crate::interrupt::Interrupt;
 use crate::models::Models;
-use crate::verbs::print_json;
+use crate::print::print_json;
 
 pub(crate) fn run(args: &GenerateArgs, models: &Models, interrupt: &Interrupt) -> Result<()> {
     let loaded = Loaded::open(&models.locate(&args.model)?)?;

@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 
 use crate::args::InspectArgs;
 use crate::models::Models;
+use crate::print::{print_json, print_pairs, print_table};
 use crate::units;
 use crate::verbs::bench::peak_rss_bytes;
-use crate::verbs::{print_json, print_pairs, print_table};
 
 pub(crate) fn run(args: &InspectArgs, models: &Models) -> Result<()> {
     let loaded = Loaded::open(&models.locate(&args.model)?)?;

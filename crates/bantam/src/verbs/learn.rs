@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::args::{BatchArgs, SgdArgs};
 use crate::models::Models;
-use crate::verbs::print_json;
+use crate::print::print_json;
 
 /// Prints the loss and the norm of each gradient.
 pub(crate) fn grads(args: &BatchArgs, models: &Models) -> Result<()> {

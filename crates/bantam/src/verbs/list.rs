@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::args::ListArgs;
 use crate::models::Models;
+use crate::print::{print_json, print_table};
 use crate::units;
-use crate::verbs::{print_json, print_table};
 
 pub(crate) fn run(args: &ListArgs, models: &Models) -> Result<()> {
     if args.catalogue { catalogue(args, models) } else { store(args, models) }

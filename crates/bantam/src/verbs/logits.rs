@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::args::LogitsArgs;
 use crate::models::Models;
-use crate::verbs::print_json;
+use crate::print::print_json;
 
 pub(crate) fn run(args: &LogitsArgs, models: &Models) -> Result<()> {
     let loaded = Loaded::open(&models.locate(&args.model)?)?;

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::args::PerplexityArgs;
 use crate::models::Models;
-use crate::verbs::print_json;
+use crate::print::print_json;
 
 pub(crate) fn run(args: &PerplexityArgs, models: &Models) -> Result<()> {
     let loaded = Loaded::open(&models.locate(&args.model)?)?;

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::args::PullArgs;
 use crate::models::Models;
+use crate::print::print_json;
 use crate::units;
-use crate::verbs::print_json;
 
 pub(crate) fn run(args: &PullArgs, models: &Models) -> Result<()> {
     for name in &args.names {

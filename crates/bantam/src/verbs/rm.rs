@@ -7,8 +7,8 @@ use serde_json::json;
 
 use crate::args::RemoveArgs;
 use crate::models::Models;
+use crate::print::print_json;
 use crate::units;
-use crate::verbs::print_json;
 
 pub(crate) fn run(args: &RemoveArgs, models: &Models) -> Result<()> {
     for name in &args.names {

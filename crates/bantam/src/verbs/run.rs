@@ -1,16 +1,13 @@
 //! `bantam run`: one answer, or a chat.
 
 use std::io::{IsTerminal, Read};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use bantam::engine::Settings;
-use bantam::text::{DateTime, Special};
-use bantam::{Loaded, Mode, Options, Session, WhenFull};
-use serde_json::json;
+use bantam::{Loaded, Mode, Session};
 
-use crate::args::{OverflowArg, RunArgs};
-use crate::chat::{Chat, Console};
+use crate::args::RunArgs;
+use crate::chat::{Chat, Console, open};
 use crate::interrupt::{Interrupt, Stopped};
 use crate::models::Models;
 use crate::units;
@@ -28,6 +25,12 @@ pub(crate) fn run(args: &RunArgs, models: &Models, interrupt: &Interrupt) -> Res
     if args.verbose && !args.json {
         console.note(&opened(&wanted.model, &session, begun));
     }
+    let (wished, made_for) = (session.context().1, loaded.model.description.context_length);
+    if wished > made_for {
+        console.note(&format!(
+            "this model was made for a context of {made_for} tokens: with {wished} it may lose its way"
+        ));
+    }
     let chats = session.mode() == Mode::Chat || args.raw;
     if !chats {
         console.note("this model has no chat template: it continues the text");
@@ -36,33 +39,6 @@ pub(crate) fn run(args: &RunArgs, models: &Models, interrupt: &Interrupt) -> Res
         Some(prompt) => answer_once(session, &mut console, &prompt),
         None => Chat::new(args, models, console, wanted.model, loaded, session).run(),
     }
-}
-
-/// A session as the arguments want it.
-pub(crate) fn open(args: &RunArgs, loaded: &Loaded) -> Result<Session> {
-    let settings =
-        Settings { context_length: args.context.length(loaded), sequences_max: 1, ..args.machine.settings() };
-    let mut options = Options::recommended(loaded);
-    let tokenizer = loaded.tokenizer()?;
-    let ids = |text: &str| tokenizer.to_ids(text, Special::AsText).ok();
-    options.sampling = args.sampling.over(options.sampling, ids)?;
-    options.system.clone_from(&args.system);
-    options.max_tokens = args.max_tokens;
-    options.stops.clone_from(&args.stop);
-    options.now = Some(now());
-    options.when_full = match args.overflow {
-        OverflowArg::Stop => WhenFull::Stop,
-        OverflowArg::Shift => WhenFull::Shift,
-    };
-    if args.no_think {
-        options.switches.insert("enable_thinking".into(), json!(false));
-    }
-    let hint = "--raw leaves the chat template out";
-    let mut session = Session::new(loaded, settings, options).context(hint)?;
-    if args.raw {
-        session.continue_text();
-    }
-    Ok(session)
 }
 
 fn answer_once(mut session: Session, console: &mut Console, prompt: &str) -> Result<()> {
@@ -104,20 +80,6 @@ fn opened(model: &str, session: &Session, begun: Instant) -> String {
         settings.isa,
         session.options.sampling.seed,
     )
-}
-
-/// The time in UTC, for templates that tell the model the date.
-fn now() -> DateTime {
-    let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    let [year, month, day, hour, minute, second] = units::civil(unix_s);
-    DateTime {
-        year: year as i32,
-        month: month as u8,
-        day: day as u8,
-        hour: hour as u8,
-        minute: minute as u8,
-        second: second as u8,
-    }
 }
 
 #[cfg(test)]

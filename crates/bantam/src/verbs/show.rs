@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::args::ShowArgs;
 use crate::models::Models;
+use crate::print::{print_json, print_pairs};
 use crate::units;
-use crate::verbs::{print_json, print_pairs};
 
 pub(crate) fn run(args: &ShowArgs, models: &Models) -> Result<()> {
     let located = find(&args.model, models)?;

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::args::TokenizeArgs;
 use crate::models::Models;
-use crate::verbs::print_json;
+use crate::print::print_json;
 
 pub(crate) fn run(args: &TokenizeArgs, models: &Models) -> Result<()> {
     let tokenizer = bantam::open_tokenizer(&models.locate(&args.model)?)?;

@@ -1,0 +1,53 @@
+//! From arguments to a session.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use bantam::engine::Settings;
+use bantam::text::{DateTime, Special};
+use bantam::{Loaded, Options, Session, WhenFull};
+use serde_json::json;
+
+use crate::args::{OverflowArg, RunArgs};
+use crate::units;
+
+/// A session as the arguments want it.
+pub(crate) fn open(args: &RunArgs, loaded: &Loaded) -> Result<Session> {
+    let settings =
+        Settings { context_length: args.context.length(loaded), sequences_max: 1, ..args.machine.settings() };
+    let mut options = Options::recommended(loaded);
+    let tokenizer = loaded.tokenizer()?;
+    let ids = |text: &str| tokenizer.to_ids(text, Special::AsText).ok();
+    options.sampling = args.sampling.over(options.sampling, ids)?;
+    options.system.clone_from(&args.system);
+    options.max_tokens = args.max_tokens;
+    options.stops.clone_from(&args.stop);
+    options.now = Some(now());
+    options.when_full = match args.overflow {
+        OverflowArg::Stop => WhenFull::Stop,
+        OverflowArg::Shift => WhenFull::Shift,
+    };
+    if args.no_think {
+        options.switches.insert("enable_thinking".into(), json!(false));
+    }
+    let hint = "--raw leaves the chat template out";
+    let mut session = Session::new(loaded, settings, options).context(hint)?;
+    if args.raw {
+        session.continue_text();
+    }
+    Ok(session)
+}
+
+/// The time in UTC, for templates that tell the model the date.
+fn now() -> DateTime {
+    let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let [year, month, day, hour, minute, second] = units::civil(unix_s);
+    DateTime {
+        year: year as i32,
+        month: month as u8,
+        day: day as u8,
+        hour: hour as u8,
+        minute: minute as u8,
+        second: second as u8,
+    }
+}
