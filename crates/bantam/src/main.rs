@@ -21,6 +21,7 @@ use clap::Parser;
 use args::{Arguments, Verb};
 use interrupt::{Interrupt, Stopped};
 use models::Models;
+use print::told;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -28,11 +29,11 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) if error.is::<Stopped>() => {
-            eprintln!("{error:#}");
+            eprintln!("{}", told(&error));
             ExitCode::from(interrupt::EXIT_CODE)
         }
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", told(&error));
             ExitCode::FAILURE
         }
     }

@@ -13,6 +13,19 @@ pub(crate) fn print_json(value: &serde_json::Value) -> Result<()> {
     Ok(())
 }
 
+/// An error with what led to it, each told once: some errors tell their cause themselves.
+pub(crate) fn told(error: &anyhow::Error) -> String {
+    let mut told = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if told.is_empty() {
+            told = cause;
+        } else if !told.ends_with(&cause) {
+            told = format!("{told}: {cause}");
+        }
+    }
+    told
+}
+
 /// Prints names and values in two columns.
 pub(crate) fn print_pairs(pairs: &[(&str, String)]) -> Result<()> {
     let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
@@ -43,6 +56,13 @@ pub(crate) fn print_table<const N: usize>(
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error =
+            anyhow::anyhow!("broken").context("cannot read x: broken").context("cannot open the model");
+        assert_eq!(told(&error), "cannot open the model: cannot read x: broken");
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -21,6 +21,7 @@ use serde_json::json;
 
 use crate::args::{RunArgs, random_seed};
 use crate::models::Models;
+use crate::print::told;
 use command::{COMMANDS, Command};
 pub(crate) use console::Console;
 use input::{Input, Line};
@@ -76,7 +77,7 @@ impl<'a> Chat<'a> {
             match self.act(Command::parse(&line), &mut input) {
                 Ok(Next::GoOn) => {}
                 Ok(Next::Leave) => return Ok(()),
-                Err(error) => eprintln!("error: {error:#}"),
+                Err(error) => eprintln!("error: {}", told(&error)),
             }
         }
     }
