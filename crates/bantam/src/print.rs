@@ -55,17 +55,12 @@ pub(crate) fn print_table<const N: usize>(
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use super::*;
 
     #[test]
     fn a_cause_is_told_once() {
         let error =
             anyhow::anyhow!("broken").context("cannot read x: broken").context("cannot open the model");
         assert_eq!(told(&error), "cannot open the model: cannot read x: broken");
-    }
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        crate::args::Arguments::command().debug_assert();
     }
 }

@@ -97,3 +97,13 @@ Examples:
   bantam run qwen3:0.6b \"Why is the sky blue?\"
   git diff | bantam run \"Write a commit message:\"
   bantam run ./model.gguf --temp 0 --json \"Hi\"";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Arguments::command().debug_assert();
+    }
+}
