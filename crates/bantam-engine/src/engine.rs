@@ -3,102 +3,14 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use bantam_model::description::{Description, Positions};
-use bantam_model::{Isa, KvStorage, Model, Numerics, State};
+use bantam_model::Model;
 
 use crate::Error;
-use crate::inbox::{Inbox, Patience};
+use crate::inbox::{Inbox, Patience, Wake};
 use crate::request::{Overflow, Request};
-use crate::scheduler::Scheduler;
-use crate::stream::{Outlet, Stream, stream};
-
-/// How an engine computes.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The instruction set.
-    pub isa: Isa,
-    /// Threads; 0 takes one for each processor that this process may use.
-    pub threads: usize,
-    /// How products are rounded.
-    pub numerics: Numerics,
-    /// How keys and values are kept.
-    pub kv: KvStorage,
-    /// Tokens that a sequence may have. Rotary scalings that depend on a sequence's length (LongRoPE, dynamic NTK)
-    /// go by this length for all sequences, so that their states can stand for each other.
-    pub context_length: usize,
-    /// Rows of one step, at most; longer prompts take several.
-    pub step_rows_max: usize,
-    /// Sequences that run together, at most as many as a step has rows; more wait.
-    pub sequences_max: usize,
-    /// Bytes of ended sequences' states that are kept for requests that begin alike.
-    pub kept_bytes_max: usize,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Settings {
-            isa: Isa::best(),
-            threads: 0,
-            numerics: Numerics::Default,
-            kv: KvStorage::F16,
-            context_length: 4096,
-            step_rows_max: 128,
-            sequences_max: 16,
-            kept_bytes_max: 1 << 30,
-        }
-    }
-}
-
-/// Bytes that states of sequences take beside the weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Memory {
-    /// Of one sequence that fills the context.
-    pub sequence_bytes: usize,
-    /// Of as many of them as run together.
-    pub running_bytes_max: usize,
-    /// Of ended sequences.
-    pub kept_bytes_max: usize,
-}
-
-impl Settings {
-    /// What states of a model take at most with these settings; pages are taken as sequences grow.
-    pub fn memory(&self, description: &Description) -> Memory {
-        let sequence_bytes = State::bytes_at(description, self.kv, self.context_length);
-        Memory {
-            sequence_bytes,
-            running_bytes_max: sequence_bytes.saturating_mul(self.running_max()),
-            kept_bytes_max: self.kept_bytes_max,
-        }
-    }
-
-    /// Sequences that run together: each must be sure of a row in every step.
-    pub(crate) fn running_max(&self) -> usize {
-        self.sequences_max.min(self.step_rows_max)
-    }
-
-    fn check(&self, description: &Description) -> Result<(), Error> {
-        let counts = [
-            ("context_length", self.context_length),
-            ("step_rows_max", self.step_rows_max),
-            ("sequences_max", self.sequences_max),
-        ];
-        if let Some((setting, found)) = counts.into_iter().find(|(_, count)| *count == 0) {
-            return Err(Error::Setting { setting, found: found.to_string(), wanted: "a number from 1 up" });
-        }
-        match description.embed.positions {
-            Positions::Learned(positions) if positions < self.context_length => {
-                Err(Error::ContextTooLong { context: self.context_length, positions })
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// A request and where its events go.
-pub(crate) struct Job {
-    pub(crate) request: Request,
-    pub(crate) outlet: Outlet,
-}
+use crate::scheduler::{Job, Scheduler};
+use crate::settings::{Memory, Settings};
+use crate::stream::{Stream, stream};
 
 /// A running engine. Dropping it ends its thread after the current step; open streams end.
 pub struct Engine {
@@ -149,7 +61,7 @@ impl Engine {
     /// What is wrong with the request, before anything is computed.
     pub fn submit(&self, request: Request) -> Result<Stream, Error> {
         self.check(&request)?;
-        let (outlet, stream) = stream(&self.inbox);
+        let (outlet, stream) = stream(Arc::clone(&self.inbox) as Arc<dyn Wake>);
         self.inbox.put(Job { request, outlet })?;
         Ok(stream)
     }

@@ -25,6 +25,18 @@ pub(crate) enum Patience {
     UntilNews,
 }
 
+/// What can be told that something may have changed.
+pub(crate) trait Wake: Send + Sync {
+    fn wake(&self);
+}
+
+impl<T: Send> Wake for Inbox<T> {
+    fn wake(&self) {
+        self.lock().woken = true;
+        self.news.notify_one();
+    }
+}
+
 impl<T> Inbox<T> {
     pub(crate) fn new() -> Self {
         let content = Content { items: Vec::new(), woken: false, closed: false };
@@ -40,12 +52,6 @@ impl<T> Inbox<T> {
         content.items.push(item);
         self.news.notify_one();
         Ok(())
-    }
-
-    /// Something that the taker waits for may have changed.
-    pub(crate) fn wake(&self) {
-        self.lock().woken = true;
-        self.news.notify_one();
     }
 
     /// Takes in nothing more; what was not taken is let go.

@@ -16,10 +16,12 @@ mod request;
 pub mod sampling;
 mod scheduler;
 mod sequence;
+mod settings;
 mod stream;
 
-pub use engine::{Engine, Memory, Settings};
+pub use engine::Engine;
 pub use error::Error;
 pub use request::{Event, Overflow, PromptOutput, Reason, Request, Stopping, Usage};
 pub use sampling::Sampling;
+pub use settings::{Memory, Settings};
 pub use stream::Stream;

@@ -8,10 +8,17 @@ use std::sync::Arc;
 use bantam_model::{Batch, Executor, Machine, Model, Scratch, State};
 
 use crate::Error;
-use crate::engine::{Job, Settings};
 use crate::kept::Kept;
-use crate::request::{Event, Reason, Usage};
+use crate::request::{Event, Reason, Request, Usage};
 use crate::sequence::{Room, Rows, Sequence};
+use crate::settings::Settings;
+use crate::stream::Outlet;
+
+/// A request and where its events go.
+pub(crate) struct Job {
+    pub(crate) request: Request,
+    pub(crate) outlet: Outlet,
+}
 
 /// The model, its machine, and all sequences.
 pub(crate) struct Scheduler {

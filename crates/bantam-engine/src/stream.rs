@@ -8,8 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::Error;
-use crate::engine::Job;
-use crate::inbox::Inbox;
+use crate::inbox::Wake;
 use crate::request::Event;
 
 /// What the two ends of a stream know of each other.
@@ -24,7 +23,7 @@ struct Shared {
 pub struct Stream {
     events: Receiver<Event>,
     shared: Arc<Shared>,
-    inbox: Arc<Inbox<Job>>,
+    engine: Arc<dyn Wake>,
     ended: bool,
 }
 
@@ -34,12 +33,12 @@ pub(crate) struct Outlet {
     shared: Arc<Shared>,
 }
 
-/// Both ends; reading wakes whoever waits at the inbox.
-pub(crate) fn stream(inbox: &Arc<Inbox<Job>>) -> (Outlet, Stream) {
+/// Both ends; reading wakes the engine.
+pub(crate) fn stream(engine: Arc<dyn Wake>) -> (Outlet, Stream) {
     let (sender, events) = channel();
     let shared = Arc::new(Shared::default());
     let outlet = Outlet { events: sender, shared: Arc::clone(&shared) };
-    (outlet, Stream { events, shared, inbox: Arc::clone(inbox), ended: false })
+    (outlet, Stream { events, shared, engine, ended: false })
 }
 
 impl Stream {
@@ -50,10 +49,10 @@ impl Stream {
 
     /// Something that cancels the request from elsewhere.
     pub fn canceller(&self) -> impl Fn() + Send + Sync + 'static {
-        let (shared, inbox) = (Arc::clone(&self.shared), Arc::clone(&self.inbox));
+        let (shared, engine) = (Arc::clone(&self.shared), Arc::clone(&self.engine));
         move || {
             shared.cancelled.store(true, Ordering::Relaxed);
-            inbox.wake();
+            engine.wake();
         }
     }
 }
@@ -68,7 +67,7 @@ impl Iterator for Stream {
         let event = self.events.recv().unwrap_or(Event::Failed(Error::Stopped));
         if matches!(event, Event::Prompt { .. }) {
             self.shared.unread.fetch_sub(1, Ordering::Relaxed);
-            self.inbox.wake();
+            self.engine.wake();
         }
         self.ended = matches!(event, Event::Done { .. } | Event::Failed(_));
         Some(event)

@@ -2,10 +2,8 @@
 
 use bantam_tensor::kernels::activation::{Activation, activate, activate_gated};
 use bantam_tensor::kernels::attention::{AttendSpec, KvShape, QueryRow, attend};
-use bantam_tensor::kernels::matmul::{
-    Codes, Input, Product, Weights as KernelWeights, dequantize, multiply_all,
-};
-use bantam_tensor::kernels::norm::{NormSpec, normalize};
+use bantam_tensor::kernels::matmul::{Codes, Input, Product, dequantize, multiply_all};
+use bantam_tensor::kernels::norm::normalize;
 use bantam_tensor::kernels::{Machine, elementwise, rope};
 
 use crate::description::{Attention, PositionScale};
@@ -119,7 +117,7 @@ impl<'a> Executor<'a> {
             let input =
                 if self.coded(matrix) { Input::Coded(&self.scratch.codes) } else { Input::Exact(&x.data) };
             let y = places.next().map_or(&mut [][..], |y| &mut y.data);
-            Product { weights: kernel_weights(matrix), input, y }
+            Product { weights: matrix.for_kernels(), input, y }
         });
         multiply_all(self.machine, products);
         all
@@ -169,17 +167,6 @@ fn check_states(batch: &Batch, states: &[&mut State]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The matrix as kernels see it.
-pub(crate) fn kernel_weights(matrix: &Matrix) -> KernelWeights<'_> {
-    KernelWeights {
-        storage: matrix.tensor.storage(),
-        layout: matrix.layout,
-        outputs: matrix.outputs,
-        inputs: matrix.inputs,
-        bytes: matrix.tensor.bytes(),
-    }
-}
-
 fn all_finite(x: &[f32]) -> bool {
     // The exponent of a number that is not finite is all ones.
     x.iter().fold(true, |finite, x| finite & x.is_finite())
@@ -218,7 +205,7 @@ impl Ops for Executor<'_> {
     fn norm(&mut self, x: &Rows, norm: &NormWeights) -> Rows {
         let mut y = self.take(x.data.len() / x.width, x.width);
         y.data.copy_from_slice(&x.data);
-        normalize(self.machine, norm_spec(norm), &mut y.data);
+        normalize(self.machine, norm.for_kernels(), &mut y.data);
         y
     }
 
@@ -317,17 +304,6 @@ impl Ops for Executor<'_> {
 
     fn release(&mut self, x: Rows) {
         self.scratch.free.push(x.data);
-    }
-}
-
-/// The norm as kernels see it.
-fn norm_spec(norm: &NormWeights) -> NormSpec<'_> {
-    NormSpec {
-        kind: norm.kind,
-        width: norm.width,
-        eps: norm.eps,
-        weight: norm.weight.as_ref().map(|w| &*w.values),
-        bias: norm.bias.as_ref().map(|b| &*b.values),
     }
 }
 

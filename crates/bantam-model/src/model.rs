@@ -38,8 +38,13 @@ impl Model {
         Ok(Model { description: described.description, weights, architecture, unknown_keys })
     }
 
-    /// Every tensor of the model once, by name.
+    /// Every matrix of the model once, by name.
     pub fn tensors(&self) -> std::collections::BTreeMap<&str, &bantam_tensor::Tensor> {
         self.weights.matrices().map(|matrix| (matrix.tensor.name(), &matrix.tensor)).collect()
+    }
+
+    /// Bytes of all matrices.
+    pub fn weights_bytes(&self) -> u64 {
+        self.tensors().values().map(|tensor| tensor.bytes().len() as u64).sum()
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bantam_tensor::Tensor;
-use bantam_tensor::kernels::matmul::Layout;
+use bantam_tensor::kernels::matmul::{self, Layout};
+use bantam_tensor::kernels::norm::NormSpec;
 
 use crate::description::NormKind;
 
@@ -18,6 +19,19 @@ pub struct Matrix {
     pub outputs: usize,
     /// Width of what goes in.
     pub inputs: usize,
+}
+
+impl Matrix {
+    /// The matrix as kernels see it.
+    pub fn for_kernels(&self) -> matmul::Weights<'_> {
+        matmul::Weights {
+            storage: self.tensor.storage(),
+            layout: self.layout,
+            outputs: self.outputs,
+            inputs: self.inputs,
+            bytes: self.tensor.bytes(),
+        }
+    }
 }
 
 /// A small vector, widened to f32 with the constant changes that its part asks for.
@@ -51,6 +65,19 @@ pub struct NormWeights {
     pub weight: Option<Vector>,
     /// As `weight`.
     pub bias: Option<Vector>,
+}
+
+impl NormWeights {
+    /// The norm as kernels see it.
+    pub fn for_kernels(&self) -> NormSpec<'_> {
+        NormSpec {
+            kind: self.kind,
+            width: self.width,
+            eps: self.eps,
+            weight: self.weight.as_ref().map(|weight| &*weight.values),
+            bias: self.bias.as_ref().map(|bias| &*bias.values),
+        }
+    }
 }
 
 /// The numbers of a whole model.

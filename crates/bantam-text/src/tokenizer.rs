@@ -13,7 +13,7 @@ use crate::model::Model;
 use crate::model::merge::Workspace;
 use crate::normalize::{Normalizer, normalize};
 use crate::pretokenize::{PreTokenizer, words};
-use crate::spelling::{Shown, Spelling, TextStream};
+use crate::spelling::Spelling;
 use crate::vocab::{Kind, Vocab};
 
 /// Longest text tokenised at once, so that offsets fit 32 bits even after normalisation.
@@ -141,19 +141,6 @@ impl Tokenizer {
         ids
     }
 
-    /// The text of `ids`.
-    pub fn to_text(&self, ids: &[u32], shown: Shown) -> String {
-        let mut stream = self.stream(shown);
-        let mut text: String = ids.iter().map(|&id| stream.push(id)).collect();
-        text.push_str(&stream.finish());
-        text
-    }
-
-    /// A stream from ids to text.
-    pub fn stream(&self, shown: Shown) -> TextStream {
-        TextStream::new(self.clone(), shown)
-    }
-
     /// The piece of an id; `None` outside the vocabulary.
     pub fn piece(&self, id: u32) -> Option<Piece> {
         let kind = self.0.vocab.kind(id)?;
@@ -170,7 +157,7 @@ impl Tokenizer {
         self.0.vocab.len()
     }
 
-    /// Whether an id is a special token, which [`Shown::Text`] leaves out.
+    /// Whether an id is a special token, which [`Shown::Text`](crate::Shown::Text) leaves out.
     pub fn is_special(&self, id: u32) -> bool {
         matches!(self.0.vocab.kind(id), Some(Kind::Control | Kind::Unknown))
     }

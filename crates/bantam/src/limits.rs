@@ -16,7 +16,7 @@ pub(crate) fn read_gb_s(machine: &Machine, model: &Model) -> f64 {
     let tensors = model.tensors();
     best(|| {
         tensors.values().for_each(|tensor| limits::read_once(machine, tensor.bytes()));
-        tensors.values().map(|tensor| tensor.bytes().len() as f64).sum()
+        model.weights_bytes() as f64
     }) / 1e9
 }
 

@@ -50,6 +50,13 @@ impl Loaded {
         tokenizer_of(&self.checkpoint.metadata)
     }
 
+    /// All weights once; tables that a converter computed from the config are none.
+    pub fn parameters(&self) -> u64 {
+        let is_computed = |name: &str| name.starts_with("rope_factors") || name.starts_with("rope_freqs");
+        let learned = self.checkpoint.tensors().filter(|tensor| !is_computed(tensor.name()));
+        learned.map(|tensor| tensor.elements() as u64).sum()
+    }
+
     /// The chat template's source, where the files have one.
     pub fn chat_template(&self) -> Option<String> {
         match &self.checkpoint.metadata {

@@ -19,9 +19,8 @@ impl MemoryNeed {
     pub fn predict(model: &Model, kv: KvStorage, context_length: usize, step_rows_max: usize) -> Self {
         let description = &model.description;
         let rows = step_rows_max.min(context_length);
-        let tensors = model.tensors();
         MemoryNeed {
-            weights_bytes: tensors.values().map(|tensor| tensor.bytes().len() as u64).sum(),
+            weights_bytes: model.weights_bytes(),
             state_bytes: State::bytes_at(description, kv, context_length) as u64,
             work_bytes: (work_bytes_per_row(description) * rows + description.vocab_size * 8) as u64,
         }

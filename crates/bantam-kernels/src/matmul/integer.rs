@@ -81,8 +81,7 @@ impl Chunk {
         Chunk { codes: vec![0; LANES * CHUNK], scales: empty, minima: empty }
     }
 
-    /// Takes apart the weights of columns `columns` of the sixteen rows from `output` on. Rows behind the
-    /// last one are copies of it; nobody stores what comes of them.
+    /// Takes apart the weights of columns `columns` of the sixteen rows from `output` on.
     #[inline(always)]
     fn fill<L: Lanes, B: Block>(&mut self, weights: &Weights<'_>, output: usize, columns: Range<usize>) {
         let (first, count) = (columns.start / B::LEN, columns.len() / B::LEN);

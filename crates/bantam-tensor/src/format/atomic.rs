@@ -8,10 +8,11 @@ use crate::Error;
 
 /// Writes a file beside `path`, syncs it to the disk and renames it to `path`. A file that is mapped meanwhile
 /// keeps its old contents.
-pub(super) fn write(
-    path: &Path,
-    fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
-) -> Result<(), Error> {
+///
+/// # Errors
+///
+/// What the system or `fill` says; a `path` that is there and is no regular file.
+pub fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<(), Error> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let beside = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
     if fs::metadata(path).is_ok_and(|there| !there.is_file()) {

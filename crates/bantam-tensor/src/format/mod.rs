@@ -16,6 +16,7 @@ pub mod types;
 
 use std::path::{Path, PathBuf};
 
+pub use atomic::write as write_atomically;
 pub use folder::Folder;
 pub use json::number as json_number;
 pub use tensors::Unreadable;

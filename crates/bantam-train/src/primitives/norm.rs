@@ -2,7 +2,7 @@
 
 use bantam_model::description::NormKind;
 use bantam_model::weights::NormWeights;
-use bantam_tensor::kernels::norm::{NormSpec, normalize};
+use bantam_tensor::kernels::norm::normalize;
 
 use super::accumulate;
 use crate::tape::{Derivative, Sink, Step, Tape, Var};
@@ -10,14 +10,7 @@ use crate::tape::{Derivative, Sink, Step, Tape, Var};
 /// Normalises.
 pub(crate) fn norm(tape: &mut Tape<'_>, x: Var, norm: &NormWeights) -> Var {
     let mut y = tape.rows(x).clone();
-    let spec = NormSpec {
-        kind: norm.kind,
-        width: norm.width,
-        eps: norm.eps,
-        weight: norm.weight.as_ref().map(|weight| &*weight.values),
-        bias: norm.bias.as_ref().map(|bias| &*bias.values),
-    };
-    normalize(tape.machine, spec, &mut y.data);
+    normalize(tape.machine, norm.for_kernels(), &mut y.data);
     tape.record(y, Normalize { x, norm: norm.clone() })
 }
 

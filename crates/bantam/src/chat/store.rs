@@ -1,8 +1,10 @@
 //! Conversations on disk, as JSON.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use bantam::tensor::format::write_atomically;
 use bantam::{Message, Session};
 use serde_json::{Value, json};
 
@@ -27,15 +29,11 @@ pub(crate) fn path(home: &Path, name: &str) -> PathBuf {
 /// Writes the conversation.
 pub(crate) fn save(path: &Path, model: &str, session: &Session) -> Result<()> {
     let system = &session.options.system;
-    write(path, &to_json(model, system.as_deref(), session.messages()))
-        .with_context(|| format!("cannot write {}", path.display()))
-}
-
-fn write(path: &Path, kept: &Value) -> std::io::Result<()> {
+    let kept = to_json(model, system.as_deref(), session.messages());
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    std::fs::write(path, format!("{kept:#}\n"))
+    Ok(write_atomically(path, |out| writeln!(out, "{kept:#}"))?)
 }
 
 fn to_json(model: &str, system: Option<&str>, messages: &[Message]) -> Value {

@@ -4,9 +4,9 @@ use std::io::Write;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use bantam::Loaded;
+use bantam::{Loaded, decode_bytes};
 use bantam_engine::{Engine, Event, Request, Settings};
-use bantam_model::{Model, State};
+use bantam_model::Model;
 use bantam_tensor::kernels::Machine;
 use serde_json::{Value, json};
 
@@ -145,17 +145,10 @@ impl Report<'_> {
         self.limits.iter().map(of).fold(0.0, f64::max)
     }
 
-    /// Bytes that must be read for one token: all matrices but a table of tokens that is not the head, and the state
-    /// half way through the answer.
+    /// Bytes that must be read for one token half way through the answer.
     fn bytes_per_token(&self) -> f64 {
-        let weights = &self.model.weights;
-        let table = weights.embed.tensor.name();
-        let tied = table == weights.head.matrix.tensor.name();
-        let tensors = self.model.tensors();
-        let read = tensors.values().filter(|tensor| tied || tensor.name() != table);
-        let matrices: usize = read.map(|tensor| tensor.bytes().len()).sum();
         let length = self.args.depth + self.args.prompt + self.args.gen_tokens / 2;
-        (matrices + State::bytes_at(&self.model.description, self.args.machine.kv.into(), length)) as f64
+        decode_bytes(self.model, self.args.machine.kv.into(), length) as f64
     }
 
     /// Operations of the products for one token of a prompt; the head is computed for the last one only.

@@ -1,5 +1,7 @@
 //! `bantam generate`: continues a list of ids, without text. For checks.
 
+use std::io::Write;
+
 use anyhow::Result;
 use bantam::{Defaults, Loaded};
 use bantam_engine::{Engine, Event, Request, Sampling, Settings};
@@ -38,7 +40,6 @@ pub(crate) fn run(args: &GenerateArgs, models: &Models, interrupt: &Interrupt) -
         return print_json(&json!({ "ids": ids }));
     }
     let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
-    use std::io::Write;
     writeln!(std::io::stdout().lock(), "{}", ids.join(","))?;
     Ok(())
 }

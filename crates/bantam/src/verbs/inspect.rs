@@ -30,7 +30,7 @@ pub(crate) fn run(args: &InspectArgs, models: &Models) -> Result<()> {
     let report = json!({
         "path": loaded.checkpoint.path(),
         "architecture": loaded.model.architecture,
-        "parameters": parameters(&loaded),
+        "parameters": loaded.parameters(),
         "file_bytes": loaded.checkpoint.file_bytes(),
         "vocab_size": loaded.model.description.vocab_size,
         "hidden_size": loaded.model.description.hidden_size,
@@ -49,15 +49,6 @@ pub(crate) fn run(args: &InspectArgs, models: &Models) -> Result<()> {
         },
     });
     if args.json { print_json(&report) } else { print(&report) }
-}
-
-/// All weights once; tables that a converter computed from the config are none.
-fn parameters(loaded: &Loaded) -> u64 {
-    let learned = loaded.checkpoint.tensors().filter(|tensor| !tensor.name().starts_with("rope_factors"));
-    learned
-        .filter(|tensor| !tensor.name().starts_with("rope_freqs"))
-        .map(|tensor| tensor.elements() as u64)
-        .sum()
 }
 
 /// How the weights are stored, the storage with most bytes first.

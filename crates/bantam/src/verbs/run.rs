@@ -70,10 +70,9 @@ fn joined(prompt: Option<String>, piped: Option<String>) -> Option<String> {
 
 fn opened(model: &str, session: &Session, begun: Instant) -> String {
     let settings = session.engine().settings();
-    let weights: u64 = session.engine().model().tensors().values().map(|t| t.bytes().len() as u64).sum();
     format!(
         "{model}: {} of weights, loaded in {:.0} ms; context {}, {:?} keys, {} instructions, seed {}",
-        units::bytes(weights),
+        units::bytes(session.engine().model().weights_bytes()),
         begun.elapsed().as_secs_f64() * 1e3,
         settings.context_length,
         settings.kv,

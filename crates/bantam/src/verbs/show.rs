@@ -21,7 +21,6 @@ pub(crate) fn run(args: &ShowArgs, models: &Models) -> Result<()> {
         writeln!(std::io::stdout().lock(), "{template}")?;
         return Ok(());
     }
-    let parameters: u64 = loaded.model.tensors().values().map(|tensor| tensor.elements() as u64).sum();
     let report = json!({
         "name": located.manifest.as_ref().map(|manifest| &manifest.name),
         "path": located.path,
@@ -30,7 +29,7 @@ pub(crate) fn run(args: &ShowArgs, models: &Models) -> Result<()> {
         "bytes": located.manifest.as_ref().map_or(loaded.checkpoint.file_bytes(), Manifest::bytes),
         "digests": located.manifest.as_ref().map(digests),
         "architecture": loaded.model.architecture,
-        "parameters": parameters,
+        "parameters": loaded.parameters(),
         "context_length": loaded.model.description.context_length,
         "sampling": Defaults::of(&loaded).to_json(),
         "chat_template": template,
