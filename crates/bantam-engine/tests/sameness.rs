@@ -33,9 +33,14 @@ fn neither_threads_nor_steps_change_a_token() {
 
 #[test]
 fn other_requests_do_not_change_a_token() {
-    for (kv, step_rows_max, sequences_max) in
-        [(KvStorage::F32, 9, 16), (KvStorage::F16, 64, 16), (KvStorage::F16, 3, 16), (KvStorage::F32, 64, 2)]
-    {
+    for (kv, step_rows_max, sequences_max) in [
+        (KvStorage::F32, 9, 16),
+        (KvStorage::F16, 64, 16),
+        (KvStorage::F16, 3, 16),
+        (KvStorage::F32, 64, 2),
+        (KvStorage::Q8_0, 9, 16),
+        (KvStorage::Q4_0, 5, 16),
+    ] {
         let settings = Settings { kv, step_rows_max, sequences_max, ..settings() };
         let expected = alone(settings.clone()).tokens;
         let engine = Engine::start(llama(), settings.clone()).unwrap();

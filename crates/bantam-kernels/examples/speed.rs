@@ -125,9 +125,9 @@ fn main() {
         }
     }
     for (model, num_heads, kv) in HEADS {
-        for (storage, name) in [(KvStorage::F32, "F32"), (KvStorage::F16, "F16")] {
+        for storage in KvStorage::ALL {
             for (depth, rows) in [(512, 1), (4096, 1), (512, 64), (4096, 64)] {
-                let line = format!("{model} attention {name} depth {depth} M={rows}");
+                let line = format!("{model} attention {storage} depth {depth} M={rows}");
                 if line.contains(wanted) {
                     let (least, median) = time_attention(&machine, (num_heads, kv), storage, (depth, rows));
                     let products = 2e-9 * (rows * num_heads * kv.head_dim * (depth - rows / 2)) as f64;

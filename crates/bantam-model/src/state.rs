@@ -55,12 +55,9 @@ impl State {
 
     /// Bytes that a sequence of this length takes.
     pub fn bytes_at(description: &Description, storage: KvStorage, length: usize) -> usize {
-        let size = match storage {
-            KvStorage::F32 => 4,
-            KvStorage::F16 => 2,
-        };
         let empty = State::new(description, storage, length);
-        empty.layers.iter().map(|layer| layer.shape.page_len() * size * length.div_ceil(PAGE)).sum()
+        let pages = length.div_ceil(PAGE);
+        empty.layers.iter().map(|layer| layer.shape.page_bytes(storage) * pages).sum()
     }
 
     /// Puts the keys and values of the position `length + ahead` of a layer.

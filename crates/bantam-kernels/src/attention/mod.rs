@@ -10,6 +10,8 @@
 //! * Where there are fewer tiles than threads could share, each page of a tile is an item of its own,
 //!   and the partial results are merged in a second phase (as "flash decoding" does).
 
+mod coded;
+mod head;
 mod page;
 mod tile;
 
@@ -162,7 +164,7 @@ impl Work<'_> {
     fn page_by_page(&self, machine: &Machine) {
         let heads = self.spec.kv.num_kv_heads;
         let parts: Vec<Part> = self.parts();
-        let stride = QUERIES_MAX * self.spec.kv.value_stride();
+        let stride = QUERIES_MAX * self.spec.kv.padded_dim();
         let mut values = vec![0.0; parts.len() * stride];
         let mut totals = vec![[Total::EMPTY; QUERIES_MAX]; parts.len()];
         let (of_values, of_totals) = (Shared::new(&mut values), Shared::new(&mut totals));

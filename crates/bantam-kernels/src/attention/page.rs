@@ -1,7 +1,11 @@
 //! Where keys and values are kept.
 
-use half::f16;
+use std::fmt;
+use std::str::FromStr;
 
+use half::{bf16, f16};
+
+use super::coded::{Coded, GROUP, Width};
 use crate::lanes::LANES;
 
 /// Positions in a page.
@@ -14,6 +18,45 @@ pub enum KvStorage {
     F32,
     /// Rounded to half precision.
     F16,
+    /// Rounded to the upper half of single precision.
+    BF16,
+    /// Rotated, then 8-bit codes and a scale for each 32 numbers of a head.
+    Q8_0,
+    /// Rotated, then 4-bit codes and a scale for each 32 numbers of a head.
+    Q4_0,
+}
+
+impl KvStorage {
+    /// Every storage, finest first.
+    pub const ALL: [KvStorage; 5] =
+        [KvStorage::F32, KvStorage::F16, KvStorage::BF16, KvStorage::Q8_0, KvStorage::Q4_0];
+
+    /// Its name on the command line, as llama.cpp has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            KvStorage::F32 => "f32",
+            KvStorage::F16 => "f16",
+            KvStorage::BF16 => "bf16",
+            KvStorage::Q8_0 => "q8_0",
+            KvStorage::Q4_0 => "q4_0",
+        }
+    }
+}
+
+impl fmt::Display for KvStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for KvStorage {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let names = KvStorage::ALL.map(KvStorage::name).join(", ");
+        let found = KvStorage::ALL.into_iter().find(|storage| storage.name() == name);
+        found.ok_or_else(|| format!("keys and values cannot be kept as \"{name}\"; there are {names}"))
+    }
 }
 
 /// The shape of the keys and values of one layer.
@@ -31,18 +74,29 @@ impl KvShape {
         self.head_dim.next_multiple_of(LANES)
     }
 
+    /// What comes of a query is filled up to whole groups of codes.
+    pub(super) fn padded_dim(self) -> usize {
+        self.head_dim.next_multiple_of(GROUP)
+    }
+
     pub(super) fn head_len(self) -> usize {
         PAGE * (self.head_dim + self.value_stride())
     }
 
-    /// Numbers in a page.
-    pub fn page_len(self) -> usize {
-        self.num_kv_heads * self.head_len()
+    /// Bytes of a page.
+    pub fn page_bytes(self, storage: KvStorage) -> usize {
+        let head = match storage {
+            KvStorage::F32 => self.head_len() * 4,
+            KvStorage::F16 | KvStorage::BF16 => self.head_len() * 2,
+            KvStorage::Q8_0 => Coded::bytes_of_head(self, Width::Eight),
+            KvStorage::Q4_0 => Coded::bytes_of_head(self, Width::Four),
+        };
+        self.num_kv_heads * head
     }
 }
 
-/// Keys and values of [`PAGE`] positions of one layer:
-/// for each head the keys, `[head_dim][PAGE]`, then the values, `[PAGE][head_dim filled up to 16]`.
+/// Keys and values of [`PAGE`] positions of one layer. Uncoded, it holds for each head the keys,
+/// `[head_dim][PAGE]`, then the values, `[PAGE][head_dim filled up to 16]`; coded, see [`Coded`].
 #[derive(Clone)]
 pub struct Page {
     pub(super) shape: KvShape,
@@ -52,25 +106,41 @@ pub struct Page {
 #[derive(Clone)]
 pub(super) enum Numbers {
     F32(Vec<f32>),
-    F16(Vec<u16>),
+    F16(Vec<f16>),
+    BF16(Vec<bf16>),
+    Coded(Coded),
 }
 
 impl Page {
     /// A page of zeros.
     pub fn new(shape: KvShape, storage: KvStorage) -> Self {
+        let len = shape.num_kv_heads * shape.head_len();
         let numbers = match storage {
-            KvStorage::F32 => Numbers::F32(vec![0.0; shape.page_len()]),
-            KvStorage::F16 => Numbers::F16(vec![0; shape.page_len()]),
+            KvStorage::F32 => Numbers::F32(vec![0.0; len]),
+            KvStorage::F16 => Numbers::F16(vec![f16::ZERO; len]),
+            KvStorage::BF16 => Numbers::BF16(vec![bf16::ZERO; len]),
+            KvStorage::Q8_0 => Numbers::Coded(Coded::new(shape, Width::Eight)),
+            KvStorage::Q4_0 => Numbers::Coded(Coded::new(shape, Width::Four)),
         };
         Page { shape, numbers }
     }
 
+    /// How it keeps them.
+    pub fn storage(&self) -> KvStorage {
+        match &self.numbers {
+            Numbers::F32(_) => KvStorage::F32,
+            Numbers::F16(_) => KvStorage::F16,
+            Numbers::BF16(_) => KvStorage::BF16,
+            Numbers::Coded(coded) => match coded.width {
+                Width::Eight => KvStorage::Q8_0,
+                Width::Four => KvStorage::Q4_0,
+            },
+        }
+    }
+
     /// Bytes that it takes.
     pub fn bytes(&self) -> usize {
-        match &self.numbers {
-            Numbers::F32(numbers) => numbers.len() * 4,
-            Numbers::F16(numbers) => numbers.len() * 2,
-        }
+        self.shape.page_bytes(self.storage())
     }
 
     /// Puts the keys and values of one position, `[num_kv_heads][head_dim]` each, into place `slot`.
@@ -79,9 +149,9 @@ impl Page {
         assert!(slot < PAGE && keys.len() == num_kv_heads * head_dim && values.len() == keys.len());
         match &mut self.numbers {
             Numbers::F32(numbers) => put(self.shape, numbers, slot, keys, values, |x| x),
-            Numbers::F16(numbers) => {
-                put(self.shape, numbers, slot, keys, values, |x| f16::from_f32(x).to_bits())
-            }
+            Numbers::F16(numbers) => put(self.shape, numbers, slot, keys, values, f16::from_f32),
+            Numbers::BF16(numbers) => put(self.shape, numbers, slot, keys, values, bf16::from_f32),
+            Numbers::Coded(coded) => coded.put(self.shape, slot, keys, values),
         }
     }
 }

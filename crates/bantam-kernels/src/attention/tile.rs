@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::coded::{Width, rotate};
+use super::head::{CodedNumbers, EightBits, FourBits, Head, Plain};
 use super::page::Numbers;
 use super::{AttendSpec, PAGE, QueryRow};
 use crate::lanes::{Kernel, LANES, Lanes, exp, groups, groups_mut, tanh};
@@ -10,10 +12,10 @@ use crate::share::Shared;
 /// Queries in a tile, at most: their sums for sixteen positions fill the registers.
 pub(super) const QUERIES_MAX: usize = 6;
 
-const GROUPS: usize = PAGE / LANES;
+pub(super) const GROUPS: usize = PAGE / LANES;
 
 /// Scores, then weights, of the positions of a page.
-type Scores = [[f32; LANES]; GROUPS];
+pub(super) type Scores = [[f32; LANES]; GROUPS];
 
 /// Queries `first..first + count` of one head of keys, counted over all rows of one sequence.
 #[derive(Clone, Copy)]
@@ -47,6 +49,15 @@ impl<'a> Tile<'a> {
         &self.queries[self.offset(query)..][..self.spec.kv.head_dim]
     }
 
+    fn page_numbers(&self, page: usize) -> &'a Numbers {
+        &self.rows[self.place(0).0].pages[page].numbers
+    }
+
+    /// Whether keys and values are turned; all pages of a sequence are alike.
+    fn is_turned(&self) -> bool {
+        matches!(self.page_numbers(0), Numbers::Coded(_))
+    }
+
     /// The places of a page that a query sees.
     fn seen(&self, query: usize, page: usize) -> Range<usize> {
         let seen = self.spec.seen_by(self.rows[self.place(query).0].position);
@@ -63,11 +74,14 @@ impl<'a> Tile<'a> {
     }
 
     /// Writes what came of a query.
-    fn finish(&self, query: usize, whole: &[f32], total: Total, out: &Shared<'_, f32>) {
+    fn finish(&self, query: usize, whole: &mut [f32], total: Total, out: &Shared<'_, f32>) {
+        if self.is_turned() {
+            rotate(whole);
+        }
         let inverse = 1.0 / total.sum;
         // SAFETY: each query of each tile has its own part of the output.
         let out = unsafe { out.slice_mut(self.offset(query), self.spec.kv.head_dim) };
-        for (out, value) in out.iter_mut().zip(whole) {
+        for (out, value) in out.iter_mut().zip(whole.iter()) {
             *out = value * inverse;
         }
     }
@@ -123,7 +137,7 @@ impl Kernel for MergePages<'_> {
 impl MergePages<'_> {
     #[inline(always)]
     fn merge<L: Lanes, const N: usize>(self) {
-        let stride = self.tile.spec.kv.value_stride();
+        let stride = self.tile.spec.kv.padded_dim();
         let queries = self.tile.transposed::<N>();
         let mut partial = vec![0.0; N * stride];
         let mut whole = vec![0.0; N * stride];
@@ -135,7 +149,7 @@ impl MergePages<'_> {
             let found = self.tile.page::<L, N>(&queries, page, &mut partial);
             merge::<L, N>(&mut totals, &mut whole, &found, &partial);
         }
-        for (query, whole) in whole.chunks_exact(stride).enumerate() {
+        for (query, whole) in whole.chunks_exact_mut(stride).enumerate() {
             self.tile.finish(query, whole, totals[query], self.out);
         }
     }
@@ -145,7 +159,7 @@ impl MergePages<'_> {
 pub(super) struct OnePage<'a> {
     pub(super) tile: Tile<'a>,
     pub(super) page: usize,
-    /// `[QUERIES_MAX][value_stride]`
+    /// `[QUERIES_MAX][padded_dim]`
     pub(super) values: &'a mut [f32],
     pub(super) totals: &'a mut [Total; QUERIES_MAX],
 }
@@ -165,7 +179,7 @@ impl Kernel for OnePage<'_> {
 /// Merges the partial results of a tile's pages.
 pub(super) struct MergeParts<'a> {
     pub(super) tile: Tile<'a>,
-    /// `[pages][QUERIES_MAX][value_stride]`
+    /// `[pages][QUERIES_MAX][padded_dim]`
     pub(super) values: &'a [f32],
     pub(super) totals: &'a [[Total; QUERIES_MAX]],
     pub(super) out: &'a Shared<'a, f32>,
@@ -175,7 +189,7 @@ impl Kernel for MergeParts<'_> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        let stride = self.tile.spec.kv.value_stride();
+        let stride = self.tile.spec.kv.padded_dim();
         let mut whole = vec![0.0; stride];
         for query in 0..self.tile.count {
             whole.fill(0.0);
@@ -184,7 +198,7 @@ impl Kernel for MergeParts<'_> {
             for (values, totals) in pages {
                 merge::<L, 1>(&mut total, &mut whole, &[totals[query]], &values[query * stride..][..stride]);
             }
-            self.tile.finish(query, &whole, total[0], self.out);
+            self.tile.finish(query, &mut whole, total[0], self.out);
         }
     }
 }
@@ -235,39 +249,27 @@ fn merge<L: Lanes, const N: usize>(
     }
 }
 
-/// A number that keys and values are kept in.
-trait Kept: Copy {
-    fn load<L: Lanes>(from: &[Self; LANES]) -> L;
-}
-
-impl Kept for f32 {
-    #[inline(always)]
-    fn load<L: Lanes>(from: &[f32; LANES]) -> L {
-        L::load(from)
-    }
-}
-
-impl Kept for u16 {
-    #[inline(always)]
-    fn load<L: Lanes>(from: &[u16; LANES]) -> L {
-        L::load_f16(from)
-    }
-}
-
 impl Tile<'_> {
-    /// The queries, number by number.
+    /// The queries, number by number, filled up with zeros to whole groups; turned if the keys are.
     #[inline(always)]
     fn transposed<const N: usize>(&self) -> Vec<[f32; N]> {
-        let mut numbers = vec![[0.0; N]; self.spec.kv.head_dim];
+        let (dim, padded) = (self.spec.kv.head_dim, self.spec.kv.padded_dim());
+        let mut numbers = vec![[0.0; N]; padded];
+        let mut query = vec![0.0; padded];
         for i in 0..N {
-            for (numbers, q) in numbers.iter_mut().zip(self.query(i)) {
+            query[..dim].copy_from_slice(self.query(i));
+            query[dim..].fill(0.0);
+            if self.is_turned() {
+                rotate(&mut query);
+            }
+            for (numbers, q) in numbers.iter_mut().zip(&query) {
                 numbers[i] = *q;
             }
         }
         numbers
     }
 
-    /// One page: the totals are the result, the weighted values go to `values`, `[N][value_stride]`.
+    /// One page: the totals are the result, the weighted values go to `values`, `[N][padded_dim]`.
     #[inline(always)]
     fn page<L: Lanes, const N: usize>(
         &self,
@@ -275,24 +277,40 @@ impl Tile<'_> {
         page: usize,
         values: &mut [f32],
     ) -> [Total; N] {
-        match &self.rows[self.place(0).0].pages[page].numbers {
-            Numbers::F32(numbers) => self.kept_page::<L, f32, N>(queries, page, numbers, values),
-            Numbers::F16(numbers) => self.kept_page::<L, u16, N>(queries, page, numbers, values),
+        let (kv, head) = (self.spec.kv, self.head);
+        match self.page_numbers(page) {
+            Numbers::F32(numbers) => {
+                self.page_of::<L, _, N>(queries, page, Plain::new(kv, numbers, head), values)
+            }
+            Numbers::F16(numbers) => {
+                self.page_of::<L, _, N>(queries, page, Plain::new(kv, numbers, head), values)
+            }
+            Numbers::BF16(numbers) => {
+                self.page_of::<L, _, N>(queries, page, Plain::new(kv, numbers, head), values)
+            }
+            Numbers::Coded(coded) => {
+                let of = coded.head(kv, head);
+                match coded.width {
+                    Width::Eight => {
+                        self.page_of::<L, _, N>(queries, page, CodedNumbers::<EightBits>::new(of), values)
+                    }
+                    Width::Four => {
+                        self.page_of::<L, _, N>(queries, page, CodedNumbers::<FourBits>::new(of), values)
+                    }
+                }
+            }
         }
     }
 
     #[inline(always)]
-    fn kept_page<L: Lanes, T: Kept, const N: usize>(
+    fn page_of<L: Lanes, H: Head, const N: usize>(
         &self,
         queries: &[[f32; N]],
         page: usize,
-        numbers: &[T],
+        kept: H,
         values: &mut [f32],
     ) -> [Total; N] {
-        let kv = self.spec.kv;
-        let head = &numbers[self.head * kv.head_len()..][..kv.head_len()];
-        let (keys, kept_values) = head.split_at(PAGE * kv.head_dim);
-        let mut scores = scores::<L, T, N>(self.spec, keys, queries);
+        let mut scores = scores::<L, H, N>(self.spec, kept, queries);
         let mut totals = [Total::EMPTY; N];
         // What some query of the tile sees. A weight of zero changes no sum of the others.
         let (mut begin, mut end) = (PAGE, 0);
@@ -310,27 +328,21 @@ impl Tile<'_> {
             totals[i] = soften::<L>(scores);
             (begin, end) = (begin.min(seen.start), end.max(seen.end));
         }
-        weigh::<L, T, N>(&scores, begin..end, kept_values, values, kv.value_stride());
+        kept.weigh::<L, N>(&scores, begin..end, values, self.spec.kv.padded_dim());
         totals
     }
 }
 
 /// The scores of all places of a page, those that hold nothing yet among them.
 #[inline(always)]
-fn scores<L: Lanes, T: Kept, const N: usize>(
+fn scores<L: Lanes, H: Head, const N: usize>(
     spec: &AttendSpec<'_>,
-    keys: &[T],
+    kept: H,
     queries: &[[f32; N]],
 ) -> [Scores; N] {
     let mut scores = [[[0.0; LANES]; GROUPS]; N];
     for group in 0..GROUPS {
-        let mut sums = [L::splat(0.0); N];
-        for (keys, query) in keys.as_chunks::<LANES>().0.as_chunks::<GROUPS>().0.iter().zip(queries) {
-            let keys = T::load::<L>(&keys[group]);
-            for i in 0..N {
-                sums[i] = keys.mul_add(L::splat(query[i]), sums[i]);
-            }
-        }
+        let sums = kept.products::<L, N>(group, queries);
         for i in 0..N {
             let mut score = sums[i].mul(L::splat(spec.scale));
             if let Some(cap) = spec.soft_cap {
@@ -357,40 +369,4 @@ fn soften<L: Lanes>(scores: &mut Scores) -> Total {
         sums = sums.add(p);
     }
     Total { greatest, sum: sums.sum() }
-}
-
-/// The sums of the values, each times its weight, in the order of the positions.
-#[inline(always)]
-fn weigh<L: Lanes, T: Kept, const N: usize>(
-    weights: &[Scores; N],
-    seen: Range<usize>,
-    values: &[T],
-    out: &mut [f32],
-    stride: usize,
-) {
-    for column in (0..stride).step_by(LANES) {
-        let mut sums = [L::splat(0.0); N];
-        for slot in seen.clone() {
-            let values = T::load::<L>(group_at(values, slot * stride + column));
-            for i in 0..N {
-                // The remainder changes nothing, and spares a check.
-                let weight = weights[i].as_flattened()[slot % PAGE];
-                sums[i] = values.mul_add(L::splat(weight), sums[i]);
-            }
-        }
-        for (i, sum) in sums.into_iter().enumerate() {
-            if let Some(out) = out[i * stride + column..].first_chunk_mut() {
-                sum.store(out);
-            }
-        }
-    }
-}
-
-/// Sixteen numbers from a place on.
-#[inline(always)]
-fn group_at<T>(numbers: &[T], begin: usize) -> &[T; LANES] {
-    match numbers[begin..].first_chunk() {
-        Some(group) => group,
-        None => unreachable!("rows of values are whole groups"),
-    }
 }

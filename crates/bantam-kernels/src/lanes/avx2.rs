@@ -75,6 +75,43 @@ impl Lanes for Avx2 {
         }
     }
     #[inline(always)]
+    fn load_bf16(from: &[u16; LANES]) -> Self {
+        let from = from.as_ptr().cast::<__m128i>();
+        // SAFETY: as in `both!`; two times sixteen bytes can be read.
+        unsafe {
+            let (low, high) = (_mm_loadu_si128(from), _mm_loadu_si128(from.add(1)));
+            let (low, high) = (_mm256_cvtepu16_epi32(low), _mm256_cvtepu16_epi32(high));
+            Avx2(
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(low)),
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(high)),
+            )
+        }
+    }
+    #[inline(always)]
+    fn load_i8(from: &[u8; LANES]) -> Self {
+        // SAFETY: as in `both!`; two times eight bytes can be read.
+        unsafe {
+            let (low, high) = sixteen_ints(from);
+            Avx2(_mm256_cvtepi32_ps(low), _mm256_cvtepi32_ps(high))
+        }
+    }
+    #[inline(always)]
+    fn load_i4_low(from: &[u8; LANES]) -> Self {
+        // SAFETY: as in `both!`.
+        unsafe {
+            let (low, high) = sixteen_ints(from);
+            Avx2(low_nibbles(low), low_nibbles(high))
+        }
+    }
+    #[inline(always)]
+    fn load_i4_high(from: &[u8; LANES]) -> Self {
+        // SAFETY: as in `both!`.
+        unsafe {
+            let (low, high) = sixteen_ints(from);
+            Avx2(high_nibbles(low), high_nibbles(high))
+        }
+    }
+    #[inline(always)]
     fn add(self, other: Self) -> Self {
         both!(_mm256_add_ps(self, other))
     }
@@ -305,6 +342,45 @@ unsafe fn widen_halves(packed: __m256i) -> Avx2 {
         let (low, high) = (_mm256_castsi256_si128(ordered), _mm256_extracti128_si256::<1>(ordered));
         Avx2(_mm256_cvtph_ps(low), _mm256_cvtph_ps(high))
     }
+}
+
+/// Sixteen signed bytes, widened.
+///
+/// # Safety
+///
+/// The processor must have AVX2.
+#[inline(always)]
+unsafe fn sixteen_ints(from: &[u8; LANES]) -> (__m256i, __m256i) {
+    let from = from.as_ptr();
+    // SAFETY: by the caller's promise; two times eight bytes can be read.
+    unsafe {
+        (
+            _mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast())),
+            _mm256_cvtepi8_epi32(_mm_loadl_epi64(from.add(8).cast())),
+        )
+    }
+}
+
+/// The low halves of the lowest bytes, signed.
+///
+/// # Safety
+///
+/// The processor must have AVX2.
+#[inline(always)]
+unsafe fn low_nibbles(x: __m256i) -> __m256 {
+    // SAFETY: by the caller's promise.
+    unsafe { _mm256_cvtepi32_ps(_mm256_srai_epi32::<28>(_mm256_slli_epi32::<28>(x))) }
+}
+
+/// The high halves of signed bytes.
+///
+/// # Safety
+///
+/// The processor must have AVX2.
+#[inline(always)]
+unsafe fn high_nibbles(x: __m256i) -> __m256 {
+    // SAFETY: by the caller's promise.
+    unsafe { _mm256_cvtepi32_ps(_mm256_srai_epi32::<4>(x)) }
 }
 
 /// # Safety

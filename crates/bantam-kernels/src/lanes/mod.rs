@@ -33,6 +33,14 @@ pub(crate) trait Lanes: Copy {
     fn load_f16(from: &[u16; LANES]) -> Self;
     /// Widens the low and the high halves of words.
     fn load_f16_pairs(from: &[u32; LANES]) -> (Self, Self);
+    /// Widens the upper half of single precision.
+    fn load_bf16(from: &[u16; LANES]) -> Self;
+    /// Signed bytes as numbers.
+    fn load_i8(from: &[u8; LANES]) -> Self;
+    /// The low halves of bytes, signed, as numbers.
+    fn load_i4_low(from: &[u8; LANES]) -> Self;
+    /// The high halves of bytes, signed, as numbers.
+    fn load_i4_high(from: &[u8; LANES]) -> Self;
     fn add(self, other: Self) -> Self;
     fn sub(self, other: Self) -> Self;
     fn mul(self, other: Self) -> Self;

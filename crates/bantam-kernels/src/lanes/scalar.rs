@@ -40,6 +40,22 @@ impl Lanes for Scalar {
         (Self::load_f16(&from.map(|word| word as u16)), Self::load_f16(&from.map(|word| (word >> 16) as u16)))
     }
     #[inline(always)]
+    fn load_bf16(from: &[u16; LANES]) -> Self {
+        Scalar(from.map(|bits| f32::from_bits(u32::from(bits) << 16)))
+    }
+    #[inline(always)]
+    fn load_i8(from: &[u8; LANES]) -> Self {
+        Scalar(from.map(|byte| f32::from(byte as i8)))
+    }
+    #[inline(always)]
+    fn load_i4_low(from: &[u8; LANES]) -> Self {
+        Scalar(from.map(|byte| f32::from((byte << 4) as i8 >> 4)))
+    }
+    #[inline(always)]
+    fn load_i4_high(from: &[u8; LANES]) -> Self {
+        Scalar(from.map(|byte| f32::from(byte as i8 >> 4)))
+    }
+    #[inline(always)]
     fn add(self, other: Self) -> Self {
         self.each(other, |a, b| a + b)
     }

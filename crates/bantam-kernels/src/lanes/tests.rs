@@ -179,6 +179,34 @@ fn integers_are_the_same_everywhere() {
 }
 
 #[test]
+fn every_code_of_keys_and_values_widens_alike() {
+    struct Widen([u8; LANES], [u16; LANES]);
+    impl Kernel for Widen {
+        type Output = [[f32; LANES]; 4];
+        #[inline(always)]
+        fn run<L: Lanes>(self) -> [[f32; LANES]; 4] {
+            let mut out = [[0.0; LANES]; 4];
+            L::load_i4_low(&self.0).store(&mut out[0]);
+            L::load_i4_high(&self.0).store(&mut out[1]);
+            L::load_i8(&self.0).store(&mut out[2]);
+            L::load_bf16(&self.1).store(&mut out[3]);
+            out
+        }
+    }
+    for begin in (0..=u8::MAX).step_by(LANES) {
+        let bytes: [u8; LANES] = std::array::from_fn(|i| begin + i as u8);
+        let words = bytes.map(|byte| u16::from(byte) << 7 | 0x15);
+        let truth = dispatch(Isa::SCALAR, Widen(bytes, words));
+        assert_eq!((truth[2][1], truth[0][9]), (f32::from(bytes[1] as i8), -7.0));
+        for isa in Isa::available() {
+            let found = dispatch(isa, Widen(bytes, words));
+            let same = |a: &[f32; LANES], b| a.map(f32::to_bits) == <[f32; LANES]>::map(b, f32::to_bits);
+            assert!(truth.iter().zip(found).all(|(truth, found)| same(truth, found)), "{isa} from {begin}");
+        }
+    }
+}
+
+#[test]
 fn every_half_precision_number_widens_alike() {
     struct Widen([u16; LANES]);
     impl Kernel for Widen {

@@ -44,17 +44,37 @@ impl Sequence {
         }
     }
 
-    pub(crate) fn keep_in_halves(&mut self) {
-        self.storage = KvStorage::F16;
+    pub(crate) fn keep_in(mut self, storage: KvStorage) -> Self {
+        self.storage = storage;
+        self
     }
 
-    /// Kept in half precision, and given as it will be kept.
-    fn in_halves(mut self) -> Self {
-        self.keep_in_halves();
+    /// Kept in a storage, and given as it will be kept.
+    fn rounded_to(mut self, storage: KvStorage) -> Self {
         for x in self.keys.iter_mut().chain(&mut self.values) {
-            *x = half::f16::from_f32(*x).to_f32();
+            *x = match storage {
+                KvStorage::F16 => half::f16::from_f32(*x).to_f32(),
+                KvStorage::BF16 => half::bf16::from_f32(*x).to_f32(),
+                _ => *x,
+            };
         }
-        self
+        self.keep_in(storage)
+    }
+
+    /// Given so that codes from `lowest` to `highest` hold it exactly.
+    fn of_codes(mut self, storage: KvStorage, lowest: i32, highest: i32) -> Self {
+        let mut random = Random::new(5);
+        for group in self.keys.chunks_exact_mut(32).chain(self.values.chunks_exact_mut(32)) {
+            for x in group.iter_mut() {
+                *x = (lowest + (random.bits() % (highest - lowest + 1) as u64) as i32) as f32 / 64.0;
+            }
+            // The code of greatest magnitude is what the scale is made of.
+            group[7] = lowest as f32 / 64.0;
+        }
+        let head_dim = self.kv.head_dim;
+        let heads = self.keys.chunks_exact_mut(head_dim).chain(self.values.chunks_exact_mut(head_dim));
+        heads.for_each(hadamard);
+        self.keep_in(storage)
     }
 
     fn pages(&self) -> Vec<Page> {
@@ -127,6 +147,26 @@ impl Sequence {
     }
 }
 
+/// Turns a head of 2^n numbers by the Hadamard matrix over its norm, by the definition.
+fn hadamard(group: &mut [f32]) {
+    let of = group.to_vec();
+    for (row, out) in group.iter_mut().enumerate() {
+        let sign = |column: usize| if (row & column).count_ones() % 2 == 0 { 1.0 } else { -1.0 };
+        let sum: f64 = of.iter().enumerate().map(|(column, x)| sign(column) * f64::from(*x)).sum();
+        *out = (sum / (of.len() as f64).sqrt()) as f32;
+    }
+}
+
+#[test]
+fn codes_that_hold_the_numbers_exactly() {
+    for head_dim in [32, 64, 128] {
+        let kv = KvShape { num_kv_heads: 2, head_dim };
+        let sequence = || Sequence::new(kv, 3, &[0, 5, 63, 64, 130]);
+        sequence().of_codes(KvStorage::Q8_0, -127, 127).check("8 bits");
+        sequence().of_codes(KvStorage::Q4_0, -8, 7).check("4 bits");
+    }
+}
+
 const SMALL: KvShape = KvShape { num_kv_heads: 2, head_dim: 24 };
 
 #[test]
@@ -135,7 +175,15 @@ fn every_head_dim_and_group() {
         for (num_kv_heads, group) in [(1, 1), (1, 4), (3, 3)] {
             let kv = KvShape { num_kv_heads, head_dim };
             Sequence::new(kv, group, &[0, 5, 130]).check("f32");
-            Sequence::new(kv, group, &[0, 5, 130]).in_halves().check("f16");
+            for storage in [KvStorage::F16, KvStorage::BF16] {
+                Sequence::new(kv, group, &[0, 5, 130]).rounded_to(storage).check(storage.name());
+            }
+            for (storage, most) in [(KvStorage::Q8_0, 3e-4), (KvStorage::Q4_0, 6e-2)] {
+                let sequence = Sequence::new(kv, group, &[0, 5, 130]).keep_in(storage);
+                let out = same_on_all(storage.name(), |machine| sequence.attend(machine));
+                let error = nmse(&sequence.naive(), &out);
+                assert!(error < most, "{storage}, {kv:?}: {error:e}");
+            }
         }
     }
 }

@@ -4,7 +4,7 @@
 //! Weights are taken as their storage gives them; inputs are nearly normal.
 
 use bantam_kernels::activation::{Activation, activate};
-use bantam_kernels::attention::KvShape;
+use bantam_kernels::attention::{KvShape, KvStorage};
 use bantam_kernels::backward::{multiply_backward_input, multiply_backward_weights};
 use bantam_kernels::matmul::{Layout, Weights};
 use bantam_kernels::norm::{NormKind, NormSpec, normalize};
@@ -19,13 +19,16 @@ use crate::random::{Random, nmse, widened};
 use crate::rows::{naive_norm, naive_rope};
 
 /// The bound of each kernel.
-const TABLE: [(&str, f64); 12] = [
+const TABLE: [(&str, f64); 15] = [
     ("product, exact", 5e-14),
     ("product, coded", 1e-9),
     ("product, derivative by x", 2e-13),
     ("product, derivative by w", 1e-13),
-    ("attention over F32 pages", 2e-13),
-    ("attention over F16 pages", 1e-7),
+    ("attention over f32 pages", 2e-13),
+    ("attention over f16 pages", 1e-7),
+    ("attention over bf16 pages", 1e-5),
+    ("attention over q8_0 pages", 1e-4),
+    ("attention over q4_0 pages", 3e-2),
     ("norm, root mean square", 2e-14),
     ("norm, layer", 2e-14),
     ("rope", 5e-15),
@@ -83,12 +86,12 @@ fn derivatives_of_products() {
 #[test]
 fn attention() {
     let sequence = || Sequence::new(KvShape { num_kv_heads: 2, head_dim: 64 }, 3, &[100, 333, 511]);
-    check("attention over F32 pages", nmse(&sequence().naive(), &sequence().attend(&machine())));
     // Against keys and values as they were before rounding.
     let truth = sequence().naive();
-    let mut halves = sequence();
-    halves.keep_in_halves();
-    check("attention over F16 pages", nmse(&truth, &halves.attend(&machine())));
+    for storage in KvStorage::ALL {
+        let out = sequence().keep_in(storage).attend(&machine());
+        check(&format!("attention over {storage} pages"), nmse(&truth, &out));
+    }
 }
 
 #[test]

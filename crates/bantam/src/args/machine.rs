@@ -2,6 +2,7 @@
 
 use bantam_engine::Settings;
 use bantam_model::{Isa, KvStorage, Machine, Numerics};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
 /// How to compute.
@@ -13,9 +14,9 @@ pub(crate) struct MachineArgs {
     /// Threads; 0 takes one for each processor that this process may use
     #[arg(long, short = 't', default_value_t = 0, env = "BANTAM_THREADS")]
     pub(crate) threads: usize,
-    /// How keys and values are kept
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) kv: KvArg,
+    /// How keys and values are kept; the last two save memory at long contexts
+    #[arg(long, value_parser = kv_parser(), default_value_t = KvStorage::F16)]
+    pub(crate) kv: KvStorage,
     /// Instruction set, for tests: scalar, avx2, neon
     #[arg(long, hide = true, env = "BANTAM_ISA")]
     pub(crate) isa: Option<Isa>,
@@ -34,29 +35,15 @@ impl MachineArgs {
             isa: self.isa.unwrap_or_else(Isa::best),
             threads: self.threads,
             numerics: self.numerics.into(),
-            kv: if exact { KvStorage::F32 } else { self.kv.into() },
+            kv: if exact { KvStorage::F32 } else { self.kv },
             ..Settings::default()
         }
     }
 }
 
-/// How keys and values are kept.
-#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum KvArg {
-    /// Half precision
-    #[default]
-    F16,
-    /// As computed
-    F32,
-}
-
-impl From<KvArg> for KvStorage {
-    fn from(arg: KvArg) -> Self {
-        match arg {
-            KvArg::F16 => KvStorage::F16,
-            KvArg::F32 => KvStorage::F32,
-        }
-    }
+fn kv_parser() -> impl TypedValueParser<Value = KvStorage> {
+    let names = KvStorage::ALL.map(KvStorage::name);
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<KvStorage>())
 }
 
 /// How products are rounded.

@@ -1,0 +1,254 @@
+//! The two sums over the keys and the values of one head of a page, for each way of keeping them.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use half::{bf16, f16};
+
+use super::PAGE;
+use super::coded::{CodedHead, GROUP, PAIRS};
+use super::page::KvShape;
+use super::tile::{GROUPS, Scores};
+use crate::lanes::{LANES, Lanes};
+
+/// Keys and values of one head of a page.
+pub(super) trait Head: Copy {
+    /// Products of queries, number by number, with the keys of sixteen positions.
+    fn products<L: Lanes, const N: usize>(self, group: usize, queries: &[[f32; N]]) -> [L; N];
+
+    /// The sums of the values, each times its weight, in the order of the positions; `[N][stride]`.
+    fn weigh<L: Lanes, const N: usize>(
+        self,
+        weights: &[Scores; N],
+        seen: Range<usize>,
+        out: &mut [f32],
+        stride: usize,
+    );
+}
+
+/// The weight of a position. The remainder changes nothing, and spares a check.
+#[inline(always)]
+fn weight_at(weights: &Scores, slot: usize) -> f32 {
+    weights.as_flattened()[slot % PAGE]
+}
+
+/// Sixteen numbers from a place on.
+#[inline(always)]
+fn group_at<T>(numbers: &[T], begin: usize) -> &[T; LANES] {
+    match numbers[begin..].first_chunk() {
+        Some(group) => group,
+        None => unreachable!("rows are whole groups"),
+    }
+}
+
+/// The sums of what an expression gives for each position, times its weights. A macro and not a function of a closure,
+/// which would not have the instruction set.
+macro_rules! weigh_column {
+    ($lanes:ident, $n:ident, $weights:expr, $seen:expr, |$slot:ident| $values:expr) => {{
+        let mut sums = [$lanes::splat(0.0); $n];
+        for $slot in $seen {
+            let values = $values;
+            for i in 0..$n {
+                sums[i] = values.mul_add($lanes::splat(weight_at(&$weights[i], $slot)), sums[i]);
+            }
+        }
+        sums
+    }};
+}
+
+#[inline(always)]
+fn store<L: Lanes, const N: usize>(sums: [L; N], out: &mut [f32], stride: usize, column: usize) {
+    for (i, sum) in sums.into_iter().enumerate() {
+        if let Some(out) = out[i * stride + column..].first_chunk_mut() {
+            sum.store(out);
+        }
+    }
+}
+
+/// A number that keys and values are kept in.
+pub(super) trait Kept: Copy {
+    fn load<L: Lanes>(from: &[Self; LANES]) -> L;
+}
+
+impl Kept for f32 {
+    #[inline(always)]
+    fn load<L: Lanes>(from: &[f32; LANES]) -> L {
+        L::load(from)
+    }
+}
+
+impl Kept for f16 {
+    #[inline(always)]
+    fn load<L: Lanes>(from: &[f16; LANES]) -> L {
+        L::load_f16(bytemuck::cast_ref(from))
+    }
+}
+
+impl Kept for bf16 {
+    #[inline(always)]
+    fn load<L: Lanes>(from: &[bf16; LANES]) -> L {
+        L::load_bf16(bytemuck::cast_ref(from))
+    }
+}
+
+/// A head whose numbers are kept one by one.
+#[derive(Clone, Copy)]
+pub(super) struct Plain<'a, T> {
+    /// `[head_dim][PAGE]`
+    keys: &'a [T],
+    /// `[PAGE][stride]`
+    values: &'a [T],
+    stride: usize,
+}
+
+impl<'a, T> Plain<'a, T> {
+    #[inline(always)]
+    pub(super) fn new(kv: KvShape, page: &'a [T], head: usize) -> Self {
+        let head = &page[head * kv.head_len()..][..kv.head_len()];
+        let (keys, values) = head.split_at(PAGE * kv.head_dim);
+        Plain { keys, values, stride: kv.value_stride() }
+    }
+}
+
+impl<T: Kept> Head for Plain<'_, T> {
+    #[inline(always)]
+    fn products<L: Lanes, const N: usize>(self, group: usize, queries: &[[f32; N]]) -> [L; N] {
+        let mut sums = [L::splat(0.0); N];
+        for (keys, query) in self.keys.as_chunks::<LANES>().0.as_chunks::<GROUPS>().0.iter().zip(queries) {
+            let keys = T::load::<L>(&keys[group]);
+            for i in 0..N {
+                sums[i] = keys.mul_add(L::splat(query[i]), sums[i]);
+            }
+        }
+        sums
+    }
+
+    #[inline(always)]
+    fn weigh<L: Lanes, const N: usize>(
+        self,
+        weights: &[Scores; N],
+        seen: Range<usize>,
+        out: &mut [f32],
+        stride: usize,
+    ) {
+        for column in (0..self.stride).step_by(LANES) {
+            let sums = weigh_column!(L, N, weights, seen.clone(), |slot| {
+                T::load::<L>(group_at(self.values, slot * self.stride + column))
+            });
+            store(sums, out, stride, column);
+        }
+    }
+}
+
+/// How pairs of codes lie.
+pub(super) trait Bits: Copy {
+    /// Bytes of a pair.
+    const PAIR: usize;
+    /// The first ones of sixteen pairs that begin at the byte `at`.
+    fn first<L: Lanes>(codes: &[u8], at: usize) -> L;
+    /// The second ones, which begin `apart` bytes later where they have bytes of their own.
+    fn second<L: Lanes>(codes: &[u8], at: usize, apart: usize) -> L;
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct EightBits;
+
+impl Bits for EightBits {
+    const PAIR: usize = 2;
+    #[inline(always)]
+    fn first<L: Lanes>(codes: &[u8], at: usize) -> L {
+        L::load_i8(group_at(codes, at))
+    }
+    #[inline(always)]
+    fn second<L: Lanes>(codes: &[u8], at: usize, apart: usize) -> L {
+        L::load_i8(group_at(codes, at + apart))
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct FourBits;
+
+impl Bits for FourBits {
+    const PAIR: usize = 1;
+    #[inline(always)]
+    fn first<L: Lanes>(codes: &[u8], at: usize) -> L {
+        L::load_i4_low(group_at(codes, at))
+    }
+    #[inline(always)]
+    fn second<L: Lanes>(codes: &[u8], at: usize, _: usize) -> L {
+        L::load_i4_high(group_at(codes, at))
+    }
+}
+
+/// A head of codes.
+#[derive(Clone, Copy)]
+pub(super) struct CodedNumbers<'a, B> {
+    of: CodedHead<'a>,
+    bits: PhantomData<B>,
+}
+
+impl<'a, B> CodedNumbers<'a, B> {
+    #[inline(always)]
+    pub(super) fn new(of: CodedHead<'a>) -> Self {
+        CodedNumbers { of, bits: PhantomData }
+    }
+}
+
+impl<B: Bits> Head for CodedNumbers<'_, B> {
+    #[inline(always)]
+    fn products<L: Lanes, const N: usize>(self, group: usize, queries: &[[f32; N]]) -> [L; N] {
+        let mut sums = [L::splat(0.0); N];
+        let rows = self.of.keys.chunks_exact(PAIRS * PAGE * B::PAIR);
+        let queries = queries.as_chunks::<GROUP>().0;
+        let scales = self.of.key_scales.as_chunks::<PAGE>().0;
+        for ((rows, queries), scales) in rows.zip(queries).zip(scales) {
+            let mut of_group = [L::splat(0.0); N];
+            let (firsts, seconds) = queries.split_at(PAIRS);
+            let rows = rows.chunks_exact(PAGE * B::PAIR);
+            for ((row, first), second) in rows.zip(firsts).zip(seconds) {
+                // One after the other: both at once would not leave enough registers for the sums.
+                let keys = B::first::<L>(row, group * LANES);
+                for i in 0..N {
+                    of_group[i] = keys.mul_add(L::splat(first[i]), of_group[i]);
+                }
+                let keys = B::second::<L>(row, group * LANES, PAGE);
+                for i in 0..N {
+                    of_group[i] = keys.mul_add(L::splat(second[i]), of_group[i]);
+                }
+            }
+            let scales = f16::load::<L>(group_at(scales, group * LANES));
+            for i in 0..N {
+                sums[i] = of_group[i].mul_add(scales, sums[i]);
+            }
+        }
+        sums
+    }
+
+    #[inline(always)]
+    fn weigh<L: Lanes, const N: usize>(
+        self,
+        weights: &[Scores; N],
+        seen: Range<usize>,
+        out: &mut [f32],
+        stride: usize,
+    ) {
+        let row = stride / 2 * B::PAIR;
+        for (group, scales) in self.of.value_scales.as_chunks::<PAGE>().0.iter().enumerate() {
+            let mut scaled = *weights;
+            for i in 0..N {
+                for (j, weights) in scaled[i].iter_mut().enumerate() {
+                    L::load(weights).mul(f16::load(group_at(scales, j * LANES))).store(weights);
+                }
+            }
+            let first = group * PAIRS * B::PAIR;
+            let sums = weigh_column!(L, N, scaled, seen.clone(), |slot| {
+                B::first::<L>(self.of.values, slot * row + first)
+            });
+            store(sums, out, stride, group * GROUP);
+            let sums = weigh_column!(L, N, scaled, seen.clone(), |slot| {
+                B::second::<L>(self.of.values, slot * row + first, PAIRS)
+            });
+            store(sums, out, stride, group * GROUP + PAIRS);
+        }
+    }
+}
