@@ -28,6 +28,17 @@ pub enum Error {
         positions: usize,
     },
 
+    /// The smaller model cannot guess tokens of the larger one.
+    #[error(
+        "the draft model has {found} tokens and the model {wanted}: choose a draft with the same tokeniser"
+    )]
+    OtherVocabulary {
+        /// Tokens of the draft model.
+        found: usize,
+        /// Tokens of the model.
+        wanted: usize,
+    },
+
     /// There is nothing to continue.
     #[error("the prompt is empty: wanted at least one token")]
     EmptyPrompt,

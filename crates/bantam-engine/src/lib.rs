@@ -2,10 +2,10 @@
 //!
 //! [`Engine::start`] gives a thread a model; [`Engine::submit`] hands it a [`Request`] and returns the
 //! [`Stream`] of its [`Event`]s. All that run, evaluate or serve go through these two calls. The engine
-//! knows token ids only: no text, no network, no clock.
+//! knows token ids only: no text, no network, no clock but the one it is given.
 //!
 //! A request's tokens depend on the request alone: not on who else is in the batch, on how its prompt was
-//! cut into steps, on what was reused, or on the number of threads.
+//! cut into steps, on what was reused or guessed, or on the number of threads.
 #![forbid(unsafe_code)]
 
 mod engine;
@@ -17,6 +17,7 @@ pub mod sampling;
 mod scheduler;
 mod sequence;
 mod settings;
+mod speculation;
 mod stream;
 
 pub use engine::Engine;
@@ -24,4 +25,5 @@ pub use error::Error;
 pub use request::{Event, Overflow, PromptOutput, Reason, Request, Stopping, Usage};
 pub use sampling::Sampling;
 pub use settings::{Memory, Settings};
+pub use speculation::Speculation;
 pub use stream::Stream;

@@ -117,4 +117,8 @@ pub struct Usage {
     pub reused_tokens: usize,
     /// New tokens.
     pub generated_tokens: usize,
+    /// Guesses of new tokens that were computed.
+    pub guessed_tokens: usize,
+    /// Those among them that were right.
+    pub accepted_tokens: usize,
 }

@@ -12,6 +12,7 @@ use crate::kept::Kept;
 use crate::request::{Event, Reason, Request, Usage};
 use crate::sequence::{Room, Rows, Sequence};
 use crate::settings::Settings;
+use crate::speculation::Speculator;
 use crate::stream::Outlet;
 
 /// A request and where its events go.
@@ -29,6 +30,7 @@ pub(crate) struct Scheduler {
     waiting: VecDeque<Job>,
     running: Vec<Sequence>,
     kept: Kept,
+    speculator: Speculator,
 }
 
 /// A sequence's part of a step.
@@ -50,6 +52,7 @@ impl Scheduler {
             waiting: VecDeque::new(),
             running: Vec::new(),
             kept,
+            speculator: Speculator::new(),
         }
     }
 
@@ -62,6 +65,7 @@ impl Scheduler {
     pub(crate) fn step(&mut self) -> bool {
         self.end_cancelled();
         self.start_waiting();
+        self.guess();
         let plan = self.plan();
         match &plan[..] {
             [] => return false,
@@ -103,6 +107,17 @@ impl Scheduler {
         }
     }
 
+    /// Has the next tokens of all sequences guessed that are past their prompts. Guesses take no row that a sequence
+    /// needs.
+    fn guess(&mut self) {
+        let decoding = |sequence: &&mut Sequence| sequence.is_decoding();
+        let mut rows = self.running.iter_mut().filter(decoding).count();
+        for sequence in self.running.iter_mut().filter(decoding) {
+            let room = self.settings.step_rows_max - rows;
+            rows += sequence.guess(&mut self.speculator, &self.machine, &self.settings, (rows, room));
+        }
+    }
+
     /// The parts of the next step: first those that only need their newest token, then prompts, in the order of
     /// their arrival, until the step is full. Decoding never fills it, since no more sequences run than a step
     /// has rows.
@@ -140,16 +155,23 @@ impl Scheduler {
         let mut batch = Batch::default();
         let mut states = Vec::with_capacity(parts.len());
         let mut parts = parts.iter().peekable();
+        let mut is_decoding = true;
         for (place, sequence) in self.running.iter_mut().enumerate() {
             if let Some(Part { rows, .. }) = parts.next_if(|part| part.place == place) {
+                is_decoding &= sequence.is_decoding();
                 let begin = sequence.state.length();
-                let tokens = &sequence.tokens[begin..begin + rows.count];
-                batch.push(tokens, begin, sequence.state.length_max(), rows.want);
+                batch.push(&sequence.input(rows), begin, sequence.state.length_max(), rows.want);
                 states.push(&mut sequence.state);
             }
         }
-        let numerics = self.settings.numerics;
-        Executor::run(&self.machine, &self.model, numerics, &batch, &mut states, &mut self.scratch)
+        let Settings { clock, numerics, .. } = self.settings;
+        let begin = clock();
+        let (machine, scratch) = (&self.machine, &mut self.scratch);
+        let logits = Executor::run(machine, &self.model, numerics, &batch, &mut states, scratch)?;
+        if is_decoding {
+            self.speculator.note(batch.tokens.len(), clock() - begin);
+        }
+        Ok(logits)
     }
 
     /// Hands out the logits; from the last sequence to the first, since some end.

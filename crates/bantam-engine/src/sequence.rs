@@ -1,10 +1,12 @@
 //! A request on its way: its tokens, its state, and what is to be computed next.
 
-use bantam_model::{State, Want};
+use bantam_model::{Machine, State, Want};
 
 use crate::Error;
 use crate::request::{Event, Overflow, PromptOutput, Reason, Request, Stopping, Usage};
 use crate::sampling::{Sampler, logprobs};
+use crate::settings::Settings;
+use crate::speculation::{Guessing, Speculator};
 use crate::stream::Outlet;
 
 /// A running sequence.
@@ -14,12 +16,16 @@ pub(crate) struct Sequence {
     pub(crate) state: State,
     request: Request,
     sampler: Sampler,
+    /// What may follow the newest token.
+    guesses: Vec<u32>,
+    guessing: Guessing,
     usage: Usage,
     outlet: Outlet,
 }
 
 /// What a sequence has in a step.
 pub(crate) struct Rows {
+    /// Guesses among them.
     pub(crate) count: usize,
     pub(crate) want: Want,
 }
@@ -51,14 +57,23 @@ impl Request {
 
 impl Sequence {
     pub(crate) fn new(request: Request, state: State, outlet: Outlet) -> Self {
-        let usage =
-            Usage { prompt_tokens: request.prompt.len(), reused_tokens: state.length(), generated_tokens: 0 };
+        let (prompt_tokens, reused_tokens) = (request.prompt.len(), state.length());
+        let usage = Usage { prompt_tokens, reused_tokens, ..Usage::default() };
         let tokens = request.prompt.clone();
         let mut sampling = request.sampling.clone();
         if request.stopping == Stopping::Forbidden {
             sampling.logit_bias.extend(request.stop_tokens.iter().map(|token| (*token, f32::NEG_INFINITY)));
         }
-        Sequence { tokens, state, request, sampler: Sampler::new(sampling), usage, outlet }
+        Sequence {
+            tokens,
+            state,
+            request,
+            sampler: Sampler::new(sampling),
+            guesses: Vec::new(),
+            guessing: Guessing::new(),
+            usage,
+            outlet,
+        }
     }
 
     /// Whether only the newest token is still to be computed.
@@ -74,16 +89,42 @@ impl Sequence {
         self.tokens.len() - self.state.length()
     }
 
+    /// Has what may follow its newest token guessed, for a step that has `rows` rows and room for `room` more; how many
+    /// guesses there are.
+    pub(crate) fn guess(
+        &mut self,
+        speculator: &mut Speculator,
+        machine: &Machine,
+        settings: &Settings,
+        (rows, room): (usize, usize),
+    ) -> usize {
+        // The newest token's own successor comes without a guess, and must have a place too.
+        let in_context = self.state.length_max() - self.tokens.len();
+        let wanted =
+            self.request.max_tokens.map_or(usize::MAX, |most| most - self.usage.generated_tokens - 1);
+        let most = room.min(in_context).min(wanted);
+        let (at, of) = ((&self.tokens[..], &self.sampler), &mut self.guessing);
+        // A smaller model that fails guesses nothing.
+        self.guesses = speculator.guess(machine, settings, of, at, (rows, most)).unwrap_or_default();
+        self.guesses.len()
+    }
+
+    /// The tokens of its rows in a step.
+    pub(crate) fn input(&self, rows: &Rows) -> Vec<u32> {
+        let pending = self.tokens[self.state.length()..].iter().chain(&self.guesses);
+        pending.take(rows.count).copied().collect()
+    }
+
     /// What it puts into a step; none if there is no room, or its reader is behind.
     pub(crate) fn rows(&self, room: &mut Room) -> Option<Rows> {
         let in_prompt = self.usage.generated_tokens == 0;
         let wants_all = in_prompt && self.request.prompt_output != PromptOutput::None;
         let most = if wants_all { room.rows.min(room.wanted) } else { room.rows };
-        let count = self.pending().min(most);
+        let count = (self.pending() + self.guesses.len()).min(most);
         if count == 0 || self.outlet.is_full() {
             return None;
         }
-        let want = match (wants_all, count == self.pending()) {
+        let want = match (wants_all || !self.guesses.is_empty(), count >= self.pending()) {
             (true, _) => Want::All,
             (false, true) => Want::Last,
             (false, false) => Want::Nothing,
@@ -100,16 +141,42 @@ impl Sequence {
         logits: &[f32],
         vocab_size: usize,
     ) -> Result<Option<Reason>, Error> {
-        if rows.want == Want::All {
+        if rows.want == Want::All && self.usage.generated_tokens == 0 {
             self.tell_prompt(rows, logits, vocab_size);
         }
-        if self.pending() > 0 || rows.want == Want::Nothing {
+        if self.tokens.len() > self.state.length() || rows.want == Want::Nothing {
             return Ok(None);
         }
         if self.request.max_tokens == Some(0) {
             return Ok(Some(Reason::Length));
         }
-        self.choose(&logits[logits.len() - vocab_size..])
+        self.choose_all(logits, vocab_size)
+    }
+
+    /// Chooses behind the newest token, and behind each guess as long as they turn out right.
+    fn choose_all(&mut self, logits: &[f32], vocab_size: usize) -> Result<Option<Reason>, Error> {
+        let guesses = std::mem::take(&mut self.guesses);
+        let length = self.tokens.len();
+        let first = logits.len() / vocab_size - 1 - guesses.len();
+        let mut ended = None;
+        let mut right = 0;
+        for row in logits.chunks_exact(vocab_size).skip(first) {
+            ended = self.choose(row)?;
+            let is_right =
+                guesses.get(right).is_some_and(|guess| self.tokens.get(length + right) == Some(guess));
+            right += usize::from(is_right);
+            if ended.is_some() || !is_right {
+                break;
+            }
+        }
+        if !guesses.is_empty() {
+            self.usage.guessed_tokens += guesses.len();
+            self.usage.accepted_tokens += right;
+            // What was computed for wrong guesses, and for the newest token if it is a right one.
+            self.state.truncate(length + right);
+            self.guessing.note(guesses.len(), right, length + right);
+        }
+        Ok(ended)
     }
 
     fn tell_prompt(&self, rows: &Rows, logits: &[f32], vocab_size: usize) {
@@ -152,6 +219,7 @@ impl Sequence {
         self.tokens.drain(keep..keep + dropped);
         // Keys know their old positions: everything behind what stays is read again.
         self.state.truncate(keep);
+        self.guessing.truncate(keep);
         self.outlet.send(Event::Shifted { dropped });
         None
     }

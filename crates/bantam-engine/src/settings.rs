@@ -1,9 +1,12 @@
 //! How an engine computes, and the memory that this takes.
 
+use std::time::Duration;
+
 use bantam_model::description::{Description, Positions};
 use bantam_model::{Isa, KvStorage, Numerics, State};
 
 use crate::Error;
+use crate::speculation::Speculation;
 
 /// How an engine computes.
 #[derive(Clone, Debug)]
@@ -25,6 +28,10 @@ pub struct Settings {
     pub sequences_max: usize,
     /// Bytes of ended sequences' states that are kept for requests that begin alike.
     pub kept_bytes_max: usize,
+    /// Where guesses of the next tokens come from. They change no token, only the time it takes.
+    pub speculation: Speculation,
+    /// Time since some moment. With one that stands still, guesses are made by what steps are supposed to cost.
+    pub clock: fn() -> Duration,
 }
 
 impl Default for Settings {
@@ -38,6 +45,8 @@ impl Default for Settings {
             step_rows_max: 128,
             sequences_max: 16,
             kept_bytes_max: 1 << 30,
+            speculation: Speculation::Off,
+            clock: || Duration::ZERO,
         }
     }
 }
@@ -78,6 +87,17 @@ impl Settings {
         if let Some((setting, found)) = counts.into_iter().find(|(_, count)| *count == 0) {
             return Err(Error::Setting { setting, found: found.to_string(), wanted: "a number from 1 up" });
         }
+        if let Speculation::Draft(draft) = &self.speculation {
+            let (found, wanted) = (draft.description.vocab_size, description.vocab_size);
+            if found != wanted {
+                return Err(Error::OtherVocabulary { found, wanted });
+            }
+            self.check_positions(&draft.description)?;
+        }
+        self.check_positions(description)
+    }
+
+    fn check_positions(&self, description: &Description) -> Result<(), Error> {
         match description.embed.positions {
             Positions::Learned(positions) if positions < self.context_length => {
                 Err(Error::ContextTooLong { context: self.context_length, positions })

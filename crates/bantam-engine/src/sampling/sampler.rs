@@ -5,6 +5,7 @@ use super::{Random, Sampling};
 use crate::Error;
 
 /// Chooses the tokens of one sequence.
+#[derive(Clone)]
 pub struct Sampler {
     sampling: Sampling,
     random: Random,

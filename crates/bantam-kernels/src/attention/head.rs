@@ -235,8 +235,8 @@ impl<B: Bits> Head for CodedNumbers<'_, B> {
         let row = stride / 2 * B::PAIR;
         for (group, scales) in self.of.value_scales.as_chunks::<PAGE>().0.iter().enumerate() {
             let mut scaled = *weights;
-            for i in 0..N {
-                for (j, weights) in scaled[i].iter_mut().enumerate() {
+            for weights in &mut scaled {
+                for (j, weights) in weights.iter_mut().enumerate() {
                     L::load(weights).mul(f16::load(group_at(scales, j * LANES))).store(weights);
                 }
             }

@@ -343,12 +343,12 @@ fn scores<L: Lanes, H: Head, const N: usize>(
     let mut scores = [[[0.0; LANES]; GROUPS]; N];
     for group in 0..GROUPS {
         let sums = kept.products::<L, N>(group, queries);
-        for i in 0..N {
-            let mut score = sums[i].mul(L::splat(spec.scale));
+        for (scores, sum) in scores.iter_mut().zip(sums) {
+            let mut score = sum.mul(L::splat(spec.scale));
             if let Some(cap) = spec.soft_cap {
                 score = tanh(score.mul(L::splat(1.0 / cap))).mul(L::splat(cap));
             }
-            score.store(&mut scores[i][group]);
+            score.store(&mut scores[group]);
         }
     }
     scores

@@ -5,6 +5,7 @@ mod measure;
 mod models;
 mod run;
 mod sampling;
+mod speculation;
 
 use clap::{Parser, Subcommand};
 
@@ -15,6 +16,7 @@ pub(crate) use models::{
 };
 pub(crate) use run::{BatchArgs, CompletionsArgs, GenerateArgs, ManArgs, OverflowArg, RunArgs, SgdArgs};
 pub(crate) use sampling::{SamplingArgs, random_seed};
+pub(crate) use speculation::SpeculationArgs;
 
 /// Small language models on hardware people own.
 #[derive(Parser, Debug)]

@@ -6,7 +6,7 @@ use bantam::Loaded;
 use clap::{Args, ValueEnum};
 use clap_complete::Shell;
 
-use super::{MachineArgs, SamplingArgs};
+use super::{MachineArgs, SamplingArgs, SpeculationArgs};
 
 /// `bantam run`
 #[derive(Args, Debug)]
@@ -42,6 +42,8 @@ pub(crate) struct RunArgs {
     pub(crate) overflow: OverflowArg,
     #[command(flatten)]
     pub(crate) sampling: SamplingArgs,
+    #[command(flatten)]
+    pub(crate) speculation: SpeculationArgs,
     #[command(flatten)]
     pub(crate) machine: MachineArgs,
     /// Print JSON lines: one for each token, then one with usage and timings
@@ -108,6 +110,8 @@ pub(crate) struct GenerateArgs {
     pub(crate) context: ContextArgs,
     #[command(flatten)]
     pub(crate) sampling: SamplingArgs,
+    #[command(flatten)]
+    pub(crate) speculation: SpeculationArgs,
     #[command(flatten)]
     pub(crate) machine: MachineArgs,
     /// Print JSON

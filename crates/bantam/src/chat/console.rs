@@ -139,8 +139,13 @@ impl Console {
             }
             None => String::new(),
         };
-        let (generated, share) = (summary.usage.generated_tokens, used * 100 / length.max(1));
-        format!("[{generated} tokens{rate} · context {used} of {length}, {share} %]")
+        let (usage, share) = (&summary.usage, used * 100 / length.max(1));
+        let (generated, guessed) = (usage.generated_tokens, usage.guessed_tokens);
+        let guesses = match guessed {
+            0 => String::new(),
+            _ => format!(" · {} of {guessed} guesses right", usage.accepted_tokens),
+        };
+        format!("[{generated} tokens{rate}{guesses} · context {used} of {length}, {share} %]")
     }
 
     /// Counts and times of the prompt and of the answer.
@@ -186,6 +191,8 @@ fn done_json(session: &Session, summary: &Summary, seed: u64) -> Value {
             "prompt_tokens": usage.prompt_tokens,
             "reused_tokens": usage.reused_tokens,
             "generated_tokens": usage.generated_tokens,
+            "guessed_tokens": usage.guessed_tokens,
+            "accepted_tokens": usage.accepted_tokens,
             "context_tokens": session.context().0,
             "context_length": session.context().1,
         },

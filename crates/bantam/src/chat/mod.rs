@@ -199,7 +199,7 @@ impl<'a> Chat<'a> {
             return Ok(());
         }
         let loaded = Loaded::open(&self.models.locate(name)?)?;
-        self.session = open(self.args, &loaded)?;
+        self.session = open(self.args, self.models, &loaded)?;
         self.loaded = loaded;
         self.last = None;
         name.clone_into(&mut self.model);

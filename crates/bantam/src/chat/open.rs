@@ -9,12 +9,14 @@ use bantam::{Loaded, Options, Session, WhenFull};
 use serde_json::json;
 
 use crate::args::{OverflowArg, RunArgs};
+use crate::models::Models;
 use crate::units;
 
 /// A session as the arguments want it.
-pub(crate) fn open(args: &RunArgs, loaded: &Loaded) -> Result<Session> {
+pub(crate) fn open(args: &RunArgs, models: &Models, loaded: &Loaded) -> Result<Session> {
     let settings =
         Settings { context_length: args.context.length(loaded), sequences_max: 1, ..args.machine.settings() };
+    let settings = args.speculation.over(settings, models, loaded)?;
     let mut options = Options::recommended(loaded);
     let tokenizer = loaded.tokenizer()?;
     let ids = |text: &str| tokenizer.to_ids(text, Special::AsText).ok();

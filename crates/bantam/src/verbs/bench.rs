@@ -148,7 +148,7 @@ impl Report<'_> {
     /// Bytes that must be read for one token half way through the answer.
     fn bytes_per_token(&self) -> f64 {
         let length = self.args.depth + self.args.prompt + self.args.gen_tokens / 2;
-        decode_bytes(self.model, self.args.machine.kv.into(), length) as f64
+        decode_bytes(self.model, self.args.machine.kv, length) as f64
     }
 
     /// Operations of the products for one token of a prompt; the head is computed for the last one only.

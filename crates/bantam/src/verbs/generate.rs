@@ -16,6 +16,7 @@ pub(crate) fn run(args: &GenerateArgs, models: &Models, interrupt: &Interrupt) -
     let loaded = Loaded::open(&models.locate(&args.model)?)?;
     let context_length = args.context.length(&loaded);
     let settings = Settings { context_length, ..args.machine.settings() };
+    let settings = args.speculation.over(settings, models, &loaded)?;
     let defaults = Defaults::of(&loaded);
     let stop_tokens = if args.ignore_eos { Vec::new() } else { stop_tokens(&loaded, &defaults) };
     let sampling =

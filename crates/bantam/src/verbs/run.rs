@@ -20,7 +20,7 @@ pub(crate) fn run(args: &RunArgs, models: &Models, interrupt: &Interrupt) -> Res
     }
     let begun = Instant::now();
     let loaded = Loaded::open(&models.locate(&wanted.model)?)?;
-    let session = open(args, &loaded)?;
+    let session = open(args, models, &loaded)?;
     let mut console = Console::new(args, interrupt.clone());
     if args.verbose && !args.json {
         console.note(&opened(&wanted.model, &session, begun));
@@ -71,7 +71,7 @@ fn joined(prompt: Option<String>, piped: Option<String>) -> Option<String> {
 fn opened(model: &str, session: &Session, begun: Instant) -> String {
     let settings = session.engine().settings();
     format!(
-        "{model}: {} of weights, loaded in {:.0} ms; context {}, {:?} keys, {} instructions, seed {}",
+        "{model}: {} of weights, loaded in {:.0} ms; context {}, {} keys, {} instructions, seed {}",
         units::bytes(session.engine().model().weights_bytes()),
         begun.elapsed().as_secs_f64() * 1e3,
         settings.context_length,
