@@ -1,6 +1,7 @@
 // Times llama.cpp through its C interface, without a tokeniser; prints one JSON object.
 //
-//   driver bench MODEL  [--prompt N] [--gen N] [--depth N]   speed of one round, after one that warms up
+//   driver bench MODEL  [--prompt N] [--gen N] [--depth N] [--sequences N] [--kv 16|8|4]
+//                                                            speed of one round, after one that warms up
 //   driver nll MODEL    --first N < ids                      mean negative log-likelihood of ids N.. of a window
 //   driver greedy MODEL --gen N < ids                        the ids that follow
 //   driver system                                            the instruction sets it was built for
@@ -34,7 +35,8 @@ static double seconds_since(Clock::time_point begin) {
 // The options after the model; every value is a whole number.
 struct Options {
     std::map<std::string, int> values = {{"prompt", 512}, {"gen", 64},  {"depth", 0}, {"threads", 2},
-                                         {"flash", 0},    {"batch", 512}, {"first", 1}};
+                                         {"flash", 0},    {"batch", 512}, {"first", 1},
+                                         {"sequences", 1}, {"kv", 16}};
 
     int operator[](const std::string & name) const { return values.at(name); }
 
@@ -56,7 +58,10 @@ class Peer {
         model.reset(llama_model_load_from_file(path.c_str(), model_params));
         if (!model) throw std::runtime_error("cannot load " + path);
         llama_context_params params = llama_context_default_params();
-        params.n_ctx = context_length;
+        params.n_seq_max = options["sequences"];
+        params.n_ctx = context_length * options["sequences"];
+        const std::map<int, ggml_type> kinds = {{16, GGML_TYPE_F16}, {8, GGML_TYPE_Q8_0}, {4, GGML_TYPE_Q4_0}};
+        params.type_k = params.type_v = kinds.at(options["kv"]);
         params.n_batch = params.n_ubatch = batch_size;
         params.n_threads = params.n_threads_batch = options["threads"];
         params.flash_attn_type = options["flash"] ? LLAMA_FLASH_ATTN_TYPE_ENABLED : LLAMA_FLASH_ATTN_TYPE_DISABLED;
@@ -72,7 +77,7 @@ class Peer {
     // Runs ids from a position on, in calls of at most batch_size; after each call `rows(first, count)` may read the
     // logits: all rows of the call where `every`, else only the last one.
     template <typename Rows>
-    void decode(const Ids & ids, int position, bool every, Rows rows) {
+    void decode(const Ids & ids, int position, bool every, Rows rows, int sequence = 0) {
         for (int first = 0; first < (int) ids.size(); first += batch_size) {
             const int count = std::min<int>(batch_size, ids.size() - first);
             llama_batch batch = llama_batch_init(count, 0, 1);
@@ -81,7 +86,7 @@ class Peer {
                 batch.token[i] = ids[first + i];
                 batch.pos[i] = position + first + i;
                 batch.n_seq_id[i] = 1;
-                batch.seq_id[i][0] = 0;
+                batch.seq_id[i][0] = sequence;
                 batch.logits[i] = every || i == count - 1;
             }
             const int code = llama_decode(context.get(), batch);
@@ -92,14 +97,31 @@ class Peer {
         }
     }
 
-    void decode(const Ids & ids, int position) {
-        decode(ids, position, false, [](int, int) {});
+    void decode(const Ids & ids, int position, int sequence = 0) {
+        decode(ids, position, false, [](int, int) {}, sequence);
+    }
+
+    // One id of each sequence, all at the same position; the next ids take their places.
+    void decode_together(Ids & ids, int position) {
+        llama_batch batch = llama_batch_init(ids.size(), 0, 1);
+        batch.n_tokens = ids.size();
+        for (int i = 0; i < batch.n_tokens; i++) {
+            batch.token[i] = ids[i];
+            batch.pos[i] = position;
+            batch.n_seq_id[i] = 1;
+            batch.seq_id[i][0] = i;
+            batch.logits[i] = true;
+        }
+        const int code = llama_decode(context.get(), batch);
+        llama_batch_free(batch);
+        if (code != 0) throw std::runtime_error("llama_decode gave " + std::to_string(code));
+        for (int i = 0; i < (int) ids.size(); i++) ids[i] = most_likely(i);
     }
 
     const float * logits(int row) { return llama_get_logits_ith(context.get(), row); }
 
-    llama_token most_likely() {
-        const float * row = logits(-1);
+    llama_token most_likely(int row_index = -1) {
+        const float * row = logits(row_index);
         return std::max_element(row, row + vocab_size) - row;
     }
 
@@ -133,26 +155,27 @@ static long peak_rss_bytes() {
 
 static void bench(const std::string & path, const Options & options) {
     const int prompt = options["prompt"], gen = options["gen"], depth = options["depth"];
+    const int sequences = options["sequences"];
     Peer peer(path, options, depth + prompt + gen + 1);
     double prefill_s = 0, decode_s = 0;
     for (int round = 0; round < 2; round++) {  // the first warms up
         peer.clear();
-        peer.decode(arbitrary_ids(depth, peer.vocab_size, 3 * round + 1), 0);
-        const Ids ids = arbitrary_ids(prompt, peer.vocab_size, 3 * round + 2);
+        for (int s = 0; s < sequences; s++)
+            peer.decode(arbitrary_ids(depth, peer.vocab_size, 99 * s + 3 * round + 1), 0, s);
+        Ids next(sequences);
         auto begin = Clock::now();
-        peer.decode(ids, depth);
-        llama_token id = peer.most_likely();
+        for (int s = 0; s < sequences; s++) {
+            peer.decode(arbitrary_ids(prompt, peer.vocab_size, 99 * s + 3 * round + 2), depth, s);
+            next[s] = peer.most_likely();
+        }
         prefill_s = seconds_since(begin);
         begin = Clock::now();
-        for (int i = 0; i < gen; i++) {
-            peer.decode({id}, depth + prompt + i);
-            id = peer.most_likely();
-        }
+        for (int i = 0; i < gen; i++) peer.decode_together(next, depth + prompt + i);
         decode_s = seconds_since(begin);
     }
     printf("{\"prefill_tok_s\": %.6g, \"decode_tok_s\": %.6g, \"ttft_ms\": %.6g, \"load_ms\": %.6g, "
            "\"peak_rss_bytes\": %ld}\n",
-           prompt / prefill_s, gen / decode_s, 1e3 * prefill_s, 1e3 * peer.load_s, peak_rss_bytes());
+           sequences * prompt / prefill_s, sequences * gen / decode_s, 1e3 * prefill_s, 1e3 * peer.load_s, peak_rss_bytes());
 }
 
 static Ids read_ids() {

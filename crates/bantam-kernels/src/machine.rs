@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::pool::Pool;
 
@@ -105,8 +106,9 @@ impl Machine {
         self.pool.threads()
     }
 
-    /// Splits `0..items` into one contiguous range for each thread, each beginning at a multiple
-    /// of `granule`, and runs `work` on all of them.
+    /// Splits `0..items` into contiguous ranges, each beginning at a multiple of `granule`, and runs `work` on all of
+    /// them: each thread takes a share of what is left when it comes (Polychronopoulos and Kuck, 1987), so that
+    /// one that is held up by other programs, or is on a slower core, holds up nobody for long.
     pub(crate) fn split(&self, items: usize, granule: usize, work: impl Fn(std::ops::Range<usize>) + Sync) {
         let granules = items.div_ceil(granule);
         let threads = self.pool.threads().min(granules.max(1));
@@ -114,11 +116,14 @@ impl Machine {
             work(0..items);
             return;
         }
-        self.pool.run(&|thread| {
-            if thread < threads {
-                let begin = granules * thread / threads * granule;
-                let end = (granules * (thread + 1) / threads * granule).min(items);
-                work(begin..end);
+        let next = AtomicUsize::new(0);
+        let share =
+            |begin: usize| (begin < granules).then(|| begin + (granules - begin).div_ceil(2 * threads));
+        self.pool.run(&|_| {
+            // The pool's own barrier orders what the ranges hold.
+            while let Ok(begin) = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, share) {
+                let end = share(begin).unwrap_or(granules);
+                work(begin * granule..(end * granule).min(items));
             }
         });
     }

@@ -4,6 +4,7 @@
 //! codes straight out of their blocks; for more rows the codes are first laid out in pairs across the
 //! sixteen outputs, which needs no sums within a register. The integers are the same either way.
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use bytemuck::Zeroable;
@@ -188,14 +189,15 @@ impl Part<'_> {
         let inputs = self.weights.inputs;
         // Few rows use a panel so briefly that it had better stay in the first-level cache.
         let slab = if self.x.rows() <= FEW { 0 } else { SLAB / (LANES * inputs) };
-        let panels_max = slab.clamp(1, 8);
-        let mut panels: Vec<Panel> = (0..panels_max).map(|_| Panel::new::<B>(inputs)).collect();
-        let mut chunk = Chunk::new();
+        let panels_max = slab.clamp(1, PANELS_MAX);
+        let mut workspace = Workspace::take();
+        let Workspace { panels, chunk } = &mut *workspace;
+        panels.iter_mut().take(panels_max).for_each(|panel| panel.fit::<B>(inputs));
         let mut output = self.outputs.start;
         while output < self.outputs.end {
             let count = (self.outputs.end - output).div_ceil(LANES).min(panels_max);
             for (i, panel) in panels[..count].iter_mut().enumerate() {
-                panel.fill::<L, B>(&self.weights, output + i * LANES, &mut chunk);
+                panel.fill::<L, B>(&self.weights, output + i * LANES, chunk);
             }
             let mut row = 0;
             while row < self.x.rows() {
@@ -215,6 +217,7 @@ impl Part<'_> {
             }
             output += count * LANES;
         }
+        workspace.put_back();
     }
 
     #[inline(always)]
@@ -298,7 +301,33 @@ fn add_column<L: Lanes, B: Block, const N: usize>(
     sums
 }
 
+/// Panels that are used together, at most.
+const PANELS_MAX: usize = 8;
+
+/// What a thread takes weights apart into. It is kept from one call to the next, since a thread is called for small
+/// parts of a product, and empty memory is not free.
+struct Workspace {
+    panels: [Panel; PANELS_MAX],
+    chunk: Chunk,
+}
+
+thread_local! {
+    static WORKSPACE: RefCell<Option<Box<Workspace>>> = const { RefCell::new(None) };
+}
+
+impl Workspace {
+    fn take() -> Box<Self> {
+        let kept = WORKSPACE.with(|kept| kept.take());
+        kept.unwrap_or_else(|| Box::new(Workspace { panels: Default::default(), chunk: Chunk::new() }))
+    }
+
+    fn put_back(self: Box<Self>) {
+        WORKSPACE.with(|kept| kept.replace(Some(self)));
+    }
+}
+
 /// Sixteen rows of weights taken apart, codes in pairs across the rows.
+#[derive(Default)]
 struct Panel {
     /// `[inputs / 2][16][2]`
     pairs: Vec<[i16; 2 * LANES]>,
@@ -308,13 +337,12 @@ struct Panel {
 }
 
 impl Panel {
-    fn new<B: Block>(inputs: usize) -> Self {
-        let units = vec![[0.0; LANES]; inputs / B::UNIT];
-        Panel {
-            pairs: vec![[0; 2 * LANES]; inputs / 2],
-            minima: if B::MINIMA { units.clone() } else { Vec::new() },
-            scales: units,
-        }
+    /// Makes it as long as the inputs; what it holds does not matter.
+    fn fit<B: Block>(&mut self, inputs: usize) {
+        let units = inputs / B::UNIT;
+        self.pairs.resize(inputs / 2, [0; 2 * LANES]);
+        self.scales.resize(units, [0.0; LANES]);
+        self.minima.resize(if B::MINIMA { units } else { 0 }, [0.0; LANES]);
     }
 
     #[inline(always)]

@@ -55,6 +55,9 @@ pub(crate) struct BenchArgs {
     /// Tokens that are in the context before the prompt
     #[arg(long, short = 'd', default_value_t = 0)]
     pub(crate) depth: usize,
+    /// Sequences that run together, each with a prompt of its own
+    #[arg(long, default_value_t = 1)]
+    pub(crate) sequences: usize,
     /// Rounds that count; one more warms up
     #[arg(long, short = 'r', default_value_t = 5)]
     pub(crate) rounds: usize,

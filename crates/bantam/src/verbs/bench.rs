@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use bantam::{Loaded, decode_bytes};
 use bantam_engine::{Engine, Event, Request, Settings};
 use bantam_model::Model;
@@ -30,7 +30,8 @@ pub(crate) fn run(args: &BenchArgs, models: &Models) -> Result<()> {
     }
     // What a prompt comes behind is kept from one request to the next; other states would only take memory.
     let kept_bytes_max = if args.depth > 0 { Settings::default().kept_bytes_max } else { 0 };
-    let settings = Settings { context_length, kept_bytes_max, ..args.machine.settings() };
+    let sequences_max = args.sequences;
+    let settings = Settings { context_length, kept_bytes_max, sequences_max, ..args.machine.settings() };
     let engine = Engine::start(loaded.model.clone(), settings)?;
     let load_ms = begin.elapsed().as_secs_f64() * 1e3;
     let machine = args.machine.machine();
@@ -50,20 +51,40 @@ pub(crate) fn run(args: &BenchArgs, models: &Models) -> Result<()> {
 
 /// One round.
 struct Round {
+    /// Until all sequences have their first token.
     prefill_s: f64,
+    /// From then on until the first sequence ends.
     decode_s: f64,
+    /// New tokens of all sequences in that time.
+    decoded: usize,
 }
 
 fn measure(engine: &Engine, args: &BenchArgs, round: u32) -> Result<Round> {
-    let prompt = tokens(engine.model().description.vocab_size, args.depth + args.prompt, round);
+    let (vocab_size, length) = (engine.model().description.vocab_size, args.depth + args.prompt);
+    let seeds = (0..args.sequences as u32).map(|sequence| round * args.sequences as u32 + sequence);
+    let prompts: Vec<Vec<u32>> = seeds.map(|seed| tokens(vocab_size, length, seed)).collect();
     if args.depth > 0 {
-        time(engine, &prompt[..args.depth], 0)?;
+        for prompt in &prompts {
+            time(engine, &prompt[..args.depth], 0)?;
+        }
     }
-    let times = time(engine, &prompt, args.gen_tokens + 1)?;
-    let (Some(first), Some(last)) = (times.first(), times.last()) else {
-        bail!("the model gave no token");
-    };
-    Ok(Round { prefill_s: *first, decode_s: last - first })
+    let times = time_together(engine, &prompts, args.gen_tokens + 1)?;
+    let begin = times.iter().filter_map(|times| times.first()).copied().fold(0.0, f64::max);
+    let end = times.iter().filter_map(|times| times.last()).copied().fold(f64::INFINITY, f64::min);
+    let decoded = times.iter().flatten().filter(|time| **time > begin && **time <= end).count();
+    if decoded == 0 {
+        bail!("no token came while all sequences ran: choose more than {} with --gen", args.gen_tokens);
+    }
+    Ok(Round { prefill_s: begin, decode_s: end - begin, decoded })
+}
+
+/// [`time`] for several prompts at once.
+fn time_together(engine: &Engine, prompts: &[Vec<u32>], max_tokens: usize) -> Result<Vec<Vec<f64>>> {
+    std::thread::scope(|scope| {
+        let readers: Vec<_> =
+            prompts.iter().map(|prompt| scope.spawn(|| time(engine, prompt, max_tokens))).collect();
+        readers.into_iter().map(|reader| reader.join().map_err(|_| anyhow!("a reader panicked"))?).collect()
+    })
 }
 
 /// Ids from a fixed generator, other ones each round, so that nothing is reused.
@@ -130,11 +151,13 @@ impl Spread {
 
 impl Report<'_> {
     fn prefill(&self) -> Spread {
-        Spread::of(self.rounds.iter().map(|round| self.args.prompt as f64 / round.prefill_s))
+        Spread::of(
+            self.rounds.iter().map(|round| (self.args.sequences * self.args.prompt) as f64 / round.prefill_s),
+        )
     }
 
     fn decode(&self) -> Spread {
-        Spread::of(self.rounds.iter().map(|round| self.args.gen_tokens as f64 / round.decode_s))
+        Spread::of(self.rounds.iter().map(|round| round.decoded as f64 / round.decode_s))
     }
 
     fn ttft_ms(&self) -> Spread {
@@ -145,10 +168,12 @@ impl Report<'_> {
         self.limits.iter().map(of).fold(0.0, f64::max)
     }
 
-    /// Bytes that must be read for one token half way through the answer.
+    /// Bytes that must be read for one token half way through the answer; weights are read once for all sequences.
     fn bytes_per_token(&self) -> f64 {
         let length = self.args.depth + self.args.prompt + self.args.gen_tokens / 2;
-        decode_bytes(self.model, self.args.machine.kv, length) as f64
+        let weights = decode_bytes(self.model, self.args.machine.kv, 0) as f64;
+        let state = decode_bytes(self.model, self.args.machine.kv, length) as f64 - weights;
+        weights / self.args.sequences as f64 + state
     }
 
     /// Operations of the products for one token of a prompt; the head is computed for the last one only.
@@ -162,6 +187,7 @@ impl Report<'_> {
         let (read, matrix) = (self.limit(|l| l.read_gb_s), self.limit(|l| l.matrix_tflop_s));
         json!({
             "prompt": self.args.prompt, "gen": self.args.gen_tokens, "depth": self.args.depth,
+            "sequences": self.args.sequences,
             "threads": self.threads, "rounds": self.rounds.len(),
             "prefill_tok_s": prefill.median, "decode_tok_s": decode.median, "ttft_ms": ttft_ms.median,
             "load_ms": self.load_ms, "peak_rss_bytes": peak_rss_bytes(),
@@ -183,7 +209,11 @@ impl Report<'_> {
         let range = |s: Spread| format!("{:9.1}  ({:.1} - {:.1})", s.median, s.min, s.max);
         let mut out = std::io::stdout().lock();
         let Report { args, threads, load_ms, .. } = self;
-        writeln!(out, "{} threads, {} rounds, medians (least - greatest)", threads, self.rounds.len())?;
+        let (rounds, sequences) = (self.rounds.len(), args.sequences);
+        writeln!(
+            out,
+            "{threads} threads, {sequences} sequences, {rounds} rounds, medians (least - greatest)"
+        )?;
         writeln!(
             out,
             "prefill {:5}  {} tok/s, {prefill_share} of {matrix:.2} Top/s",
@@ -215,7 +245,7 @@ pub(crate) fn peak_rss_bytes() -> Option<u64> {
 
 impl BenchArgs {
     pub(crate) fn check(&self) -> Result<()> {
-        let fits = self.prompt > 0 && self.gen_tokens > 0 && self.rounds > 0;
-        fits.then_some(()).context("--prompt, --gen and --rounds must be above zero")
+        let fits = self.prompt > 0 && self.gen_tokens > 0 && self.rounds > 0 && self.sequences > 0;
+        fits.then_some(()).context("--prompt, --gen, --sequences and --rounds must be above zero")
     }
 }
