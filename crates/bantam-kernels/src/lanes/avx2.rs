@@ -31,6 +31,8 @@ macro_rules! both {
 }
 
 impl Lanes for Avx2 {
+    const ROWS: usize = 3;
+
     type Ints = (__m256i, __m256i);
     type Bytes = __m256i;
     type Codes = (__m256i, __m256i);

@@ -28,6 +28,10 @@ pub(crate) trait Lanes: Copy {
     /// Sums of some products of codes.
     type Products: Copy;
 
+    /// Rows of activations, 3 or 6, whose [`Lanes::ints_add_pairs`] had better go on side by side: as many as the
+    /// registers hold, or as it takes to hide the wait of each sum for the one before it.
+    const ROWS: usize;
+
     fn splat(x: f32) -> Self;
     fn load(from: &[f32; LANES]) -> Self;
     fn store(self, to: &mut [f32; LANES]);

@@ -16,7 +16,7 @@ pub(crate) struct MachineArgs {
     /// How keys and values are kept
     #[arg(long, value_enum, default_value_t)]
     pub(crate) kv: KvArg,
-    /// Instruction set, for tests: scalar, avx2, neon
+    /// Instruction set, for tests: scalar, avx2, avx512, avx512vnni, neon
     #[arg(long, hide = true, env = "BANTAM_ISA")]
     pub(crate) isa: Option<Isa>,
 }
