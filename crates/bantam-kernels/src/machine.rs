@@ -16,6 +16,12 @@ pub(crate) enum Level {
     Scalar,
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// AVX-512 F, BW, DQ and VL.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    /// The same with VNNI.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni,
     #[cfg(target_arch = "aarch64")]
     Neon,
 }
@@ -29,8 +35,12 @@ impl Isa {
         #[allow(unused_mut, reason = "only some targets have more than scalar code")]
         let mut found = vec![Isa::SCALAR];
         #[cfg(target_arch = "x86_64")]
-        if ["avx2", "fma", "f16c"].iter().all(|f| has_x86_feature(f)) {
-            found.push(Isa(Level::Avx2));
+        for (level, features) in X86_LEVELS {
+            // Each level needs what those before it need.
+            if !features.iter().all(|feature| has_x86_feature(feature)) {
+                break;
+            }
+            found.push(Isa(level));
         }
         #[cfg(target_arch = "aarch64")]
         found.push(Isa(Level::Neon));
@@ -48,11 +58,23 @@ impl Isa {
             Level::Scalar => "scalar",
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Vnni => "avx512vnni",
             #[cfg(target_arch = "aarch64")]
             Level::Neon => "neon",
         }
     }
 }
+
+/// Levels slowest first, with what each needs beyond those before it.
+#[cfg(target_arch = "x86_64")]
+const X86_LEVELS: [(Level, &[&str]); 3] = [
+    (Level::Avx2, &["avx2", "fma", "f16c"]),
+    (Level::Avx512, &["avx512f", "avx512bw", "avx512dq", "avx512vl"]),
+    (Level::Avx512Vnni, &["avx512vnni"]),
+];
 
 #[cfg(target_arch = "x86_64")]
 fn has_x86_feature(name: &str) -> bool {
@@ -60,6 +82,11 @@ fn has_x86_feature(name: &str) -> bool {
         "avx2" => is_x86_feature_detected!("avx2"),
         "fma" => is_x86_feature_detected!("fma"),
         "f16c" => is_x86_feature_detected!("f16c"),
+        "avx512f" => is_x86_feature_detected!("avx512f"),
+        "avx512bw" => is_x86_feature_detected!("avx512bw"),
+        "avx512dq" => is_x86_feature_detected!("avx512dq"),
+        "avx512vl" => is_x86_feature_detected!("avx512vl"),
+        "avx512vnni" => is_x86_feature_detected!("avx512vnni"),
         _ => false,
     }
 }

@@ -1,7 +1,8 @@
 //! [`Lanes`] in pairs of AVX2 registers, with FMA and F16C.
 //!
 //! Every function here is inlined into [`run`], which enables the instruction sets; [`Avx2`] is
-//! reached through nothing else, and that is what makes each use of an intrinsic right.
+//! reached through nothing else but the AVX-512 lanes, whose processors have AVX2, and that is what
+//! makes each use of an intrinsic right.
 
 use std::arch::x86_64::*;
 
@@ -23,12 +24,15 @@ pub(crate) fn run<K: Kernel>(kernel: K) -> K::Output {
 /// One expression of intrinsics for both halves.
 macro_rules! both {
     ($f:ident($($x:expr),*)) => {
-        // SAFETY: only `run` leads here, whose caller has AVX2, FMA and F16C; no memory is touched.
+        // SAFETY: only `run` and the functions like it of AVX-512 lead here, whose callers have AVX2, FMA and F16C;
+        // no memory is touched.
         unsafe { Avx2($f($($x.0),*), $f($($x.1),*)) }
     };
 }
 
 impl Lanes for Avx2 {
+    const ROWS: usize = 3;
+
     type Ints = (__m256i, __m256i);
     type Bytes = __m256i;
     type Codes = (__m256i, __m256i);

@@ -6,6 +6,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod scalar;
 
 use crate::machine::{Isa, Level};
@@ -25,6 +27,10 @@ pub(crate) trait Lanes: Copy {
     type Codes: Copy;
     /// Sums of some products of codes.
     type Products: Copy;
+
+    /// Rows of activations, 3 or 6, whose [`Lanes::ints_add_pairs`] had better go on side by side: as many as the
+    /// registers hold, or as it takes to hide the wait of each sum for the one before it.
+    const ROWS: usize;
 
     fn splat(x: f32) -> Self;
     fn load(from: &[f32; LANES]) -> Self;
@@ -144,6 +150,12 @@ pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
         // SAFETY: `Level::Avx2` is only made where AVX2, FMA and F16C were detected.
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => unsafe { avx2::run(kernel) },
+        // SAFETY: `Level::Avx512` is only made where AVX-512 F, BW, DQ and VL, AVX2, FMA and F16C were detected.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => unsafe { avx512::run(kernel) },
+        // SAFETY: as `Level::Avx512`, and VNNI was detected, too.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512Vnni => unsafe { avx512::run_vnni(kernel) },
         // Lanes of NEON registers come with the work on that architecture's speed; its compiler
         // already uses them for the plain code, fused multiply-add being part of the base.
         #[cfg(target_arch = "aarch64")]

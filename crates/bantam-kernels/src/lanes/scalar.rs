@@ -14,6 +14,8 @@ impl Scalar {
 }
 
 impl Lanes for Scalar {
+    const ROWS: usize = 3;
+
     type Ints = [i32; LANES];
     type Bytes = [u8; RUN];
     type Codes = [i16; RUN];

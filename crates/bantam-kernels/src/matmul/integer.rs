@@ -22,8 +22,6 @@ const CHUNK: usize = 256;
 const CACHE_LINE: usize = 64;
 /// Units in a chunk, at most.
 const UNITS: usize = CHUNK / 16;
-/// Rows of activations whose sums are kept in registers together.
-const ROWS: usize = 3;
 /// Rows up to this many take panels one at a time.
 const FEW: usize = 16;
 /// Codes in a slab of panels: 128 KiB, so that it stays in the second-level cache.
@@ -204,13 +202,16 @@ impl Part<'_> {
                 // Two and two cost less than three and one, which loads as much for its one.
                 let step = match self.x.rows() - row {
                     4 => 2,
-                    left => left.min(ROWS),
+                    left if left < L::ROWS => left.min(3),
+                    _ => L::ROWS,
                 };
                 for (i, panel) in panels[..count].iter().enumerate() {
                     match step {
                         1 => self.rows_of_panel::<L, B, 1>(panel, row, output + i * LANES),
                         2 => self.rows_of_panel::<L, B, 2>(panel, row, output + i * LANES),
-                        _ => self.rows_of_panel::<L, B, ROWS>(panel, row, output + i * LANES),
+                        // The condition is known while compiling, so that others need not have the code.
+                        6 if L::ROWS == 6 => self.rows_of_panel::<L, B, 6>(panel, row, output + i * LANES),
+                        _ => self.rows_of_panel::<L, B, 3>(panel, row, output + i * LANES),
                     }
                 }
                 row += step;
