@@ -6,6 +6,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
 
 use crate::machine::{Isa, Level};
@@ -136,10 +138,8 @@ pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
         // SAFETY: `Level::Avx2` is only made where AVX2, FMA and F16C were detected.
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => unsafe { avx2::run(kernel) },
-        // Lanes of NEON registers come with the work on that architecture's speed; its compiler
-        // already uses them for the plain code, fused multiply-add being part of the base.
         #[cfg(target_arch = "aarch64")]
-        Level::Neon => kernel.run::<scalar::Scalar>(),
+        Level::Neon => kernel.run::<neon::Neon>(),
     }
 }
 
