@@ -4,6 +4,7 @@
 mod support;
 
 use std::fs;
+#[cfg(unix)]
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -6,7 +6,9 @@ mod support;
 use std::fs;
 use std::net::TcpListener;
 
-use bantam_hub::{Catalogue, Digest, Error, Hub, Reference, Source};
+#[cfg(unix)]
+use bantam_hub::{Catalogue, Source};
+use bantam_hub::{Digest, Error, Hub, Reference};
 use support::*;
 
 fn name(text: &str) -> Reference {

@@ -161,7 +161,9 @@ impl Shared {
             }
             std::hint::spin_loop();
         }
-        self.sleeping[index].store(true, Ordering::SeqCst);
+        // A store would do by the rules of the language and has the same instruction on x86. Emulators of aarch64 there
+        // (seen with QEMU 7.2) let the load below pass it, and the worker then sleeps through a job.
+        self.sleeping[index].swap(true, Ordering::SeqCst);
         let now = loop {
             let now = self.generation.load(Ordering::SeqCst);
             if now != seen {

@@ -15,6 +15,7 @@ mod process;
 mod python;
 mod real;
 mod safetensors;
+mod targets;
 mod tidy;
 mod workspace;
 
@@ -30,7 +31,7 @@ struct Verb {
     run: fn(Arguments) -> Result<()>,
 }
 
-const VERBS: [Verb; 6] = [
+const VERBS: [Verb; 7] = [
     Verb { name: "tidy", about: "figures and rules of the house", run: tidy::run },
     Verb {
         name: "oracle",
@@ -51,6 +52,11 @@ const VERBS: [Verb; 6] = [
         name: "fuzz",
         about: "[--seconds N] [--seed N] [TARGET..]: mutated files against every reader",
         run: fuzz::run,
+    },
+    Verb {
+        name: "targets",
+        about: "[TARGET..]: aarch64 under an emulator, checks for Windows and macOS",
+        run: targets::run,
     },
     Verb { name: "ci", about: "everything that .ci/run runs", run: ci::run },
 ];

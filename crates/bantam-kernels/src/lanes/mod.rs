@@ -8,6 +8,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
 
 use crate::machine::{Isa, Level};
@@ -156,10 +158,8 @@ pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
         // SAFETY: as `Level::Avx512`, and VNNI was detected, too.
         #[cfg(target_arch = "x86_64")]
         Level::Avx512Vnni => unsafe { avx512::run_vnni(kernel) },
-        // Lanes of NEON registers come with the work on that architecture's speed; its compiler
-        // already uses them for the plain code, fused multiply-add being part of the base.
         #[cfg(target_arch = "aarch64")]
-        Level::Neon => kernel.run::<scalar::Scalar>(),
+        Level::Neon => kernel.run::<neon::Neon>(),
     }
 }
 
