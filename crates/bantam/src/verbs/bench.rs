@@ -190,7 +190,7 @@ impl Report<'_> {
             "sequences": self.args.sequences,
             "threads": self.threads, "rounds": self.rounds.len(),
             "prefill_tok_s": prefill.median, "decode_tok_s": decode.median, "ttft_ms": ttft_ms.median,
-            "load_ms": self.load_ms, "peak_rss_bytes": peak_rss_bytes(),
+            "load_ms": self.load_ms, "peak_rss_bytes": peak_rss_bytes(), "pss_bytes": pss_bytes(),
             "read_gb_s": read, "matrix_tflop_s": matrix,
             "decode_share_of_read": decode.median * self.bytes_per_token() / (read * 1e9),
             "prefill_share_of_matrix": prefill.median * self.operations_per_token() / (matrix * 1e12),
@@ -229,8 +229,10 @@ impl Report<'_> {
         )?;
         writeln!(out, "first token    {} ms", range(ttft))?;
         writeln!(out, "load           {load_ms:9.1} ms")?;
+        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         if let Some(bytes) = peak_rss_bytes() {
-            writeln!(out, "peak memory    {:9.1} MiB", bytes as f64 / f64::from(1 << 20))?;
+            let proportional = pss_bytes().map(|bytes| format!(", {:.1} proportional", mib(bytes)));
+            writeln!(out, "peak memory    {:9.1} MiB{}", mib(bytes), proportional.unwrap_or_default())?;
         }
         Ok(())
     }
@@ -238,8 +240,18 @@ impl Report<'_> {
 
 /// The most memory that this process had in use, where the system tells.
 pub(crate) fn peak_rss_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    bytes_told("/proc/self/status", "VmHWM:")
+}
+
+/// The memory that this process has in use now, where what it shares with others, as the pages of a model's file, counts
+/// in parts.
+fn pss_bytes() -> Option<u64> {
+    bytes_told("/proc/self/smaps_rollup", "Pss:")
+}
+
+fn bytes_told(file: &str, key: &str) -> Option<u64> {
+    let told = std::fs::read_to_string(file).ok()?;
+    let line = told.lines().find_map(|line| line.strip_prefix(key))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
