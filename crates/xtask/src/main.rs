@@ -55,7 +55,7 @@ const VERBS: [Verb; 7] = [
     },
     Verb {
         name: "targets",
-        about: "[TARGET..]: aarch64 under an emulator, checks for Windows and macOS",
+        about: "[--full] [TARGET..]: aarch64 under an emulator, checks for Windows and macOS",
         run: targets::run,
     },
     Verb { name: "ci", about: "everything that .ci/run runs", run: ci::run },
