@@ -16,12 +16,9 @@ pub(crate) enum Level {
     Scalar,
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// AVX-512 F, BW, DQ and VL.
+    /// AVX-512 F, BW, DQ, VL and VNNI.
     #[cfg(target_arch = "x86_64")]
     Avx512,
-    /// The same with VNNI.
-    #[cfg(target_arch = "x86_64")]
-    Avx512Vnni,
     #[cfg(target_arch = "aarch64")]
     Neon,
 }
@@ -60,8 +57,6 @@ impl Isa {
             Level::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => "avx512",
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512Vnni => "avx512vnni",
             #[cfg(target_arch = "aarch64")]
             Level::Neon => "neon",
         }
@@ -70,10 +65,9 @@ impl Isa {
 
 /// Levels slowest first, with what each needs beyond those before it.
 #[cfg(target_arch = "x86_64")]
-const X86_LEVELS: [(Level, &[&str]); 3] = [
+const X86_LEVELS: [(Level, &[&str]); 2] = [
     (Level::Avx2, &["avx2", "fma", "f16c"]),
-    (Level::Avx512, &["avx512f", "avx512bw", "avx512dq", "avx512vl"]),
-    (Level::Avx512Vnni, &["avx512vnni"]),
+    (Level::Avx512, &["avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni"]),
 ];
 
 #[cfg(target_arch = "x86_64")]

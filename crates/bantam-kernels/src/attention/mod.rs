@@ -21,8 +21,9 @@ pub use page::{KvShape, KvStorage, PAGE, Page};
 
 use crate::Machine;
 use crate::lanes::dispatch;
+use crate::machine::Isa;
 use crate::share::Shared;
-use tile::{MergePages, QUERIES_MAX, Tile, Total};
+use tile::{MergePage, OnePage, QUERIES_MAX, Tile, Total};
 
 /// What the queries of a layer look at, and how.
 #[derive(Clone, Copy, Debug)]
@@ -154,10 +155,21 @@ impl Work<'_> {
                 let place = item / heads;
                 let place = if place % 2 == 0 { place / 2 } else { count - 1 - place / 2 };
                 let range = &self.plan.tiles[place];
-                let tile = self.tile(range, item % heads);
-                dispatch(machine.isa(), MergePages { tile, pages: range.pages.clone(), out: self.out });
+                self.whole_tile(machine.isa(), self.tile(range, item % heads), range.pages.clone());
             }
         });
+    }
+
+    fn whole_tile(&self, isa: Isa, tile: Tile<'_>, pages: Range<usize>) {
+        let queries = &tile.transposed();
+        let mut values = vec![0.0; QUERIES_MAX * self.spec.kv.padded_dim()];
+        let mut totals = [Total::EMPTY; QUERIES_MAX];
+        let mut merged = Merged::new(&tile);
+        for page in pages {
+            dispatch(isa, OnePage { tile, queries, page, values: &mut values, totals: &mut totals });
+            merged.add(isa, &values, &totals);
+        }
+        merged.finish(self.out);
     }
 
     /// Each page of a tile on its own; then the partial results are merged.
@@ -175,10 +187,8 @@ impl Work<'_> {
                 let (values, totals) =
                     unsafe { (of_values.slice_mut(item * stride, stride), of_totals.slice_mut(item, 1)) };
                 let tile = self.tile(&self.plan.tiles[part.tile], part.head);
-                dispatch(
-                    machine.isa(),
-                    tile::OnePage { tile, page: part.page, values, totals: &mut totals[0] },
-                );
+                let (queries, page) = (&tile.transposed(), part.page);
+                dispatch(machine.isa(), OnePage { tile, queries, page, values, totals: &mut totals[0] });
             }
         });
         machine.split(self.plan.tiles.len() * heads, 1, |items| {
@@ -188,8 +198,11 @@ impl Work<'_> {
                 let count = self.plan.tiles[place].pages.len();
                 let (values, totals) =
                     (&values[first * stride..][..count * stride], &totals[first..][..count]);
-                let tile = self.tile(&self.plan.tiles[place], head);
-                dispatch(machine.isa(), tile::MergeParts { tile, values, totals, out: self.out });
+                let mut merged = Merged::new(&self.tile(&self.plan.tiles[place], head));
+                for (values, totals) in values.chunks_exact(stride).zip(totals) {
+                    merged.add(machine.isa(), values, totals);
+                }
+                merged.finish(self.out);
             }
         });
     }
@@ -203,6 +216,30 @@ impl Work<'_> {
             }
         }
         parts
+    }
+}
+
+/// The pages of a tile so far.
+struct Merged<'a> {
+    tile: Tile<'a>,
+    /// `[QUERIES_MAX][padded_dim]`
+    values: Vec<f32>,
+    totals: [Total; QUERIES_MAX],
+}
+
+impl<'a> Merged<'a> {
+    fn new(tile: &Tile<'a>) -> Self {
+        let values = vec![0.0; QUERIES_MAX * tile.spec.kv.padded_dim()];
+        Merged { tile: *tile, values, totals: tile.beginning() }
+    }
+
+    fn add(&mut self, isa: Isa, values: &[f32], totals: &[Total; QUERIES_MAX]) {
+        let (count, whole, wholes) = (self.tile.count, &mut self.values[..], &mut self.totals);
+        dispatch(isa, MergePage { count, whole, wholes, values, totals });
+    }
+
+    fn finish(mut self, out: &Shared<'_, f32>) {
+        self.tile.finish(&mut self.values, &self.totals, out);
     }
 }
 

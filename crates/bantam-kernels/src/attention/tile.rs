@@ -65,16 +65,31 @@ impl<'a> Tile<'a> {
         within(seen.start)..within(seen.end)
     }
 
-    /// Before any page: nothing, or the sink.
-    fn beginning(&self, query: usize) -> Total {
+    /// Before any page: nothing, or the sinks.
+    pub(super) fn beginning(&self) -> [Total; QUERIES_MAX] {
+        let mut totals = [Total::EMPTY; QUERIES_MAX];
+        for (query, total) in totals.iter_mut().enumerate().take(self.count) {
+            *total = self.beginning_of(query);
+        }
+        totals
+    }
+
+    fn beginning_of(&self, query: usize) -> Total {
         match self.spec.sinks {
             Some(sinks) => Total { greatest: sinks[self.place(query).1], sum: 1.0 },
             None => Total::EMPTY,
         }
     }
 
-    /// Writes what came of a query.
-    fn finish(&self, query: usize, whole: &mut [f32], total: Total, out: &Shared<'_, f32>) {
+    /// Writes what came of all queries; `whole` is `[QUERIES_MAX][padded_dim]`.
+    pub(super) fn finish(&self, whole: &mut [f32], totals: &[Total; QUERIES_MAX], out: &Shared<'_, f32>) {
+        let stride = self.spec.kv.padded_dim();
+        for (query, whole) in whole.chunks_exact_mut(stride).take(self.count).enumerate() {
+            self.finish_one(query, whole, totals[query], out);
+        }
+    }
+
+    fn finish_one(&self, query: usize, whole: &mut [f32], total: Total, out: &Shared<'_, f32>) {
         if self.is_turned() {
             rotate(whole);
         }
@@ -119,45 +134,11 @@ macro_rules! with_count {
     };
 }
 
-/// All pages of a tile, each merged into the ones before.
-pub(super) struct MergePages<'a> {
-    pub(super) tile: Tile<'a>,
-    pub(super) pages: Range<usize>,
-    pub(super) out: &'a Shared<'a, f32>,
-}
-
-impl Kernel for MergePages<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<L: Lanes>(self) {
-        with_count!(self.tile.count, N => self.merge::<L, N>())
-    }
-}
-
-impl MergePages<'_> {
-    #[inline(always)]
-    fn merge<L: Lanes, const N: usize>(self) {
-        let stride = self.tile.spec.kv.padded_dim();
-        let queries = self.tile.transposed::<N>();
-        let mut partial = vec![0.0; N * stride];
-        let mut whole = vec![0.0; N * stride];
-        let mut totals = [Total::EMPTY; N];
-        for (query, total) in totals.iter_mut().enumerate() {
-            *total = self.tile.beginning(query);
-        }
-        for page in self.pages {
-            let found = self.tile.page::<L, N>(&queries, page, &mut partial);
-            merge::<L, N>(&mut totals, &mut whole, &found, &partial);
-        }
-        for (query, whole) in whole.chunks_exact_mut(stride).enumerate() {
-            self.tile.finish(query, whole, totals[query], self.out);
-        }
-    }
-}
-
 /// One page of a tile.
 pub(super) struct OnePage<'a> {
     pub(super) tile: Tile<'a>,
+    /// Of the tile, number by number: [`Tile::transposed`].
+    pub(super) queries: &'a [f32],
     pub(super) page: usize,
     /// `[QUERIES_MAX][padded_dim]`
     pub(super) values: &'a mut [f32],
@@ -169,37 +150,29 @@ impl Kernel for OnePage<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         with_count!(self.tile.count, N => {
-            let queries = self.tile.transposed::<N>();
-            let found = self.tile.page::<L, N>(&queries, self.page, self.values);
+            let queries = self.queries.as_chunks::<N>().0;
+            let found = self.tile.page::<L, N>(queries, self.page, self.values);
             self.totals[..N].copy_from_slice(&found);
         })
     }
 }
 
-/// Merges the partial results of a tile's pages.
-pub(super) struct MergeParts<'a> {
-    pub(super) tile: Tile<'a>,
-    /// `[pages][QUERIES_MAX][padded_dim]`
+/// Adds a page's partial results to those of the pages before.
+pub(super) struct MergePage<'a> {
+    pub(super) count: usize,
+    /// `[QUERIES_MAX][padded_dim]`
+    pub(super) whole: &'a mut [f32],
+    pub(super) wholes: &'a mut [Total; QUERIES_MAX],
+    /// `[QUERIES_MAX][padded_dim]`
     pub(super) values: &'a [f32],
-    pub(super) totals: &'a [[Total; QUERIES_MAX]],
-    pub(super) out: &'a Shared<'a, f32>,
+    pub(super) totals: &'a [Total; QUERIES_MAX],
 }
 
-impl Kernel for MergeParts<'_> {
+impl Kernel for MergePage<'_> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        let stride = self.tile.spec.kv.padded_dim();
-        let mut whole = vec![0.0; stride];
-        for query in 0..self.tile.count {
-            whole.fill(0.0);
-            let mut total = [self.tile.beginning(query)];
-            let pages = self.values.chunks_exact(QUERIES_MAX * stride).zip(self.totals);
-            for (values, totals) in pages {
-                merge::<L, 1>(&mut total, &mut whole, &[totals[query]], &values[query * stride..][..stride]);
-            }
-            self.tile.finish(query, &mut whole, total[0], self.out);
-        }
+        merge::<L>(self.count, self.wholes, self.whole, self.totals, self.values);
     }
 }
 
@@ -215,23 +188,24 @@ impl Total {
     pub(super) const EMPTY: Total = Total { greatest: f32::NEG_INFINITY, sum: 0.0 };
 }
 
-/// Adds a page's totals and its weighted values, `[N][stride]`, to those of the pages before.
+/// Adds a page's totals and its weighted values, `[QUERIES_MAX][stride]`, to those of the pages before.
 #[inline(always)]
-fn merge<L: Lanes, const N: usize>(
-    wholes: &mut [Total; N],
+fn merge<L: Lanes>(
+    count: usize,
+    wholes: &mut [Total; QUERIES_MAX],
     values: &mut [f32],
-    pages: &[Total; N],
+    pages: &[Total; QUERIES_MAX],
     partials: &[f32],
 ) {
     let mut down = [0.0; LANES];
-    for i in 0..N {
+    for i in 0..count {
         down[i] = -(pages[i].greatest - wholes[i].greatest).abs();
     }
     // What the lesser one's sums are multiplied with; the greater one keeps its own.
     exp(L::load(&down)).store(&mut down);
-    let stride = values.len() / N;
+    let stride = values.len() / QUERIES_MAX;
     let values = values.chunks_exact_mut(stride).zip(partials.chunks_exact(stride));
-    for (i, (values, partials)) in values.enumerate() {
+    for (i, (values, partials)) in values.take(count).enumerate() {
         let (whole, page) = (&mut wholes[i], &pages[i]);
         if page.sum == 0.0 {
             continue;
@@ -250,19 +224,19 @@ fn merge<L: Lanes, const N: usize>(
 }
 
 impl Tile<'_> {
-    /// The queries, number by number, filled up with zeros to whole groups; turned if the keys are.
-    #[inline(always)]
-    fn transposed<const N: usize>(&self) -> Vec<[f32; N]> {
+    /// The queries, number by number, `[padded_dim][count]`, filled up with zeros to whole groups; turned if the keys
+    /// are.
+    pub(super) fn transposed(&self) -> Vec<f32> {
         let (dim, padded) = (self.spec.kv.head_dim, self.spec.kv.padded_dim());
-        let mut numbers = vec![[0.0; N]; padded];
+        let mut numbers = vec![0.0; padded * self.count];
         let mut query = vec![0.0; padded];
-        for i in 0..N {
+        for i in 0..self.count {
             query[..dim].copy_from_slice(self.query(i));
             query[dim..].fill(0.0);
             if self.is_turned() {
                 rotate(&mut query);
             }
-            for (numbers, q) in numbers.iter_mut().zip(&query) {
+            for (numbers, q) in numbers.chunks_exact_mut(self.count).zip(&query) {
                 numbers[i] = *q;
             }
         }

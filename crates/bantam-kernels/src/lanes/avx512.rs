@@ -1,79 +1,25 @@
 //! [`Lanes`] in single AVX-512 registers; bytes stay in the registers of [`Avx2`], which hold a run of them.
 //!
-//! Every function here is inlined into [`run`] or [`run_vnni`], which enable the instruction sets; [`Avx512`]
-//! is reached through nothing else, and that is what makes each use of an intrinsic right.
+//! Every function here is inlined into [`run`], which enables the instruction sets; [`Avx512`] is reached through
+//! nothing else, and that is what makes each use of an intrinsic right.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
-use std::marker::PhantomData;
 
 use super::avx2::Avx2;
 use super::{Kernel, LANES, Lanes, RUN};
 
 #[derive(Clone, Copy)]
-struct Avx512<P>(__m512, PhantomData<P>);
+struct Avx512(__m512);
 
-/// Runs a kernel over [`Avx512`] without VNNI.
+/// Runs a kernel over [`Avx512`].
 ///
 /// # Safety
 ///
-/// The processor must have AVX-512 F, BW, DQ and VL, AVX2, FMA and F16C.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-pub(crate) fn run<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run::<Avx512<MultiplyThenAdd>>()
-}
-
-/// Runs a kernel over [`Avx512`] with VNNI.
-///
-/// # Safety
-///
-/// The processor must have AVX-512 VNNI beside all that [`run`] needs.
+/// The processor must have AVX-512 F, BW, DQ, VL and VNNI, AVX2, FMA and F16C.
 #[target_feature(enable = "avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-pub(crate) fn run_vnni<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run::<Avx512<MultiplyAdd>>()
-}
-
-/// How products of pairs of codes are added to sums, the one thing for which there are two ways.
-trait AddPairs: Copy {
-    /// As [`Lanes::ROWS`].
-    const ROWS: usize;
-
-    /// Adds `codes[2 i] * x[2 i] + codes[2 i + 1] * x[2 i + 1]` to lane `i`.
-    ///
-    /// # Safety
-    ///
-    /// The processor must have the instruction set of the way.
-    unsafe fn add_pairs(sums: __m512i, codes: __m512i, x: __m512i) -> __m512i;
-}
-
-/// Two instructions of AVX-512 BW.
-#[derive(Clone, Copy)]
-struct MultiplyThenAdd;
-
-impl AddPairs for MultiplyThenAdd {
-    const ROWS: usize = 3;
-
-    #[inline(always)]
-    unsafe fn add_pairs(sums: __m512i, codes: __m512i, x: __m512i) -> __m512i {
-        // SAFETY: by the caller's promise.
-        unsafe { _mm512_add_epi32(sums, _mm512_madd_epi16(codes, x)) }
-    }
-}
-
-/// One instruction of AVX-512 VNNI; of its two forms the one that wraps as the addition does.
-#[derive(Clone, Copy)]
-struct MultiplyAdd;
-
-impl AddPairs for MultiplyAdd {
-    // Each sum waits five cycles for the one before it, and two can be begun in a cycle: three sums of their own
-    // would leave most of them unused.
-    const ROWS: usize = 6;
-
-    #[inline(always)]
-    unsafe fn add_pairs(sums: __m512i, codes: __m512i, x: __m512i) -> __m512i {
-        // SAFETY: by the caller's promise.
-        unsafe { multiply_add(sums, codes, x) }
-    }
+pub(crate) fn run<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run::<Avx512>()
 }
 
 /// `vpdpwssd`, written out: the compiler takes its intrinsic apart again into a product and an addition wherever sums
@@ -97,14 +43,16 @@ fn multiply_add(mut sums: __m512i, codes: __m512i, x: __m512i) -> __m512i {
 /// An intrinsic on the registers of lanes.
 macro_rules! lanes {
     ($f:ident($($x:expr),*)) => {
-        // SAFETY: only `run` and `run_vnni` lead here, whose callers have AVX-512 F, BW, DQ and VL, AVX2, FMA and
-        // F16C; no memory is touched.
-        unsafe { Avx512($f($($x.0),*), PhantomData) }
+        // SAFETY: only `run` leads here, whose caller has AVX-512 F, BW, DQ, VL and VNNI, AVX2, FMA and F16C; no
+        // memory is touched.
+        unsafe { Avx512($f($($x.0),*)) }
     };
 }
 
-impl<P: AddPairs> Lanes for Avx512<P> {
-    const ROWS: usize = P::ROWS;
+impl Lanes for Avx512 {
+    // Each sum of products waits five cycles for the one before it, and two can be begun in a cycle: three sums of
+    // their own would leave most of them unused.
+    const ROWS: usize = 6;
 
     type Ints = __m512i;
     type Bytes = __m256i;
@@ -115,12 +63,12 @@ impl<P: AddPairs> Lanes for Avx512<P> {
     #[inline(always)]
     fn splat(x: f32) -> Self {
         // SAFETY: as in `lanes!`.
-        unsafe { Avx512(_mm512_set1_ps(x), PhantomData) }
+        unsafe { Avx512(_mm512_set1_ps(x)) }
     }
     #[inline(always)]
     fn load(from: &[f32; LANES]) -> Self {
         // SAFETY: as in `lanes!`; sixteen numbers can be read, and this load needs no alignment.
-        unsafe { Avx512(_mm512_loadu_ps(from.as_ptr()), PhantomData) }
+        unsafe { Avx512(_mm512_loadu_ps(from.as_ptr())) }
     }
     #[inline(always)]
     fn store(self, to: &mut [f32; LANES]) {
@@ -130,7 +78,7 @@ impl<P: AddPairs> Lanes for Avx512<P> {
     #[inline(always)]
     fn load_f16(from: &[u16; LANES]) -> Self {
         // SAFETY: as in `lanes!`; thirty-two bytes can be read.
-        unsafe { Avx512(_mm512_cvtph_ps(_mm256_loadu_si256(from.as_ptr().cast())), PhantomData) }
+        unsafe { Avx512(_mm512_cvtph_ps(_mm256_loadu_si256(from.as_ptr().cast()))) }
     }
     #[inline(always)]
     fn load_f16_pairs(from: &[u32; LANES]) -> (Self, Self) {
@@ -139,7 +87,7 @@ impl<P: AddPairs> Lanes for Avx512<P> {
             let words = _mm512_loadu_si512(from.as_ptr().cast());
             let firsts = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(words));
             let seconds = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(words)));
-            (Avx512(firsts, PhantomData), Avx512(seconds, PhantomData))
+            (Avx512(firsts), Avx512(seconds))
         }
     }
     #[inline(always)]
@@ -147,26 +95,26 @@ impl<P: AddPairs> Lanes for Avx512<P> {
         // SAFETY: as in `lanes!`; thirty-two bytes can be read.
         unsafe {
             let words = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.as_ptr().cast()));
-            Avx512(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(words)), PhantomData)
+            Avx512(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(words)))
         }
     }
     #[inline(always)]
     fn load_i8(from: &[u8; LANES]) -> Self {
         // SAFETY: as in `lanes!`.
-        unsafe { Avx512(_mm512_cvtepi32_ps(sixteen_ints(from)), PhantomData) }
+        unsafe { Avx512(_mm512_cvtepi32_ps(sixteen_ints(from))) }
     }
     #[inline(always)]
     fn load_i4_low(from: &[u8; LANES]) -> Self {
         // SAFETY: as in `lanes!`.
         unsafe {
             let signed = _mm512_srai_epi32::<28>(_mm512_slli_epi32::<28>(sixteen_ints(from)));
-            Avx512(_mm512_cvtepi32_ps(signed), PhantomData)
+            Avx512(_mm512_cvtepi32_ps(signed))
         }
     }
     #[inline(always)]
     fn load_i4_high(from: &[u8; LANES]) -> Self {
         // SAFETY: as in `lanes!`.
-        unsafe { Avx512(_mm512_cvtepi32_ps(_mm512_srai_epi32::<4>(sixteen_ints(from))), PhantomData) }
+        unsafe { Avx512(_mm512_cvtepi32_ps(_mm512_srai_epi32::<4>(sixteen_ints(from)))) }
     }
     #[inline(always)]
     fn add(self, other: Self) -> Self {
@@ -200,14 +148,14 @@ impl<P: AddPairs> Lanes for Avx512<P> {
     fn round(self) -> Self {
         const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
         // SAFETY: as in `lanes!`.
-        unsafe { Avx512(_mm512_roundscale_ps::<NEAREST>(self.0), PhantomData) }
+        unsafe { Avx512(_mm512_roundscale_ps::<NEAREST>(self.0)) }
     }
     #[inline(always)]
     fn exp2_of_integer(self) -> Self {
         // SAFETY: as in `lanes!`.
         unsafe {
             let exponent = _mm512_add_epi32(_mm512_cvtps_epi32(self.0), _mm512_set1_epi32(127));
-            Avx512(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponent)), PhantomData)
+            Avx512(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponent)))
         }
     }
     #[inline(always)]
@@ -215,7 +163,7 @@ impl<P: AddPairs> Lanes for Avx512<P> {
         // SAFETY: as in `lanes!`.
         unsafe {
             let less = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(self.0, other.0);
-            Avx512(_mm512_mask_blend_ps(less, no.0, yes.0), PhantomData)
+            Avx512(_mm512_mask_blend_ps(less, no.0, yes.0))
         }
     }
     #[inline(always)]
@@ -246,7 +194,7 @@ impl<P: AddPairs> Lanes for Avx512<P> {
         let present = (1u32 << from.len()).wrapping_sub(1) as __mmask16;
         // SAFETY: as in `lanes!`; as many lanes are read as there are numbers, by the assertion, and lanes that are
         // masked out touch no memory.
-        unsafe { Avx512(_mm512_maskz_loadu_ps(present, from.as_ptr()), PhantomData) }
+        unsafe { Avx512(_mm512_maskz_loadu_ps(present, from.as_ptr())) }
     }
     #[inline(always)]
     fn bytes_load(from: &[u8; RUN]) -> Self::Bytes {
@@ -294,7 +242,7 @@ impl<P: AddPairs> Lanes for Avx512<P> {
         // SAFETY: as in `lanes!`; thirty-two codes can be read.
         unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
     }
-    /// There is nothing yet that VNNI could add them to.
+    /// There is nothing yet that they could be added to.
     #[inline(always)]
     fn products(codes: Self::Codes, x: Self::Codes) -> Self::Products {
         // SAFETY: as in `lanes!`.
@@ -337,17 +285,16 @@ impl<P: AddPairs> Lanes for Avx512<P> {
     }
     #[inline(always)]
     fn ints_add_pairs(sums: Self::Ints, codes: &[i16; 2 * LANES], pair: &[i16; 2]) -> Self::Ints {
-        // SAFETY: as in `lanes!`, and `run_vnni`, whose caller has VNNI, is what leads to the way that needs it; four
-        // bytes and sixty-four bytes can be read.
+        // SAFETY: as in `lanes!`; four bytes and sixty-four bytes can be read.
         unsafe {
             let pair = _mm512_set1_epi32(pair.as_ptr().cast::<i32>().read_unaligned());
-            P::add_pairs(sums, _mm512_loadu_si512(codes.as_ptr().cast()), pair)
+            multiply_add(sums, _mm512_loadu_si512(codes.as_ptr().cast()), pair)
         }
     }
     #[inline(always)]
     fn ints_to_f32(ints: Self::Ints) -> Self {
         // SAFETY: as in `lanes!`.
-        unsafe { Avx512(_mm512_cvtepi32_ps(ints), PhantomData) }
+        unsafe { Avx512(_mm512_cvtepi32_ps(ints)) }
     }
 }
 

@@ -152,12 +152,9 @@ pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
         // SAFETY: `Level::Avx2` is only made where AVX2, FMA and F16C were detected.
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => unsafe { avx2::run(kernel) },
-        // SAFETY: `Level::Avx512` is only made where AVX-512 F, BW, DQ and VL, AVX2, FMA and F16C were detected.
+        // SAFETY: `Level::Avx512` is only made where AVX-512 F, BW, DQ, VL and VNNI, AVX2, FMA and F16C were detected.
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => unsafe { avx512::run(kernel) },
-        // SAFETY: as `Level::Avx512`, and VNNI was detected, too.
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx512Vnni => unsafe { avx512::run_vnni(kernel) },
         #[cfg(target_arch = "aarch64")]
         Level::Neon => kernel.run::<neon::Neon>(),
     }
