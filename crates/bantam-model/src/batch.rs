@@ -1,8 +1,9 @@
 //! Rows of tokens, each with its sequence and position: one call's work, ragged.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use crate::{Error, Model};
+use crate::{Adapter, Error, Model};
 
 /// Consecutive rows of one sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,10 +14,12 @@ pub struct Span {
     pub position: usize,
     /// How long the sequence may become; some rotary scalings depend on it.
     pub length_max: usize,
+    /// Which of the batch's adapters changes the model for it.
+    pub adapter: Option<usize>,
 }
 
 /// The rows of one forward pass: prefill, decode and verification differ only in how many there are.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Batch {
     /// One for each row.
     pub tokens: Vec<u32>,
@@ -24,6 +27,8 @@ pub struct Batch {
     pub spans: Vec<Span>,
     /// Rows whose logits are wanted, in order.
     pub wanted: Vec<usize>,
+    /// What spans may be changed by.
+    pub adapters: Vec<Arc<Adapter>>,
 }
 
 /// Which rows of a span should give logits.
@@ -48,7 +53,19 @@ impl Batch {
             Want::Last => self.wanted.extend(rows.end.checked_sub(1).filter(|_| !rows.is_empty())),
             Want::All => self.wanted.extend(rows.clone()),
         }
-        self.spans.push(Span { rows, position, length_max });
+        self.spans.push(Span { rows, position, length_max, adapter: None });
+    }
+
+    /// Has the last span changed by an adapter.
+    pub fn adapt(&mut self, adapter: &Arc<Adapter>) {
+        let place = self.adapters.iter().position(|known| Arc::ptr_eq(known, adapter));
+        let place = place.unwrap_or_else(|| {
+            self.adapters.push(Arc::clone(adapter));
+            self.adapters.len() - 1
+        });
+        if let Some(span) = self.spans.last_mut() {
+            span.adapter = Some(place);
+        }
     }
 
     /// The position of each row.

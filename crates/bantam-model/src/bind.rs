@@ -9,6 +9,7 @@ use bantam_tensor::kernels::matmul::Layout;
 use bantam_tensor::{Checkpoint, Source, Tensor};
 
 use crate::Error;
+use crate::adapter::Site;
 use crate::description::*;
 use crate::names::{Names, Role};
 use crate::weights::*;
@@ -75,9 +76,11 @@ impl<'a> Binder<'a> {
 
     fn weights(&self, d: &Description) -> Result<Weights, Error> {
         let embed = self.table(Role::Embed, d.vocab_size, d.hidden_size)?;
+        let site = Site { layer: 0, role: Role::Head };
         let head = match d.head.matrix {
-            HeadMatrix::Tied => Linear { matrix: embed.clone(), bias: None },
+            HeadMatrix::Tied => Linear { site, matrix: embed.clone(), bias: None },
             HeadMatrix::Own(bias) => Linear {
+                site,
                 matrix: self.table(Role::Head, d.vocab_size, d.hidden_size)?,
                 bias: self.bias(bias, Role::Head, 0, d.vocab_size)?,
             },
@@ -200,7 +203,8 @@ impl<'a> Binder<'a> {
         };
         let tensor = self.tensor(role, i, "weight", &wanted)?;
         let bias = self.bias(bias, role, i, outputs)?;
-        Ok(Linear { matrix: Matrix { tensor, layout, outputs, inputs }, bias })
+        let site = Site { layer: i, role };
+        Ok(Linear { site, matrix: Matrix { tensor, layout, outputs, inputs }, bias })
     }
 
     /// A matrix with one row for each of so many things, in any family.

@@ -2,10 +2,11 @@
 
 use bantam_tensor::kernels::activation::{Activation, activate, activate_gated};
 use bantam_tensor::kernels::attention::{AttendSpec, KvShape, QueryRow, attend};
-use bantam_tensor::kernels::matmul::{Codes, Input, Product, dequantize, multiply_all};
+use bantam_tensor::kernels::matmul::{Codes, Input, Product, dequantize, multiply, multiply_all};
 use bantam_tensor::kernels::norm::normalize;
 use bantam_tensor::kernels::{Machine, elementwise, rope};
 
+use crate::adapter::{LowRank, Site};
 use crate::description::{Attention, PositionScale};
 use crate::rope::Rope;
 use crate::weights::{Linear, Matrix, NormWeights, Vector};
@@ -195,7 +196,33 @@ impl Ops for Executor<'_> {
         self.prepare(x, linears.iter().map(|linear| &linear.matrix));
         let mut biases = linears.iter().map(|linear| linear.bias.as_ref());
         let products = self.multiply_prepared(x, linears.map(|linear| &linear.matrix));
-        products.map(|y| self.with_bias(y, biases.next().flatten()))
+        let mut sites = linears.iter().map(|linear| linear.site);
+        products.map(|y| {
+            let y = self.with_bias(y, biases.next().flatten());
+            match sites.next() {
+                Some(site) => self.adapt(x, y, site),
+                None => y,
+            }
+        })
+    }
+
+    fn adapt(&mut self, x: &Rows, mut y: Rows, site: Site) -> Rows {
+        let batch = self.batch;
+        for span in &batch.spans {
+            let adapter = span.adapter.and_then(|place| batch.adapters[place].sites.get(&site));
+            if let Some(LowRank { a, b, scale }) = adapter {
+                let rows = |of: &Rows| span.rows.start * of.width..span.rows.end * of.width;
+                let mut between = self.take(span.rows.len(), a.outputs);
+                multiply(self.machine, a.for_kernels(), Input::Exact(&x.data[rows(x)]), &mut between.data);
+                let mut change = self.take(span.rows.len(), b.outputs);
+                multiply(self.machine, b.for_kernels(), Input::Exact(&between.data), &mut change.data);
+                let rows = rows(&y);
+                elementwise::add_scaled(self.machine.isa(), &mut y.data[rows], &change.data, *scale);
+                self.release(between);
+                self.release(change);
+            }
+        }
+        y
     }
 
     fn add_vector(&mut self, x: Rows, vector: &Vector) -> Rows {

@@ -11,6 +11,7 @@ pub mod description;
 pub mod rope;
 pub mod weights;
 
+mod adapter;
 mod batch;
 mod bind;
 mod config;
@@ -23,6 +24,7 @@ mod names;
 mod ops;
 mod state;
 
+pub use adapter::{Adapter, LowRank, Site};
 pub use bantam_tensor::kernels::attention::KvStorage;
 pub use bantam_tensor::kernels::{Isa, Machine};
 pub use batch::{Batch, Span, Want};
@@ -31,5 +33,6 @@ pub use error::Error;
 pub use executor::{Executor, Numerics, Scratch};
 pub use forward::forward;
 pub use model::Model;
+pub use names::Role;
 pub use ops::Ops;
 pub use state::State;

@@ -5,9 +5,9 @@ use std::fmt;
 use bantam_tensor::kernels::matmul::Layout;
 
 /// A part of a description that has weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "the names say it")]
-pub(crate) enum Role {
+pub enum Role {
     Embed,
     Positions,
     FinalNorm,

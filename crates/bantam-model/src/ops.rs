@@ -3,6 +3,7 @@
 
 use bantam_tensor::kernels::activation::Activation;
 
+use crate::adapter::Site;
 use crate::description::{Attention, PositionScale};
 use crate::rope::Rope;
 use crate::weights::{Linear, Matrix, NormWeights, Vector};
@@ -22,6 +23,8 @@ pub trait Ops {
     fn embed_positions(&mut self, table: &Matrix) -> Self::T;
     /// `x Wᵀ`
     fn product(&mut self, x: &Self::T, matrix: &Matrix) -> Self::T;
+    /// `y` with what the adapters of the batch's rows give at a projection of `x`.
+    fn adapt(&mut self, x: &Self::T, y: Self::T, site: Site) -> Self::T;
     /// Adds a vector to each row.
     fn add_vector(&mut self, x: Self::T, vector: &Vector) -> Self::T;
     /// Normalises.
@@ -61,13 +64,14 @@ pub trait Ops {
     /// Takes back what is no longer needed.
     fn release(&mut self, _x: Self::T) {}
 
-    /// A projection with its bias.
+    /// A projection with its bias and its adapters.
     fn linear(&mut self, x: &Self::T, linear: &Linear) -> Self::T {
         let y = self.product(x, &linear.matrix);
-        match &linear.bias {
+        let y = match &linear.bias {
             Some(bias) => self.add_vector(y, bias),
             None => y,
-        }
+        };
+        self.adapt(x, y, linear.site)
     }
 
     /// Several projections of the same rows.

@@ -6,6 +6,7 @@ use bantam_tensor::Tensor;
 use bantam_tensor::kernels::matmul::{self, Layout};
 use bantam_tensor::kernels::norm::NormSpec;
 
+use crate::adapter::Site;
 use crate::description::NormKind;
 
 /// A matrix as it lies in the checkpoint.
@@ -46,6 +47,8 @@ pub struct Vector {
 /// A projection.
 #[derive(Clone, Debug)]
 pub struct Linear {
+    /// Where it stands.
+    pub site: Site,
     /// `y = W x`
     pub matrix: Matrix,
     /// Added to `y`.

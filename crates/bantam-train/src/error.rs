@@ -36,6 +36,13 @@ pub enum Error {
         position: usize,
     },
 
+    /// Spans of one batch with different adapters.
+    #[error("span {span} has another adapter than the first; the tape trains one at a time")]
+    AdaptersDiffer {
+        /// Counted from zero.
+        span: usize,
+    },
+
     /// The gradient of a tensor is no longer made of numbers.
     #[error(
         "the gradient of \"{name}\" holds NaN or infinite values; lower the rate, or look for them in the weights"

@@ -1,9 +1,9 @@
 //! The operations of the forward pass, recorded. Fused forms keep their bodies of primitives.
 
-use bantam_model::Ops;
 use bantam_model::description::{Activation, Attention, PositionScale};
 use bantam_model::rope::Rope;
 use bantam_model::weights::{Matrix, NormWeights, Vector};
+use bantam_model::{LowRank, Ops, Site};
 
 use crate::primitives::{activation, attention, elementwise, lookup, norm, product, rope, shape};
 use crate::tape::{Tape, Var};
@@ -23,6 +23,15 @@ impl Ops for Tape<'_> {
 
     fn product(&mut self, x: &Var, matrix: &Matrix) -> Var {
         product::product(self, *x, matrix)
+    }
+
+    fn adapt(&mut self, x: &Var, y: Var, site: Site) -> Var {
+        let Some(LowRank { a, b, scale }) = self.adapter.and_then(|adapter| adapter.sites.get(&site)) else {
+            return y;
+        };
+        let between = product::product(self, *x, a);
+        let change = product::product(self, between, b);
+        elementwise::add(self, y, change, *scale)
     }
 
     fn add_vector(&mut self, x: Var, vector: &Vector) -> Var {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bantam_model::rope::Rope;
 use bantam_model::weights::Vector;
-use bantam_model::{Batch, Machine};
+use bantam_model::{Adapter, Batch, Machine};
 
 use crate::Error;
 use crate::angles::Angles;
@@ -103,6 +103,8 @@ pub struct Tape<'a> {
     pub(crate) machine: &'a Machine,
     pub(crate) batch: &'a Batch,
     pub(crate) angles: Vec<Arc<Angles>>,
+    /// The one that all spans share.
+    pub(crate) adapter: Option<&'a Adapter>,
     nodes: Vec<Node>,
     /// The first layer whose output was not finite.
     pub(crate) fault: Option<usize>,
@@ -113,12 +115,18 @@ impl<'a> Tape<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::Continued`] where a span does not begin at position 0.
+    /// [`Error::Continued`] where a span does not begin at position 0; [`Error::AdaptersDiffer`] where spans have
+    /// different adapters.
     pub fn new(machine: &'a Machine, batch: &'a Batch) -> Result<Self, Error> {
         if let Some((span, found)) = batch.spans.iter().enumerate().find(|(_, span)| span.position != 0) {
             return Err(Error::Continued { span, position: found.position });
         }
-        Ok(Tape { machine, batch, angles: Vec::new(), nodes: Vec::new(), fault: None })
+        let adapter = batch.spans.first().and_then(|span| span.adapter);
+        if let Some(span) = batch.spans.iter().position(|span| span.adapter != adapter) {
+            return Err(Error::AdaptersDiffer { span });
+        }
+        let adapter = adapter.map(|place| &*batch.adapters[place]);
+        Ok(Tape { machine, batch, adapter, angles: Vec::new(), nodes: Vec::new(), fault: None })
     }
 
     /// What was recorded, row after row.
