@@ -132,9 +132,7 @@ impl<'a> Executor<'a> {
 
     fn with_bias(&self, mut y: Rows, bias: Option<&Vector>) -> Rows {
         if let Some(bias) = bias {
-            for row in y.data.chunks_exact_mut(y.width) {
-                elementwise::add_scaled(self.machine.isa(), row, &bias.values, 1.0);
-            }
+            elementwise::add_vector(self.machine, &mut y.data, &bias.values);
         }
         y
     }
@@ -217,7 +215,7 @@ impl Ops for Executor<'_> {
                 let mut change = self.take(span.rows.len(), b.outputs);
                 multiply(self.machine, b.for_kernels(), Input::Exact(&between.data), &mut change.data);
                 let rows = rows(&y);
-                elementwise::add_scaled(self.machine.isa(), &mut y.data[rows], &change.data, *scale);
+                elementwise::add_scaled(self.machine, &mut y.data[rows], &change.data, *scale);
                 self.release(between);
                 self.release(change);
             }
@@ -239,13 +237,13 @@ impl Ops for Executor<'_> {
     fn rope(&mut self, mut x: Rows, head_dim: usize, of: &Rope) -> Rows {
         let index = self.angles(of);
         let Angles { cos, sin, .. } = &self.angles[index];
-        rope::rotate(&mut x.data, head_dim, x.width, of.pairing, cos, sin);
+        rope::rotate(self.machine, &mut x.data, (head_dim, x.width), of.pairing, cos, sin);
         x
     }
 
     fn scale_by_position(&mut self, mut x: Rows, scale: &PositionScale) -> Rows {
         for (position, row) in self.batch.positions().zip(x.data.chunks_exact_mut(x.width)) {
-            elementwise::scale(row, scale.at(position));
+            elementwise::scale(self.machine, row, scale.at(position));
         }
         x
     }
@@ -253,10 +251,8 @@ impl Ops for Executor<'_> {
     fn attend(&mut self, layer: usize, a: &Attention, q: &Rows, k: &Rows, v: &Rows) -> Rows {
         let mut out = self.take(q.data.len() / q.width, q.width);
         for (span, state) in self.batch.spans.iter().zip(self.states.iter_mut()) {
-            for (ahead, row) in span.rows.clone().enumerate() {
-                let row = |of: &Rows| row * of.width..(row + 1) * of.width;
-                state.put(layer, ahead, &k.data[row(k)], &v.data[row(v)]);
-            }
+            let rows = |of: &Rows| span.rows.start * of.width..span.rows.end * of.width;
+            state.put(self.machine, layer, &k.data[rows(k)], &v.data[rows(v)]);
         }
         let mut rows = Vec::with_capacity(self.batch.tokens.len());
         for (span, state) in self.batch.spans.iter().zip(self.states.iter()) {
@@ -278,27 +274,27 @@ impl Ops for Executor<'_> {
     }
 
     fn add(&mut self, mut x: Rows, y: &Rows, factor: f32) -> Rows {
-        elementwise::add_scaled(self.machine.isa(), &mut x.data, &y.data, factor);
+        elementwise::add_scaled(self.machine, &mut x.data, &y.data, factor);
         x
     }
 
     fn multiply(&mut self, mut x: Rows, y: &Rows) -> Rows {
-        elementwise::multiply(self.machine.isa(), &mut x.data, &y.data);
+        elementwise::multiply(self.machine, &mut x.data, &y.data);
         x
     }
 
     fn scale(&mut self, mut x: Rows, factor: f32) -> Rows {
-        elementwise::scale(&mut x.data, factor);
+        elementwise::scale(self.machine, &mut x.data, factor);
         x
     }
 
     fn clamp(&mut self, mut x: Rows, limit: f32) -> Rows {
-        elementwise::clamp(&mut x.data, limit);
+        elementwise::clamp(self.machine, &mut x.data, limit);
         x
     }
 
     fn soft_cap(&mut self, mut x: Rows, cap: f32) -> Rows {
-        elementwise::soft_cap(self.machine.isa(), &mut x.data, cap);
+        elementwise::soft_cap(self.machine, &mut x.data, cap);
         x
     }
 

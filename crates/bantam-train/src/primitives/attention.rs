@@ -5,9 +5,9 @@
 
 use std::ops::Range;
 
-use bantam_model::KvStorage;
 use bantam_model::description::Attention;
-use bantam_tensor::kernels::attention::{self as kernel, AttendSpec, KvShape, PAGE, Page, QueryRow};
+use bantam_model::{KvStorage, Machine};
+use bantam_tensor::kernels::attention::{self as kernel, AttendSpec, KvShape, PAGE, Page, QueryRow, append};
 
 use super::accumulate_scaled;
 use crate::tape::{Derivative, Rows, Sink, Step, Tape, Var};
@@ -17,7 +17,8 @@ pub(crate) fn attend(tape: &mut Tape<'_>, attention: &Attention, parts: [Var; 3]
     let shape = KvShape { num_kv_heads: attention.num_kv_heads, head_dim: attention.head_dim };
     let [queries, keys, values] = parts.map(|part| tape.rows(part));
     let spans: Vec<Range<usize>> = tape.batch.spans.iter().map(|span| span.rows.clone()).collect();
-    let pages: Vec<Vec<Page>> = spans.iter().map(|rows| pages(shape, rows.clone(), keys, values)).collect();
+    let pages: Vec<Vec<Page>> =
+        spans.iter().map(|rows| pages(tape.machine, shape, rows.clone(), keys, values)).collect();
     let rows: Vec<QueryRow<'_>> = spans
         .iter()
         .zip(&pages)
@@ -37,14 +38,11 @@ pub(crate) fn attend(tape: &mut Tape<'_>, attention: &Attention, parts: [Var; 3]
 }
 
 /// Keys and values of one span as the kernel wants them.
-fn pages(shape: KvShape, span: Range<usize>, keys: &Rows, values: &Rows) -> Vec<Page> {
+fn pages(machine: &Machine, shape: KvShape, span: Range<usize>, keys: &Rows, values: &Rows) -> Vec<Page> {
     let count = span.len().div_ceil(PAGE);
     let mut pages: Vec<Page> = (0..count).map(|_| Page::new(shape, KvStorage::F32)).collect();
-    for (position, row) in span.enumerate() {
-        let row = |of: &Rows| row * of.width..(row + 1) * of.width;
-        let (keys, values) = (&keys.data[row(keys)], &values.data[row(values)]);
-        pages[position / PAGE].put(position % PAGE, keys, values);
-    }
+    let rows = |of: &Rows| span.start * of.width..span.end * of.width;
+    append(machine, &mut pages, 0, &keys.data[rows(keys)], &values.data[rows(values)]);
     pages
 }
 

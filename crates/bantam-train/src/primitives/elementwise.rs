@@ -9,9 +9,7 @@ use crate::tape::{Derivative, Rows, Sink, Step, Tape, Var};
 /// Adds a vector to each row.
 pub(crate) fn add_vector(tape: &mut Tape<'_>, x: Var, vector: &Vector) -> Var {
     let mut y = tape.rows(x).clone();
-    for row in y.data.chunks_exact_mut(y.width) {
-        elementwise::add_scaled(tape.machine.isa(), row, &vector.values, 1.0);
-    }
+    elementwise::add_vector(tape.machine, &mut y.data, &vector.values);
     tape.record(y, AddVector { x, vector: vector.clone() })
 }
 
@@ -32,7 +30,7 @@ impl Derivative for AddVector {
 /// `x + z * factor`
 pub(crate) fn add(tape: &mut Tape<'_>, x: Var, z: Var, factor: f32) -> Var {
     let mut y = tape.rows(x).clone();
-    elementwise::add_scaled(tape.machine.isa(), &mut y.data, &tape.rows(z).data, factor);
+    elementwise::add_scaled(tape.machine, &mut y.data, &tape.rows(z).data, factor);
     tape.record(y, Add { x, z, factor })
 }
 
@@ -52,7 +50,7 @@ impl Derivative for Add {
 /// `x * z`
 pub(crate) fn multiply(tape: &mut Tape<'_>, x: Var, z: Var) -> Var {
     let mut y = tape.rows(x).clone();
-    elementwise::multiply(tape.machine.isa(), &mut y.data, &tape.rows(z).data);
+    elementwise::multiply(tape.machine, &mut y.data, &tape.rows(z).data);
     tape.record(y, Multiply { x, z })
 }
 
@@ -75,7 +73,7 @@ impl Derivative for Multiply {
 /// `x * factor`
 pub(crate) fn scale(tape: &mut Tape<'_>, x: Var, factor: f32) -> Var {
     let mut y = tape.rows(x).clone();
-    elementwise::scale(&mut y.data, factor);
+    elementwise::scale(tape.machine, &mut y.data, factor);
     tape.record(y, Scale { x, factor })
 }
 
@@ -94,7 +92,7 @@ impl Derivative for Scale {
 pub(crate) fn scale_rows(tape: &mut Tape<'_>, x: Var, factors: Vec<f32>) -> Var {
     let mut y = tape.rows(x).clone();
     for (row, factor) in y.data.chunks_exact_mut(y.width).zip(&factors) {
-        elementwise::scale(row, *factor);
+        elementwise::scale(tape.machine, row, *factor);
     }
     tape.record(y, ScaleRows { x, factors })
 }
@@ -117,7 +115,7 @@ impl Derivative for ScaleRows {
 /// Between `-limit` and `limit`.
 pub(crate) fn clamp(tape: &mut Tape<'_>, x: Var, limit: f32) -> Var {
     let mut y = tape.rows(x).clone();
-    elementwise::clamp(&mut y.data, limit);
+    elementwise::clamp(tape.machine, &mut y.data, limit);
     tape.record(y, Clamp { x, limit })
 }
 
@@ -139,7 +137,7 @@ impl Derivative for Clamp {
 /// `cap * tanh(x / cap)`
 pub(crate) fn soft_cap(tape: &mut Tape<'_>, x: Var, cap: f32) -> Var {
     let mut y: Rows = tape.rows(x).clone();
-    elementwise::soft_cap(tape.machine.isa(), &mut y.data, cap);
+    elementwise::soft_cap(tape.machine, &mut y.data, cap);
     tape.record(y, SoftCap { x, cap })
 }
 

@@ -13,7 +13,7 @@ use crate::tape::{Derivative, Sink, Step, Tape, Var};
 pub(crate) fn rope(tape: &mut Tape<'_>, x: Var, head_dim: usize, rope: &Rope) -> Var {
     let angles = tape.angles(rope);
     let mut y = tape.rows(x).clone();
-    rotate(&mut y.data, head_dim, y.width, rope.pairing, &angles.cos, &angles.sin);
+    rotate(tape.machine, &mut y.data, (head_dim, y.width), rope.pairing, &angles.cos, &angles.sin);
     tape.record(y, Turn { x, head_dim, angles })
 }
 
@@ -28,7 +28,7 @@ impl Derivative for Turn {
         let Angles { rope, cos, sin } = &*self.angles;
         let back: Vec<f32> = sin.iter().map(|sin| -sin).collect();
         let mut turned = at.dy.to_vec();
-        rotate(&mut turned, self.head_dim, at.y.width, rope.pairing, cos, &back);
+        rotate(at.machine, &mut turned, (self.head_dim, at.y.width), rope.pairing, cos, &back);
         accumulate(sink.of(at, self.x), &turned);
     }
 }
