@@ -51,7 +51,8 @@ impl Chat {
         let mut is_changed = false;
         for message in &mut chat.messages {
             for call in message.get_mut("tool_calls").and_then(Value::as_array_mut).into_iter().flatten() {
-                let Some(arguments) = call.pointer_mut("/function/arguments").filter(|a| a.is_object()) else {
+                let Some(arguments) = call.pointer_mut("/function/arguments").filter(|a| a.is_object())
+                else {
                     continue;
                 };
                 *arguments = Value::String(arguments.to_string());
@@ -93,7 +94,8 @@ fn normal(message: &Value, at: usize) -> Result<(Value, bool), Fault> {
         content = Value::String(String::new());
     }
     let role = usual_role(role);
-    let is_silent = matches!(&content, Value::Null) || content.as_str().is_some_and(|text| text.trim().is_empty());
+    let is_silent =
+        matches!(&content, Value::Null) || content.as_str().is_some_and(|text| text.trim().is_empty());
     if is_silent && role == "assistant" && calls.is_none() {
         return Err(fault("content or tool calls", &Value::Null));
     }
@@ -183,8 +185,14 @@ mod tests {
         let cases = [
             (json!("hi"), "message 1: wanted an object, found text"),
             (json!({"content": "hi"}), "message 1: wanted a role in text, found nothing"),
-            (json!({"role": "assistant", "content": " "}), "message 1: wanted content or tool calls, found nothing"),
-            (json!({"role": "user", "content": {"a": 1}}), "message 1: wanted content in text, found an object"),
+            (
+                json!({"role": "assistant", "content": " "}),
+                "message 1: wanted content or tool calls, found nothing",
+            ),
+            (
+                json!({"role": "user", "content": {"a": 1}}),
+                "message 1: wanted content in text, found an object",
+            ),
             (json!({"role": "user", "content": "hi"}), "nothing to learn: no message of the assistant"),
         ];
         for (message, expected) in cases {

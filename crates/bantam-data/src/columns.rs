@@ -53,7 +53,10 @@ pub(crate) fn find<'c>(
 }
 
 /// The text of a column. A number is text too: labels often are.
-pub(crate) fn text<'f>(fields: &'f Map<String, Value>, column: &str) -> Result<std::borrow::Cow<'f, str>, Fault> {
+pub(crate) fn text<'f>(
+    fields: &'f Map<String, Value>,
+    column: &str,
+) -> Result<std::borrow::Cow<'f, str>, Fault> {
     match fields.get(column) {
         Some(Value::String(text)) if text.trim().is_empty() => Err(Fault::column(column, "text", "none")),
         Some(Value::String(text)) => Ok(text.into()),

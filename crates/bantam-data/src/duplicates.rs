@@ -218,7 +218,14 @@ mod tests {
 
     #[test]
     fn case_and_punctuation_do_not_matter_but_words_do() {
-        let texts = ["The cat sat, on the mat!", "the cat sat on the MAT", "the dog sat on the mat", "the cat", "", "-"];
+        let texts = [
+            "The cat sat, on the mat!",
+            "the cat sat on the MAT",
+            "the dog sat on the mat",
+            "the cat",
+            "",
+            "-",
+        ];
         let signatures: Vec<_> = texts.map(Signature::of).into();
         assert_eq!(groups(&signatures, Similarity::default()), [0, 0, 2, 3, 4, 5]);
         assert_eq!(shingles("今日は良い天気ですね").len(), 6);

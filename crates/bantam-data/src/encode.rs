@@ -4,7 +4,9 @@
 //! begins, and no token reaches across. What is learnt begins with the first token that the model itself has to
 //! say, and ends with the one that ends its turn.
 
-use bantam_text::{Answer, Begins, ChatTemplate, Conversation, DateTime, Rendered, Shown, Special, Tokenizer};
+use bantam_text::{
+    Answer, Begins, ChatTemplate, Conversation, DateTime, Rendered, Shown, Special, Tokenizer,
+};
 use serde_json::{Map, Value, json};
 
 use crate::chat::Chat;
@@ -56,7 +58,10 @@ pub(crate) struct Encoded {
 pub(crate) enum Lesson {
     /// Several for a chat that is learnt turn by turn.
     Examples(Vec<Encoded>),
-    Pair { chosen: Encoded, rejected: Encoded },
+    Pair {
+        chosen: Encoded,
+        rejected: Encoded,
+    },
 }
 
 impl Encoder {
@@ -89,8 +94,10 @@ impl Encoder {
                 vec![self.completion(prompt, completion, learn)?]
             }
             (Sample::Completion { prompt, completion }, Some(template)) => {
-                let messages =
-                    [json!({ "role": "user", "content": prompt }), json!({ "role": "assistant", "content": completion })];
+                let messages = [
+                    json!({ "role": "user", "content": prompt }),
+                    json!({ "role": "assistant", "content": completion }),
+                ];
                 self.chat(template, &Chat::new(&messages, None, 0)?, learn)?
             }
             (Sample::Chat(chat), Some(template)) => self.chat(template, chat, learn)?,
@@ -134,7 +141,8 @@ impl Encoder {
     }
 
     fn chat(&self, template: &ChatTemplate, chat: &Chat, learn: Learn) -> Result<Vec<Encoded>, Fault> {
-        let system = self.system.as_ref().filter(|_| chat.messages.first().is_some_and(|m| m["role"] != "system"));
+        let system =
+            self.system.as_ref().filter(|_| chat.messages.first().is_some_and(|m| m["role"] != "system"));
         let system = system.map(|text| json!({ "role": "system", "content": text }));
         let shift = usize::from(system.is_some());
         let rendered = self.rendered(template, chat, system.as_ref()).or_else(|error| {
@@ -181,7 +189,8 @@ impl Encoder {
 
     /// Learns the answers in these messages. What follows the last is cut off: nothing is learnt from it.
     fn answers(&self, rendered: Rendered, learnt: &[usize]) -> Encoded {
-        let mut encoded = Encoded { learn: vec![false; rendered.ids.len()], ids: rendered.ids, ..Encoded::default() };
+        let mut encoded =
+            Encoded { learn: vec![false; rendered.ids.len()], ids: rendered.ids, ..Encoded::default() };
         for answer in rendered.answers.iter().filter(|answer| learnt.contains(&answer.message)) {
             encoded.unprompted += usize::from(answer.begins == Begins::AfterHead);
             let end = self.ending(&mut encoded.ids, answer);

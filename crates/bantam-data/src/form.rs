@@ -38,10 +38,16 @@ impl Form {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Sample {
     Text(String),
-    Completion { prompt: String, completion: String },
+    Completion {
+        prompt: String,
+        completion: String,
+    },
     Chat(Chat),
     /// Both are chats, or both completions.
-    Preference { chosen: Box<Sample>, rejected: Box<Sample> },
+    Preference {
+        chosen: Box<Sample>,
+        rejected: Box<Sample>,
+    },
 }
 
 impl Sample {
@@ -182,7 +188,8 @@ impl<'n> Found<'n> {
         }
         let mut prompt = columns::text(fields, column)?.into_owned();
         let context = self.context.filter(|context| *context != column);
-        if let Some(context) = context.and_then(|context| fields[context].as_str()).filter(|c| !c.is_empty()) {
+        if let Some(context) = context.and_then(|context| fields[context].as_str()).filter(|c| !c.is_empty())
+        {
             prompt = format!("{prompt}\n\n{context}");
         }
         Ok(Asked::Text(prompt))

@@ -256,8 +256,7 @@ impl<'l> Loading<'l> {
     /// The examples of a lesson, as far as they fit.
     fn part(&mut self, lesson: Lesson, form: Form, origin: Origin, rank: Option<f64>) -> Part {
         let mut part = Part::default();
-        let example =
-            |encoded: Encoded| Example { ids: encoded.ids, learn: encoded.learn, rank, origin };
+        let example = |encoded: Encoded| Example { ids: encoded.ids, learn: encoded.learn, rank, origin };
         match lesson {
             Lesson::Examples(lessons) => {
                 self.report.turn_by_turn += usize::from(lessons.len() > 1);

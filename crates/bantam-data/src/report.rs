@@ -202,7 +202,10 @@ mod tests {
     #[test]
     fn lengths_are_summed_up() {
         let lengths = Lengths::of((1..=100).rev().collect());
-        assert_eq!((lengths.shortest, lengths.median, lengths.percentile_95, lengths.longest), (1, 50, 95, 100));
+        assert_eq!(
+            (lengths.shortest, lengths.median, lengths.percentile_95, lengths.longest),
+            (1, 50, 95, 100)
+        );
         assert!((lengths.mean - 50.5).abs() < 1e-9);
         let counts: Vec<_> = lengths.histogram.iter().map(|b| (b.from, b.to, b.examples)).collect();
         let expected =

@@ -146,7 +146,9 @@ impl AddedTokens {
     /// `at`, or the start of the token that `at` lies inside of.
     pub(crate) fn floor(&self, text: &str, at: usize) -> usize {
         let mut from = 0;
-        while let Some((found, _)) = self.find(text, Special::Parse, from).filter(|(found, _)| found.start < at) {
+        while let Some((found, _)) =
+            self.find(text, Special::Parse, from).filter(|(found, _)| found.start < at)
+        {
             if at < found.end {
                 return found.start;
             }

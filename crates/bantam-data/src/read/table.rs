@@ -16,7 +16,9 @@ pub(super) fn read(reader: impl BufRead, delimiter: u8, sink: &mut Sink<'_>) -> 
     let mut rows = Rows::new(reader, delimiter);
     let Some((_, head)) = rows.next()? else { return Ok(()) };
     let head = head.and_then(|mut fields| {
-        if let Some(first) = fields.first_mut().and_then(|f| f.strip_prefix(BYTE_ORDER_MARK).map(<[u8]>::to_vec)) {
+        if let Some(first) =
+            fields.first_mut().and_then(|f| f.strip_prefix(BYTE_ORDER_MARK).map(<[u8]>::to_vec))
+        {
             fields[0] = first;
         }
         fields.into_iter().map(text).collect::<Result<Vec<String>, Fault>>()

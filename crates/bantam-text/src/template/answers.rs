@@ -162,7 +162,8 @@ impl Rendering<'_> {
         Ok((self.head(message, text)?, Begins::AfterHead))
     }
 
-    /// Where the head of an answer ends: two answers that have no letter in common part there.
+    /// Where the head of an answer ends: two answers that have no letter in common part there, though never
+    /// inside of a special token or a marker.
     fn head(&self, message: usize, text: &str) -> Result<usize, Error> {
         let mut end = text.len();
         for probe in ["a", "b"] {
@@ -171,7 +172,7 @@ impl Rendering<'_> {
             end = end.min(common_bytes(text, &self.text(&messages, false)?));
         }
         let end = (0..=end).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-        Ok(self.tokenizer.added().floor(text, end))
+        Ok(self.tokenizer.added().floor(text, marker_floor(text, end)))
     }
 
     /// The ids of a text with these answers, each of which ends where its own text does.
@@ -191,10 +192,8 @@ impl Rendering<'_> {
         let length = ids.len();
         let ids = self.tokenizer.begin(ids);
         let shift = ids.len() - length;
-        let answers = answers.into_iter().zip(ends.chunks_exact(2)).map(|((message, begins), range)| Answer {
-            message,
-            ids: range[0] + shift..range[1] + shift,
-            begins,
+        let answers = answers.into_iter().zip(ends.chunks_exact(2)).map(|((message, begins), range)| {
+            Answer { message, ids: range[0] + shift..range[1] + shift, begins }
         });
         Ok(Rendered { answers: answers.collect(), ids })
     }
@@ -221,6 +220,16 @@ fn without_marks(marked: &str, marks: [char; 2]) -> (String, Vec<usize>) {
         }
     }
     (text, places)
+}
+
+/// `at`, or the start of what looks like a marker, such as `<|START|>`, that `at` lies inside of.
+fn marker_floor(text: &str, at: usize) -> usize {
+    let is_edge = |c: char| c.is_whitespace() || c == '<' || c == '>';
+    let Some(start) = text[..at].rfind(is_edge).filter(|start| text[*start..].starts_with('<')) else {
+        return at;
+    };
+    let end = text[at..].find(is_edge).filter(|end| text[at + end..].starts_with('>'));
+    end.map_or(at, |_| start)
 }
 
 fn common_bytes(a: &str, b: &str) -> usize {
