@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::fault::Fault;
-use crate::read::json::kind;
+use crate::read::json::{self, kind};
 
 /// Messages as templates take them.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,7 +89,7 @@ fn normal(message: &Value, at: usize) -> Result<(Value, bool), Fault> {
     let mut calls = calls(fields);
     if role == "function_call" {
         let text = content.as_str().unwrap_or_default();
-        let call: Value = serde_json::from_str(text).map_err(|_| fault("a call in JSON", &content))?;
+        let call = json::value(text).map_err(|_| fault("a call in JSON", &content))?;
         calls = Some(vec![json!({ "type": "function", "function": call })]);
         content = Value::String(String::new());
     }
@@ -135,7 +135,7 @@ fn calls(fields: &Map<String, Value>) -> Option<Vec<Value>> {
 /// A call with its arguments as an object: most templates write the JSON themselves.
 fn with_read_arguments(mut call: Value) -> Value {
     if let Some(arguments) = call.pointer_mut("/function/arguments") {
-        let read = arguments.as_str().and_then(|text| serde_json::from_str(text).ok());
+        let read = arguments.as_str().and_then(|text| json::value(text).ok());
         if let Some(read @ Value::Object(_)) = read {
             *arguments = read;
         }

@@ -6,7 +6,8 @@
 use serde_json::{Map, Value};
 
 use crate::fault::Fault;
-use crate::read::json::kind;
+use crate::form::Form;
+use crate::read::json::{self, kind};
 
 /// Names of columns, where they are not the usual ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +28,19 @@ pub struct Columns {
     pub rejected: Option<String>,
     /// What examples are ordered by: a number, or a name that has a weight.
     pub rank: Option<String>,
+}
+
+impl Columns {
+    /// What lines are if these names say it.
+    pub(crate) fn form(&self) -> Option<Form> {
+        match self {
+            Self { chosen: Some(_), .. } | Self { rejected: Some(_), .. } => Some(Form::Preference),
+            Self { messages: Some(_), .. } => Some(Form::Chat),
+            Self { completion: Some(_), .. } => Some(Form::Completion),
+            Self { text: Some(_), .. } => Some(Form::Text),
+            _ => None,
+        }
+    }
 }
 
 pub(crate) const TEXT: [&str; 2] = ["text", "content"];
@@ -67,12 +81,12 @@ pub(crate) fn text<'f>(
 
 /// The list in a column; tables hold lists as JSON in text.
 pub(crate) fn list(fields: &Map<String, Value>, column: &str) -> Result<Vec<Value>, Fault> {
-    let wanted = "a list";
-    match fields.get(column) {
-        Some(Value::Array(items)) => Ok(items.clone()),
-        Some(Value::String(text)) => {
-            serde_json::from_str(text).map_err(|e| Fault::column(column, "a list in JSON", e.to_string()))
-        }
-        other => Err(Fault::column(column, wanted, kind(other.unwrap_or(&Value::Null)))),
+    let written = match fields.get(column) {
+        Some(Value::String(text)) => Some(json::value(text)?),
+        _ => None,
+    };
+    match written.as_ref().or(fields.get(column)).unwrap_or(&Value::Null) {
+        Value::Array(items) => Ok(items.clone()),
+        other => Err(Fault::column(column, "a list", kind(other))),
     }
 }

@@ -58,7 +58,8 @@ impl Sample {
             Record::Fields(fields) => fields,
         };
         let found = Found::of(&fields, names);
-        match form.or_else(|| found.form()).ok_or_else(|| missing(&fields, None))? {
+        let form = form.or_else(|| names.form()).or_else(|| found.form());
+        match form.ok_or_else(|| missing(&fields, None))? {
             Form::Text => found.text(&fields),
             Form::Completion => found.completion(&fields),
             Form::Chat => found.chat(&fields),
@@ -105,6 +106,8 @@ struct Found<'n> {
     tools: Option<&'n str>,
     chosen: Option<&'n str>,
     rejected: Option<&'n str>,
+    /// There is a column for a completion, though it may hold nothing.
+    has_completion_column: bool,
 }
 
 impl<'n> Found<'n> {
@@ -120,6 +123,7 @@ impl<'n> Found<'n> {
             tools: find(fields, names.tools.as_ref(), &columns::TOOLS),
             chosen: find(fields, names.chosen.as_ref(), &columns::CHOSEN),
             rejected: find(fields, names.rejected.as_ref(), &columns::REJECTED),
+            has_completion_column: columns::COMPLETION.iter().any(|name| fields.contains_key(*name)),
         }
     }
 
@@ -128,6 +132,8 @@ impl<'n> Found<'n> {
             Self { chosen: Some(_), rejected: Some(_), .. } => Some(Form::Preference),
             Self { messages: Some(_), .. } => Some(Form::Chat),
             Self { prompt: Some(_), completion: Some(_), .. } => Some(Form::Completion),
+            // A line without its label must not teach its text.
+            Self { text: Some(_), has_completion_column: true, .. } => Some(Form::Completion),
             Self { text: Some(_), .. } => Some(Form::Text),
             _ => None,
         }
@@ -252,7 +258,7 @@ mod tests {
             (json!({"instruction": "a", "input": "c", "output": "b"}), completion("a\n\nc", "b")),
             (json!({"instruction": "a", "context": "c", "response": "b"}), completion("a\n\nc", "b")),
             (json!({"text": "a", "label": 3}), completion("a", "3")),
-            (json!({"text": "a", "label": null}), Sample::Text("a".into())),
+            (json!({"text": "a", "prompt": null}), Sample::Text("a".into())),
             (json!({"text": "a", "source": "b"}), Sample::Text("a".into())),
         ];
         for (fields, expected) in cases {
@@ -285,6 +291,8 @@ mod tests {
         let fault = sample(json!({"title": "a", "n": null})).unwrap_err().to_string();
         assert!(fault.contains("`messages`") && fault.ends_with("found `title`"), "{fault}");
         assert_eq!(sample(json!({"prompt": "a", "chosen": "b", "rejected": "b"})), Err(Fault::SamePair));
+        let fault = sample(json!({"text": "a", "label": null})).unwrap_err().to_string();
+        assert_eq!(fault, "wanted the columns `prompt` and `completion`; found `text`");
         let fault = sample(json!({"prompt": "a", "completion": "  "})).unwrap_err().to_string();
         assert_eq!(fault, "column `completion`: wanted text, found none");
     }
@@ -293,6 +301,8 @@ mod tests {
     fn names_given_replace_the_usual_ones() {
         let names = Columns { prompt: Some("q".into()), ..Columns::default() };
         let Value::Object(fields) = json!({"q": "a", "prompt": "x", "label": "b"}) else { panic!() };
-        assert_eq!(Sample::of(Record::Fields(fields), None, &names), Ok(completion("a", "b")));
+        assert_eq!(Sample::of(Record::Fields(fields.clone()), None, &names), Ok(completion("a", "b")));
+        let names = Columns { text: Some("prompt".into()), ..Columns::default() };
+        assert_eq!(Sample::of(Record::Fields(fields), None, &names), Ok(Sample::Text("x".into())));
     }
 }

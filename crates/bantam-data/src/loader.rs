@@ -1,7 +1,7 @@
 //! Files to a dataset: the one door of this crate.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::columns::Columns;
 use crate::duplicates::{Duplicates, Signature, Similarity, groups};
@@ -115,7 +115,7 @@ impl Loader {
         for (path, format) in files.found {
             loading.report.files.push(Read { path: path.clone(), format, lines: 0, bad: 0 });
             read(&path, format, &mut |line, record| loading.line(line, record))?;
-            loading.check_file(&path, 1)?;
+            loading.end_file()?;
         }
         loading.finish()
     }
@@ -200,23 +200,25 @@ impl<'l> Loading<'l> {
                 self.first_fault.get_or_insert((line, fault));
             }
         }
-        let path = self.report.files[file].path.clone();
-        self.check_file(&path, HOPELESS_LINES)
+        self.check_hope(HOPELESS_LINES)
     }
 
-    /// An error if the file has this many lines and none was good. Begins a new file otherwise, at its end.
-    fn check_file(&mut self, path: &Path, lines_min: usize) -> Result<(), Error> {
-        let lines = self.report.files.last().map_or(0, |file| file.lines);
-        let is_end = lines_min == 1;
-        if self.good == 0 && lines >= lines_min {
-            if let Some((line, fault)) = self.first_fault.take() {
-                return Err(Error::NoExample { path: path.to_owned(), lines, line, fault });
-            }
+    /// An error if the present file has this many lines and none was good.
+    fn check_hope(&mut self, lines_min: usize) -> Result<(), Error> {
+        let Some(Read { path, lines, .. }) = self.report.files.last() else { return Ok(()) };
+        if self.good > 0 || *lines < lines_min {
+            return Ok(());
         }
-        if is_end {
-            self.good = 0;
-            self.first_fault = None;
+        match self.first_fault.take() {
+            Some((line, fault)) => Err(Error::NoExample { path: path.clone(), lines: *lines, line, fault }),
+            None => Ok(()),
         }
+    }
+
+    fn end_file(&mut self) -> Result<(), Error> {
+        self.check_hope(1)?;
+        self.good = 0;
+        self.first_fault = None;
         Ok(())
     }
 

@@ -15,8 +15,8 @@ const BAD_LISTED_MAX: usize = 50;
 /// Duplicates that are listed; all are counted.
 const DUPLICATES_LISTED_MAX: usize = 20;
 
-/// What was read and what became of it. `lines` = those that gave examples + `bad` + `duplicates` +
-/// `near_duplicates` (where these are left out) + `cut.dropped`.
+/// What was read and what became of it: a line gives examples, or is counted as bad, as a duplicate that is left
+/// out, or as too long.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
     /// The files, in the order in which they were read.

@@ -26,13 +26,18 @@ pub(super) fn read_lines(reader: impl BufRead, sink: &mut Sink<'_>) -> Result<()
 /// The object that these bytes write.
 pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, Fault> {
     let text = std::str::from_utf8(bytes).map_err(|e| Fault::Utf8 { at: e.valid_up_to() })?;
-    if values(bytes) > VALUES_MAX {
-        return Err(Fault::TooManyValues);
-    }
-    match serde_json::from_str(text).map_err(|e| Fault::Json(e.to_string()))? {
+    match value(text)? {
         Value::Object(fields) => Ok(fields),
         other => Err(Fault::NotAnObject(kind(&other))),
     }
+}
+
+/// The value that this text writes.
+pub(crate) fn value(text: &str) -> Result<Value, Fault> {
+    if values(text.as_bytes()) > VALUES_MAX {
+        return Err(Fault::TooManyValues);
+    }
+    serde_json::from_str(text).map_err(|e| Fault::Json(e.to_string()))
 }
 
 /// At least as many as there are values: a value takes forty times the memory of the two bytes `0,`.

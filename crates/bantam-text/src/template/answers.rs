@@ -27,7 +27,7 @@ use crate::tokenizer::Tokenizer;
 pub(super) const MARKS: &str = "generation-marks";
 
 /// Most bytes that all renderings of one conversation may take: a bound on the work of long ones.
-const BYTES_MAX: usize = 64 << 20;
+const BYTES_MAX: usize = 16 << 20;
 
 /// A conversation as ids, and where its answers are.
 #[derive(Clone, Debug, PartialEq, Eq)]
