@@ -1,5 +1,6 @@
 //! The command line, as data. Help, completions and man pages come from here.
 
+mod data;
 mod machine;
 mod measure;
 mod models;
@@ -9,6 +10,7 @@ mod speculation;
 
 use clap::{Parser, Subcommand};
 
+pub(crate) use data::{DataArgs, DataVerb, InspectDataArgs};
 pub(crate) use machine::MachineArgs;
 pub(crate) use measure::{BenchArgs, PerplexityArgs};
 pub(crate) use models::{
@@ -70,6 +72,8 @@ pub(crate) enum Verb {
     /// Measure how fast a model runs, beside how fast this machine could be
     #[command(after_help = "Example:\n  bantam bench smollm2:135m --prompt 512 --gen 64 --threads 2 --json")]
     Bench(BenchArgs),
+    /// Look at training data as a model would learn it
+    Data(DataArgs),
     /// Print completions for a shell
     #[command(
         after_help = "Example:\n  bantam completions bash > ~/.local/share/bash-completion/completions/bantam"

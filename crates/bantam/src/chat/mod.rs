@@ -9,7 +9,7 @@ mod parameter;
 mod screen;
 mod show;
 mod store;
-mod style;
+pub(crate) mod style;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ use crate::print::told;
 use command::{COMMANDS, Command};
 pub(crate) use console::Console;
 use input::{Input, Line};
-pub(crate) use open::open;
+pub(crate) use open::{now, open};
 
 /// A chat: what is typed goes to the model or changes how it answers.
 pub(crate) struct Chat<'a> {

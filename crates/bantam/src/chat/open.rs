@@ -41,7 +41,7 @@ pub(crate) fn open(args: &RunArgs, models: &Models, loaded: &Loaded) -> Result<S
 }
 
 /// The time in UTC, for templates that tell the model the date.
-fn now() -> DateTime {
+pub(crate) fn now() -> DateTime {
     let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let [year, month, day, hour, minute, second] = units::civil(unix_s);
     DateTime {

@@ -1,6 +1,7 @@
 //! One file for each verb: typed arguments in, work through the library, results printed.
 
 pub(crate) mod bench;
+pub(crate) mod data;
 pub(crate) mod generate;
 pub(crate) mod inspect;
 pub(crate) mod learn;
