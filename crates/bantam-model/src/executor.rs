@@ -1,8 +1,10 @@
 //! The operations computed on the processor.
 
+use std::ops::Range;
+
 use bantam_tensor::kernels::activation::{Activation, activate, activate_gated};
 use bantam_tensor::kernels::attention::{AttendSpec, KvShape, QueryRow, attend};
-use bantam_tensor::kernels::matmul::{Codes, Input, Product, dequantize, multiply, multiply_all};
+use bantam_tensor::kernels::matmul::{Codes, Input, Product, dequantize, multiply_all};
 use bantam_tensor::kernels::norm::normalize;
 use bantam_tensor::kernels::{Machine, elementwise, rope};
 
@@ -139,6 +141,63 @@ impl<'a> Executor<'a> {
         y
     }
 
+    /// Projections of the same rows with what adapters give. Neighbouring spans of one adapter go together, and so do the
+    /// first halves of all projections, and the second.
+    fn adapt_all<const N: usize>(&mut self, x: &Rows, mut y: [Rows; N], sites: [Site; N]) -> [Rows; N] {
+        let batch = self.batch;
+        if batch.adapters.is_empty() {
+            return y;
+        }
+        for run in batch.spans.chunk_by(|one, next| one.adapter == next.adapter) {
+            let Some(adapter) = run[0].adapter.map(|place| &batch.adapters[place]) else { continue };
+            let low_ranks = sites.map(|site| adapter.sites.get(&site));
+            let rows = run[0].rows.start..run[run.len() - 1].rows.end;
+            self.adapt_rows(rows, x, &mut y, low_ranks);
+        }
+        y
+    }
+
+    /// Adds what low-rank products give for some rows.
+    fn adapt_rows<const N: usize>(
+        &mut self,
+        rows: Range<usize>,
+        x: &Rows,
+        y: &mut [Rows; N],
+        low_ranks: [Option<&LowRank>; N],
+    ) {
+        // Products of no rows stand for projections that are left as they are.
+        let Some(any) = low_ranks.iter().flatten().next() else { return };
+        let count = |low_rank: Option<&LowRank>| low_rank.map_or(0, |_| rows.len());
+        let mut between = low_ranks.map(|of| self.take(count(of), of.map_or(0, |of| of.a.outputs)));
+        let mut change = low_ranks.map(|of| self.take(count(of), of.map_or(0, |of| of.b.outputs)));
+        let x = &x.data[rows.start * x.width..rows.end * x.width];
+        let mut places = between.iter_mut();
+        multiply_all(
+            self.machine,
+            low_ranks.map(|of| Product {
+                weights: of.unwrap_or(any).a.for_kernels(),
+                input: Input::Exact(if of.is_some() { x } else { &[] }),
+                y: places.next().map_or(&mut [][..], |y| &mut y.data),
+            }),
+        );
+        let (mut inputs, mut places) = (between.iter(), change.iter_mut());
+        multiply_all(
+            self.machine,
+            low_ranks.map(|of| Product {
+                weights: of.unwrap_or(any).b.for_kernels(),
+                input: Input::Exact(inputs.next().map_or(&[][..], |x| &x.data)),
+                y: places.next().map_or(&mut [][..], |y| &mut y.data),
+            }),
+        );
+        for ((y, change), low_rank) in y.iter_mut().zip(&change).zip(low_ranks) {
+            let scale = low_rank.map_or(0.0, |of| of.scale);
+            let begin = rows.start * y.width;
+            let y = &mut y.data[begin..begin + change.data.len()];
+            elementwise::add_scaled(self.machine.isa(), y, &change.data, scale);
+        }
+        between.into_iter().chain(change).for_each(|done| self.release(done));
+    }
+
     fn angles(&mut self, of: &Rope) -> usize {
         if let Some(found) = self.angles.iter().position(|angles| angles.rope == *of) {
             return found;
@@ -196,32 +255,12 @@ impl Ops for Executor<'_> {
         self.prepare(x, linears.iter().map(|linear| &linear.matrix));
         let mut biases = linears.iter().map(|linear| linear.bias.as_ref());
         let products = self.multiply_prepared(x, linears.map(|linear| &linear.matrix));
-        let mut sites = linears.iter().map(|linear| linear.site);
-        products.map(|y| {
-            let y = self.with_bias(y, biases.next().flatten());
-            match sites.next() {
-                Some(site) => self.adapt(x, y, site),
-                None => y,
-            }
-        })
+        let products = products.map(|y| self.with_bias(y, biases.next().flatten()));
+        self.adapt_all(x, products, linears.map(|linear| linear.site))
     }
 
-    fn adapt(&mut self, x: &Rows, mut y: Rows, site: Site) -> Rows {
-        let batch = self.batch;
-        for span in &batch.spans {
-            let adapter = span.adapter.and_then(|place| batch.adapters[place].sites.get(&site));
-            if let Some(LowRank { a, b, scale }) = adapter {
-                let rows = |of: &Rows| span.rows.start * of.width..span.rows.end * of.width;
-                let mut between = self.take(span.rows.len(), a.outputs);
-                multiply(self.machine, a.for_kernels(), Input::Exact(&x.data[rows(x)]), &mut between.data);
-                let mut change = self.take(span.rows.len(), b.outputs);
-                multiply(self.machine, b.for_kernels(), Input::Exact(&between.data), &mut change.data);
-                let rows = rows(&y);
-                elementwise::add_scaled(self.machine.isa(), &mut y.data[rows], &change.data, *scale);
-                self.release(between);
-                self.release(change);
-            }
-        }
+    fn adapt(&mut self, x: &Rows, y: Rows, site: Site) -> Rows {
+        let [y] = self.adapt_all(x, [y], [site]);
         y
     }
 

@@ -59,6 +59,8 @@ fn dispatch(arguments: &Arguments) -> Result<()> {
         Verb::Logits(args) => verbs::logits::run(args, &models),
         Verb::Perplexity(args) => verbs::perplexity::run(args, &models),
         Verb::Bench(args) => args.check().and_then(|()| verbs::bench::run(args, &models)),
+        Verb::Merge(args) => verbs::merge::run(args, &models),
+        Verb::Adapter(verb) => verbs::adapter::run(verb, &models),
         Verb::Grads(args) => verbs::learn::grads(args, &models),
         Verb::Sgd(args) => verbs::learn::descend(args, &models),
         Verb::Completions(_) | Verb::Man(_) => Ok(()),

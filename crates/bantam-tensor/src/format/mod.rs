@@ -4,6 +4,7 @@
 //! and its tensors. Everything that a file says about sizes is checked before it is used: a tensor lies inside
 //! its file and overlaps no other, counts are bounded before memory is taken, and nothing is copied.
 
+pub mod adapter;
 pub mod folder;
 pub mod gguf;
 pub mod safetensors;

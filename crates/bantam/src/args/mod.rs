@@ -1,5 +1,6 @@
 //! The command line, as data. Help, completions and man pages come from here.
 
+mod adapter;
 mod machine;
 mod measure;
 mod models;
@@ -9,6 +10,7 @@ mod speculation;
 
 use clap::{Parser, Subcommand};
 
+pub(crate) use adapter::{AdapterArgs, AdapterVerb, ConvertArgs, MergeArgs, parse_adapter};
 pub(crate) use machine::MachineArgs;
 pub(crate) use measure::{BenchArgs, PerplexityArgs};
 pub(crate) use models::{
@@ -70,6 +72,17 @@ pub(crate) enum Verb {
     /// Measure how fast a model runs, beside how fast this machine could be
     #[command(after_help = "Example:\n  bantam bench smollm2:135m --prompt 512 --gen 64 --threads 2 --json")]
     Bench(BenchArgs),
+    /// Fold adapters into their base, and measure what that changes
+    #[command(
+        after_help = "Examples:\n  bantam merge smollm2:135m --adapter ./my-adapter -o merged.gguf\n  bantam merge model.gguf --adapter a.gguf=0.5 -o merged.gguf --storage q8_0 --text held-out.txt"
+    )]
+    Merge(MergeArgs),
+    /// Write adapters in other forms
+    #[command(
+        subcommand,
+        after_help = "Example:\n  bantam adapter convert ./my-adapter --base smollm2:135m -o my-adapter.gguf"
+    )]
+    Adapter(AdapterVerb),
     /// Print completions for a shell
     #[command(
         after_help = "Example:\n  bantam completions bash > ~/.local/share/bash-completion/completions/bantam"
