@@ -40,6 +40,8 @@ pub struct Scratch {
 /// Runs forward passes of one batch.
 pub struct Executor<'a> {
     machine: &'a Machine,
+    /// One thread, for what is done before others would have come.
+    alone: Machine,
     numerics: Numerics,
     batch: &'a Batch,
     states: &'a mut [&'a mut State],
@@ -74,8 +76,9 @@ impl<'a> Executor<'a> {
     ) -> Result<Vec<f32>, Error> {
         batch.check(model)?;
         check_states(batch, states)?;
-        let mut executor =
-            Executor { machine, numerics, batch, states, scratch, angles: Vec::new(), fault: None };
+        let alone = Machine::new(machine.isa(), 1);
+        let angles = Vec::new();
+        let mut executor = Executor { machine, alone, numerics, batch, states, scratch, angles, fault: None };
         let logits = forward(&mut executor, model);
         let layers = model.description.layers.len();
         let fault = executor.fault.or_else(|| (!all_finite(&logits.data)).then_some(layers));
@@ -171,24 +174,11 @@ impl<'a> Executor<'a> {
         let mut between = low_ranks.map(|of| self.take(count(of), of.map_or(0, |of| of.a.outputs)));
         let mut change = low_ranks.map(|of| self.take(count(of), of.map_or(0, |of| of.b.outputs)));
         let x = &x.data[rows.start * x.width..rows.end * x.width];
-        let mut places = between.iter_mut();
-        multiply_all(
-            self.machine,
-            low_ranks.map(|of| Product {
-                weights: of.unwrap_or(any).a.for_kernels(),
-                input: Input::Exact(if of.is_some() { x } else { &[] }),
-                y: places.next().map_or(&mut [][..], |y| &mut y.data),
-            }),
-        );
-        let (mut inputs, mut places) = (between.iter(), change.iter_mut());
-        multiply_all(
-            self.machine,
-            low_ranks.map(|of| Product {
-                weights: of.unwrap_or(any).b.for_kernels(),
-                input: Input::Exact(inputs.next().map_or(&[][..], |x| &x.data)),
-                y: places.next().map_or(&mut [][..], |y| &mut y.data),
-            }),
-        );
+        let first = low_ranks.map(|of| (&of.unwrap_or(any).a, if of.is_some() { x } else { &[] }));
+        self.multiply_small(first, &mut between);
+        let mut inputs = between.iter().map(|between| &between.data[..]);
+        let second = low_ranks.map(|of| (&of.unwrap_or(any).b, inputs.next().unwrap_or_default()));
+        self.multiply_small(second, &mut change);
         for ((y, change), low_rank) in y.iter_mut().zip(&change).zip(low_ranks) {
             let scale = low_rank.map_or(0.0, |of| of.scale);
             let begin = rows.start * y.width;
@@ -196,6 +186,19 @@ impl<'a> Executor<'a> {
             elementwise::add_scaled(self.machine.isa(), y, &change.data, scale);
         }
         between.into_iter().chain(change).for_each(|done| self.release(done));
+    }
+
+    /// Products that may be too small to wake other threads for.
+    fn multiply_small<const N: usize>(&self, products: [(&Matrix, &[f32]); N], y: &mut [Rows; N]) {
+        let work: usize = products.iter().map(|(matrix, x)| x.len() * matrix.outputs).sum();
+        let machine = if work < SMALL_WORK { &self.alone } else { self.machine };
+        let mut places = y.iter_mut();
+        let products = products.map(|(matrix, x)| Product {
+            weights: matrix.for_kernels(),
+            input: Input::Exact(x),
+            y: places.next().map_or(&mut [][..], |y| &mut y.data),
+        });
+        multiply_all(machine, products);
     }
 
     fn angles(&mut self, of: &Rope) -> usize {
@@ -210,6 +213,9 @@ impl<'a> Executor<'a> {
         self.angles.len() - 1
     }
 }
+
+/// Multiplications that one thread does in about the time that another takes to come.
+const SMALL_WORK: usize = 1 << 15;
 
 fn check_states(batch: &Batch, states: &[&mut State]) -> Result<(), Error> {
     assert_eq!(batch.spans.len(), states.len(), "a state for each span");

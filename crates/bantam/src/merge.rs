@@ -4,16 +4,17 @@
 //! the base. Nothing is seen under the new name before all of it is there.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use bantam_model::weights::Matrix;
 use bantam_model::{Adapter, LowRank, Role};
-use bantam_tensor::format::{gguf, safetensors};
+use bantam_tensor::format::{gguf, map_file, safetensors};
 use bantam_tensor::quant::quantize;
 use bantam_tensor::{Metadata, Storage, Tensor};
 
 use crate::{LoadError, Loaded};
-use bantam_model::weights::Matrix;
 
 /// Why an adapter cannot be folded into its base.
 #[derive(Debug, thiserror::Error)]
@@ -82,10 +83,11 @@ impl Merged {
             return Err(MergeError::Exists(out.to_owned()));
         }
         let name = out.file_name().unwrap_or_default().to_string_lossy();
-        let beside = out.with_file_name(format!(".{name}.{}.merging", std::process::id()));
+        let beside = |end: &str| out.with_file_name(format!(".{name}.{}.{end}", std::process::id()));
         // From here on its fall removes what was written.
-        let merged = Merged { beside, out: out.to_owned(), is_published: false };
-        let tensors = fold(loaded, adapter, storage, progress)?;
+        let merged = Merged { beside: beside("merging"), out: out.to_owned(), is_published: false };
+        let spill = Spill::create(beside("spill"))?;
+        let tensors = fold(loaded, adapter, storage, spill, progress)?;
         match &loaded.checkpoint.metadata {
             Metadata::Gguf(metadata) => write_gguf(metadata, tensors, &merged.beside)?,
             Metadata::Folder(folder) => write_folder(folder.path(), &tensors, &merged.beside)?,
@@ -128,17 +130,63 @@ fn fold(
     loaded: &Loaded,
     adapter: &Adapter,
     storage: Option<Storage>,
+    mut spill: Spill,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Vec<Tensor>, MergeError> {
     let changed = changed(loaded, adapter)?;
-    let mut done = 0;
-    let tensors = loaded.checkpoint.tensors().map(|tensor| {
-        let Some((matrix, low_rank)) = changed.get(tensor.name()) else { return Ok(tensor.clone()) };
-        done += 1;
-        progress(done, changed.len());
-        merged(matrix, low_rank, storage.unwrap_or_else(|| storage_of(tensor)))
-    });
-    tensors.collect()
+    let storages = changed.values().map(|(matrix, _)| storage.unwrap_or_else(|| storage_of(&matrix.tensor)));
+    let storages: Vec<Storage> = storages.collect();
+    for (done, ((matrix, low_rank), storage)) in changed.values().zip(&storages).enumerate() {
+        progress(done + 1, changed.len());
+        spill.push(&merged(matrix, low_rank, *storage)?)?;
+    }
+    let mut parts = spill.into_parts(
+        changed.values().zip(&storages).map(|((matrix, _), storage)| (&matrix.tensor, *storage)),
+    )?;
+    let tensors = loaded.checkpoint.tensors();
+    Ok(tensors.map(|tensor| parts.remove(tensor.name()).unwrap_or_else(|| tensor.clone())).collect())
+}
+
+/// Merged matrices on the disk, so that no two of them are in memory at once.
+struct Spill {
+    path: PathBuf,
+    file: File,
+}
+
+impl Spill {
+    fn create(path: PathBuf) -> Result<Self, MergeError> {
+        let file = File::create(&path).map_err(io_at(&path))?;
+        Ok(Spill { path, file })
+    }
+
+    fn push(&mut self, bytes: &[u8]) -> Result<(), MergeError> {
+        self.file.write_all(bytes).map_err(io_at(&self.path))
+    }
+
+    /// What was pushed, in that order, as tensors like these in these storages, by name.
+    fn into_parts<'a>(
+        self,
+        likes: impl Iterator<Item = (&'a Tensor, Storage)>,
+    ) -> Result<BTreeMap<String, Tensor>, MergeError> {
+        let bytes = map_file(&self.path)?;
+        let (mut parts, mut begin) = (BTreeMap::new(), 0);
+        for (like, storage) in likes {
+            let end = begin + storage.bytes_of(like.elements()).unwrap_or_default();
+            // A file that someone shortened gives a part that is too short, which the tensor refuses.
+            let part = bytes.slice(begin..end).unwrap_or_else(|| Vec::new().into());
+            let tensor = Tensor::new(like.name(), like.shape().to_vec(), storage, part)?;
+            parts.insert(like.name().to_owned(), tensor);
+            begin = end;
+        }
+        Ok(parts)
+    }
+}
+
+impl Drop for Spill {
+    fn drop(&mut self) {
+        // Its pages stay as long as they are mapped; where the system keeps mapped files, it stays.
+        let _ = fs::remove_file(&self.path);
+    }
 }
 
 /// The matrices that an adapter changes, by the names of their tensors.
@@ -164,15 +212,15 @@ fn storage_of(tensor: &Tensor) -> Storage {
     if tensor.storage().is_quantized() { Storage::F16 } else { tensor.storage() }
 }
 
-fn merged(matrix: &Matrix, low_rank: &LowRank, storage: Storage) -> Result<Tensor, MergeError> {
+/// The bytes of a merged matrix.
+fn merged(matrix: &Matrix, low_rank: &LowRank, storage: Storage) -> Result<Vec<u8>, MergeError> {
     let tensor = &matrix.tensor;
     let values = low_rank.added_to(matrix);
     let value = values.iter().copied().fold(0.0, |most: f32, x| if x.abs() > most.abs() { x } else { most });
     if storage == Storage::F16 && value.abs() > F16_MAX {
         return Err(MergeError::TooLarge { tensor: tensor.name().to_owned(), value, storage });
     }
-    let bytes = quantize(storage, &values)?;
-    Ok(Tensor::new(tensor.name(), tensor.shape().to_vec(), storage, bytes.into())?)
+    Ok(quantize(storage, &values)?)
 }
 
 /// Larger numbers become infinite.

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 pub use atomic::write as write_atomically;
 pub use folder::Folder;
 pub use json::number as json_number;
+pub use map::map as map_file;
 pub use tensors::Unreadable;
 
 use crate::{Error, Tensor};
