@@ -76,28 +76,40 @@ fn check(config: &Value) -> Result<(), Error> {
     if let Some(bias @ ("all" | "lora_only")) = text("bias") {
         return Err(Error::adapter(format!("it holds biases (bias is \"{bias}\"); {MERGE}")));
     }
-    // These starts take a part out of the base's own weights.
-    let start = text("init_lora_weights").unwrap_or_default();
-    if ["pissa", "olora", "corda", "loftq"].iter().any(|kind| start.starts_with(kind)) {
+    // Other starts take a part out of the base's own weights.
+    let start = text("init_lora_weights").unwrap_or("true");
+    if !["true", "gaussian", "eva", "orthogonal"].contains(&start) {
         return Err(Error::adapter(format!(
-            "it stands on a base that its start ({start}) changed; save it as a plain LoRA \
-             (path_initial_model_for_weight_conversion), or {MERGE}"
+            "it stands on a base that its start ({}) changed; save it as a plain LoRA \
+             (path_initial_model_for_weight_conversion), or {MERGE}",
+            Quoted(start)
         )));
     }
-    let others =
-        ["alora_invocation_tokens", "layer_replication", "target_parameters", "trainable_token_indices"];
     let is_set = |key: &&str| match config.get(*key) {
-        None | Some(Value::Null) => false,
+        None | Some(Value::Null | Value::Bool(false)) => false,
         Some(Value::Array(list)) => !list.is_empty(),
         Some(_) => true,
     };
-    match others.iter().find(|key| is_set(key)) {
+    match FOREIGN.iter().find(|key| is_set(key)) {
         Some(key) => {
             Err(Error::adapter(format!("{key} in its config changes more than projections; {MERGE}")))
         }
         None => Ok(()),
     }
 }
+
+/// Keys of what is more than a product for each projection.
+const FOREIGN: [&str; 9] = [
+    "alora_invocation_tokens",
+    "arrow_config",
+    "kasa_config",
+    "layer_replication",
+    "monteclora_config",
+    "target_parameters",
+    "trainable_token_indices",
+    "use_bdlora",
+    "use_qalora",
+];
 
 const MERGE: &str = "merge it with PEFT (merge_and_unload) and take the merged model";
 
