@@ -1,8 +1,10 @@
 //! The operations computed on the processor.
 
+use std::ops::Range;
+
 use bantam_tensor::kernels::activation::{Activation, activate, activate_gated};
 use bantam_tensor::kernels::attention::{AttendSpec, KvShape, QueryRow, attend};
-use bantam_tensor::kernels::matmul::{Codes, Input, Product, dequantize, multiply, multiply_all};
+use bantam_tensor::kernels::matmul::{Codes, Input, Product, dequantize, multiply_all};
 use bantam_tensor::kernels::norm::normalize;
 use bantam_tensor::kernels::{Machine, elementwise, rope};
 
@@ -38,6 +40,8 @@ pub struct Scratch {
 /// Runs forward passes of one batch.
 pub struct Executor<'a> {
     machine: &'a Machine,
+    /// One thread, for what is done before others would have come.
+    alone: Machine,
     numerics: Numerics,
     batch: &'a Batch,
     states: &'a mut [&'a mut State],
@@ -72,8 +76,9 @@ impl<'a> Executor<'a> {
     ) -> Result<Vec<f32>, Error> {
         batch.check(model)?;
         check_states(batch, states)?;
-        let mut executor =
-            Executor { machine, numerics, batch, states, scratch, angles: Vec::new(), fault: None };
+        let alone = Machine::new(machine.isa(), 1);
+        let angles = Vec::new();
+        let mut executor = Executor { machine, alone, numerics, batch, states, scratch, angles, fault: None };
         let logits = forward(&mut executor, model);
         let layers = model.description.layers.len();
         let fault = executor.fault.or_else(|| (!all_finite(&logits.data)).then_some(layers));
@@ -137,6 +142,63 @@ impl<'a> Executor<'a> {
         y
     }
 
+    /// Projections of the same rows with what adapters give. Neighbouring spans of one adapter go together, and so do the
+    /// first halves of all projections, and the second.
+    fn adapt_all<const N: usize>(&mut self, x: &Rows, mut y: [Rows; N], sites: [Site; N]) -> [Rows; N] {
+        let batch = self.batch;
+        if batch.adapters.is_empty() {
+            return y;
+        }
+        for run in batch.spans.chunk_by(|one, next| one.adapter == next.adapter) {
+            let Some(adapter) = run[0].adapter.map(|place| &batch.adapters[place]) else { continue };
+            let low_ranks = sites.map(|site| adapter.sites.get(&site));
+            let rows = run[0].rows.start..run[run.len() - 1].rows.end;
+            self.adapt_rows(rows, x, &mut y, low_ranks);
+        }
+        y
+    }
+
+    /// Adds what low-rank products give for some rows.
+    fn adapt_rows<const N: usize>(
+        &mut self,
+        rows: Range<usize>,
+        x: &Rows,
+        y: &mut [Rows; N],
+        low_ranks: [Option<&LowRank>; N],
+    ) {
+        // Products of no rows stand for projections that are left as they are.
+        let Some(any) = low_ranks.iter().flatten().next() else { return };
+        let count = |low_rank: Option<&LowRank>| low_rank.map_or(0, |_| rows.len());
+        let mut between = low_ranks.map(|of| self.take(count(of), of.map_or(0, |of| of.a.outputs)));
+        let mut change = low_ranks.map(|of| self.take(count(of), of.map_or(0, |of| of.b.outputs)));
+        let x = &x.data[rows.start * x.width..rows.end * x.width];
+        let first = low_ranks.map(|of| (&of.unwrap_or(any).a, if of.is_some() { x } else { &[] }));
+        self.multiply_small(first, &mut between);
+        let mut inputs = between.iter().map(|between| &between.data[..]);
+        let second = low_ranks.map(|of| (&of.unwrap_or(any).b, inputs.next().unwrap_or_default()));
+        self.multiply_small(second, &mut change);
+        for ((y, change), low_rank) in y.iter_mut().zip(&change).zip(low_ranks) {
+            let scale = low_rank.map_or(0.0, |of| of.scale);
+            let begin = rows.start * y.width;
+            let y = &mut y.data[begin..begin + change.data.len()];
+            elementwise::add_scaled(self.machine.isa(), y, &change.data, scale);
+        }
+        between.into_iter().chain(change).for_each(|done| self.release(done));
+    }
+
+    /// Products that may be too small to wake other threads for.
+    fn multiply_small<const N: usize>(&self, products: [(&Matrix, &[f32]); N], y: &mut [Rows; N]) {
+        let work: usize = products.iter().map(|(matrix, x)| x.len() * matrix.outputs).sum();
+        let machine = if work < SMALL_WORK { &self.alone } else { self.machine };
+        let mut places = y.iter_mut();
+        let products = products.map(|(matrix, x)| Product {
+            weights: matrix.for_kernels(),
+            input: Input::Exact(x),
+            y: places.next().map_or(&mut [][..], |y| &mut y.data),
+        });
+        multiply_all(machine, products);
+    }
+
     fn angles(&mut self, of: &Rope) -> usize {
         if let Some(found) = self.angles.iter().position(|angles| angles.rope == *of) {
             return found;
@@ -149,6 +211,9 @@ impl<'a> Executor<'a> {
         self.angles.len() - 1
     }
 }
+
+/// Multiplications that one thread does in about the time that another takes to come.
+const SMALL_WORK: usize = 1 << 15;
 
 fn check_states(batch: &Batch, states: &[&mut State]) -> Result<(), Error> {
     assert_eq!(batch.spans.len(), states.len(), "a state for each span");
@@ -194,14 +259,8 @@ impl Ops for Executor<'_> {
         self.prepare(x, linears.iter().map(|linear| &linear.matrix));
         let mut biases = linears.iter().map(|linear| linear.bias.as_ref());
         let products = self.multiply_prepared(x, linears.map(|linear| &linear.matrix));
-        let mut sites = linears.iter().map(|linear| linear.site);
-        products.map(|y| {
-            let y = self.with_bias(y, biases.next().flatten());
-            match sites.next() {
-                Some(site) => self.adapt(x, y, site),
-                None => y,
-            }
-        })
+        let products = products.map(|y| self.with_bias(y, biases.next().flatten()));
+        self.adapt_all(x, products, linears.map(|linear| linear.site))
     }
 
     fn adapt(&mut self, x: &Rows, mut y: Rows, site: Site) -> Rows {
@@ -220,6 +279,8 @@ impl Ops for Executor<'_> {
                 self.release(change);
             }
         }
+    fn adapt(&mut self, x: &Rows, y: Rows, site: Site) -> Rows {
+        let [y] = self.adapt_all(x, [y], [site]);
         y
     }
 

@@ -60,6 +60,8 @@ fn dispatch(arguments: &Arguments) -> Result<()> {
         Verb::Perplexity(args) => verbs::perplexity::run(args, &models),
         Verb::Bench(args) => args.check().and_then(|()| verbs::bench::run(args, &models)),
         Verb::Data(args) => verbs::data::run(args, &models),
+        Verb::Merge(args) => verbs::merge::run(args, &models),
+        Verb::Adapter(verb) => verbs::adapter::run(verb, &models),
         Verb::Grads(args) => verbs::learn::grads(args, &models),
         Verb::Sgd(args) => verbs::learn::descend(args, &models),
         Verb::Completions(_) | Verb::Man(_) => Ok(()),

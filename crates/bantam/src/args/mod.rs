@@ -1,6 +1,7 @@
 //! The command line, as data. Help, completions and man pages come from here.
 
 mod data;
+mod adapter;
 mod machine;
 mod measure;
 mod models;
@@ -11,6 +12,7 @@ mod speculation;
 use clap::{Parser, Subcommand};
 
 pub(crate) use data::{DataArgs, DataVerb, InspectDataArgs};
+pub(crate) use adapter::{AdapterArgs, AdapterVerb, ConvertArgs, MergeArgs, parse_adapter};
 pub(crate) use machine::MachineArgs;
 pub(crate) use measure::{BenchArgs, PerplexityArgs};
 pub(crate) use models::{
@@ -74,6 +76,17 @@ pub(crate) enum Verb {
     Bench(BenchArgs),
     /// Look at training data as a model would learn it
     Data(DataArgs),
+    /// Fold adapters into their base, and measure what that changes
+    #[command(
+        after_help = "Examples:\n  bantam merge smollm2:135m --adapter ./my-adapter -o merged.gguf\n  bantam merge model.gguf --adapter a.gguf=0.5 -o merged.gguf --storage q8_0 --text held-out.txt"
+    )]
+    Merge(MergeArgs),
+    /// Write adapters in other forms
+    #[command(
+        subcommand,
+        after_help = "Example:\n  bantam adapter convert ./my-adapter --base smollm2:135m -o my-adapter.gguf"
+    )]
+    Adapter(AdapterVerb),
     /// Print completions for a shell
     #[command(
         after_help = "Example:\n  bantam completions bash > ~/.local/share/bash-completion/completions/bantam"

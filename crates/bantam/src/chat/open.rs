@@ -25,6 +25,7 @@ pub(crate) fn open(args: &RunArgs, models: &Models, loaded: &Loaded) -> Result<S
     options.max_tokens = args.max_tokens;
     options.stops.clone_from(&args.stop);
     options.now = Some(now());
+    options.adapter = args.adapter.open(loaded)?;
     options.when_full = match args.overflow {
         OverflowArg::Stop => WhenFull::Stop,
         OverflowArg::Shift => WhenFull::Shift,

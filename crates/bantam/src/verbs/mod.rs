@@ -1,5 +1,6 @@
 //! One file for each verb: typed arguments in, work through the library, results printed.
 
+pub(crate) mod adapter;
 pub(crate) mod bench;
 pub(crate) mod data;
 pub(crate) mod generate;
@@ -7,6 +8,7 @@ pub(crate) mod inspect;
 pub(crate) mod learn;
 pub(crate) mod list;
 pub(crate) mod logits;
+pub(crate) mod merge;
 pub(crate) mod perplexity;
 pub(crate) mod pull;
 pub(crate) mod rm;
