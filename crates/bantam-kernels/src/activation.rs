@@ -76,7 +76,7 @@ fn gelu_erf<L: Lanes>(x: L) -> L {
 
 /// Abramowitz and Stegun 7.1.26, to 1.5e-7.
 #[inline(always)]
-fn erf<L: Lanes>(x: L) -> L {
+pub(crate) fn erf<L: Lanes>(x: L) -> L {
     let (zero, one) = (L::splat(0.0), L::splat(1.0));
     let magnitude = zero.sub(x).maximum(x);
     let t = one.div(magnitude.mul_add(L::splat(0.327_591_1), one));

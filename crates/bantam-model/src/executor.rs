@@ -181,7 +181,7 @@ impl<'a> Executor<'a> {
             let scale = low_rank.map_or(0.0, |of| of.scale);
             let begin = rows.start * y.width;
             let y = &mut y.data[begin..begin + change.data.len()];
-            elementwise::add_scaled(self.machine.isa(), y, &change.data, scale);
+            elementwise::add_scaled(self.machine, y, &change.data, scale);
         }
         between.into_iter().chain(change).for_each(|done| self.release(done));
     }
@@ -263,22 +263,6 @@ impl Ops for Executor<'_> {
         self.adapt_all(x, products, linears.map(|linear| linear.site))
     }
 
-    fn adapt(&mut self, x: &Rows, mut y: Rows, site: Site) -> Rows {
-        let batch = self.batch;
-        for span in &batch.spans {
-            let adapter = span.adapter.and_then(|place| batch.adapters[place].sites.get(&site));
-            if let Some(LowRank { a, b, scale }) = adapter {
-                let rows = |of: &Rows| span.rows.start * of.width..span.rows.end * of.width;
-                let mut between = self.take(span.rows.len(), a.outputs);
-                multiply(self.machine, a.for_kernels(), Input::Exact(&x.data[rows(x)]), &mut between.data);
-                let mut change = self.take(span.rows.len(), b.outputs);
-                multiply(self.machine, b.for_kernels(), Input::Exact(&between.data), &mut change.data);
-                let rows = rows(&y);
-                elementwise::add_scaled(self.machine, &mut y.data[rows], &change.data, *scale);
-                self.release(between);
-                self.release(change);
-            }
-        }
     fn adapt(&mut self, x: &Rows, y: Rows, site: Site) -> Rows {
         let [y] = self.adapt_all(x, [y], [site]);
         y

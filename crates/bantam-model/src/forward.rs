@@ -1,4 +1,7 @@
 //! The forward pass, once for everyone who runs or records it.
+//!
+//! [`forward`] is all of it; [`embed`], [`layer`] and [`head`] are its parts, for those who keep the residual stream
+//! between layers and come back to a layer later.
 
 use crate::description::*;
 use crate::model::Model;
@@ -7,17 +10,17 @@ use crate::weights::*;
 
 /// Logits of the rows that the batch wants, `[wanted rows][vocab_size]`.
 pub fn forward<O: Ops>(ops: &mut O, model: &Model) -> O::T {
-    let (description, weights) = (&model.description, &model.weights);
-    let mut x = embed(ops, &description.embed, weights);
-    for (i, (layer, weights)) in description.layers.iter().zip(&weights.layers).enumerate() {
-        x = run_layer(ops, i, layer, weights, x);
-        ops.layer_done(i, &x);
+    let mut x = embed(ops, model);
+    for i in 0..model.description.layers.len() {
+        x = layer(ops, model, i, x);
     }
     let x = ops.wanted_rows(x);
-    head(ops, &description.head, weights, x)
+    head(ops, model, x)
 }
 
-fn embed<O: Ops>(ops: &mut O, embed: &Embed, weights: &Weights) -> O::T {
+/// The residual stream before the first layer, `[rows][hidden_size]`.
+pub fn embed<O: Ops>(ops: &mut O, model: &Model) -> O::T {
+    let (embed, weights) = (&model.description.embed, &model.weights);
     let mut x = ops.embed(&weights.embed);
     if embed.scale != 1.0 {
         x = ops.scale(x, embed.scale);
@@ -28,6 +31,29 @@ fn embed<O: Ops>(ops: &mut O, embed: &Embed, weights: &Weights) -> O::T {
         ops.release(positions);
     }
     x
+}
+
+/// The residual stream after layer `i`, from the one before it.
+pub fn layer<O: Ops>(ops: &mut O, model: &Model, i: usize, x: O::T) -> O::T {
+    let x = run_layer(ops, i, &model.description.layers[i], &model.weights.layers[i], x);
+    ops.layer_done(i, &x);
+    x
+}
+
+/// Logits of rows of the residual stream after the last layer, `[rows][vocab_size]`.
+pub fn head<O: Ops>(ops: &mut O, model: &Model, x: O::T) -> O::T {
+    let (head, weights) = (&model.description.head, &model.weights);
+    let normed = ops.norm(&x, &weights.norm);
+    ops.release(x);
+    let mut logits = ops.linear(&normed, &weights.head);
+    ops.release(normed);
+    if head.scale != 1.0 {
+        logits = ops.scale(logits, head.scale);
+    }
+    match head.soft_cap {
+        Some(cap) => ops.soft_cap(logits, cap),
+        None => logits,
+    }
 }
 
 fn run_layer<O: Ops>(ops: &mut O, i: usize, layer: &Layer, w: &LayerWeights, x: O::T) -> O::T {
@@ -157,18 +183,4 @@ fn mlp<O: Ops>(ops: &mut O, mlp: &Mlp, w: &MlpWeights, x: &O::T) -> O::T {
     let y = ops.linear(&between, down);
     ops.release(between);
     y
-}
-
-fn head<O: Ops>(ops: &mut O, head: &Head, weights: &Weights, x: O::T) -> O::T {
-    let normed = ops.norm(&x, &weights.norm);
-    ops.release(x);
-    let mut logits = ops.linear(&normed, &weights.head);
-    ops.release(normed);
-    if head.scale != 1.0 {
-        logits = ops.scale(logits, head.scale);
-    }
-    match head.soft_cap {
-        Some(cap) => ops.soft_cap(logits, cap),
-        None => logits,
-    }
 }

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod description;
+pub mod forward;
 pub mod rope;
 pub mod weights;
 
@@ -18,7 +19,6 @@ mod config;
 mod error;
 mod executor;
 mod families;
-mod forward;
 mod model;
 mod names;
 mod ops;

@@ -8,6 +8,8 @@ pub(crate) struct Angles {
     pub(crate) rope: Rope,
     pub(crate) cos: Vec<f32>,
     pub(crate) sin: Vec<f32>,
+    /// The sines of turning back.
+    pub(crate) back: Vec<f32>,
 }
 
 impl Angles {
@@ -17,6 +19,7 @@ impl Angles {
             let positions = span.position..span.position + span.rows.len();
             rope.angles(positions, span.length_max, &mut cos, &mut sin);
         }
-        Angles { rope: rope.clone(), cos, sin }
+        let back = sin.iter().map(|sin| -sin).collect();
+        Angles { rope: rope.clone(), cos, sin, back }
     }
 }

@@ -60,4 +60,40 @@ pub enum Error {
         /// Its numbers.
         wanted: usize,
     },
+
+    /// A setting that means nothing.
+    #[error("{name} {reason}")]
+    Setting {
+        /// Which.
+        name: &'static str,
+        /// What it is and what was wanted.
+        reason: String,
+    },
+
+    /// A mask of another length than its tokens.
+    #[error("example {example} has {tokens} tokens and a mask of {learn}; wanted one entry for each token")]
+    Mask {
+        /// Counted from zero within the batch.
+        example: usize,
+        /// Its tokens.
+        tokens: usize,
+        /// Its mask's entries.
+        learn: usize,
+    },
+
+    /// No token carries loss.
+    #[error(
+        "none of the batch's {examples} examples has a token to learn; the first of an example cannot be"
+    )]
+    NothingToLearn {
+        /// How many there are.
+        examples: usize,
+    },
+
+    /// Bytes that are no state of this trainer.
+    #[error("the state does not fit this run: {reason}")]
+    State {
+        /// What was wanted and what was found.
+        reason: String,
+    },
 }

@@ -1,11 +1,15 @@
 //! The loss of a batch, and the gradients of all weights.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
-use bantam_model::{Batch, Machine, Model, Want, forward};
+use bantam_model::{Batch, Machine, Model, Numerics, Want};
+use bantam_tensor::kernels::backward::cross_entropy;
 
-use crate::loss::cross_entropy;
-use crate::{Error, Tape, Var};
+use crate::pass::{Pass, Setting};
+use crate::pool::Pool;
+use crate::tape::TensorGradients;
+use crate::{Error, Wanted};
 
 /// The loss of a batch, and the gradient of every weight.
 #[derive(Clone, Debug)]
@@ -14,7 +18,7 @@ pub struct Gradients {
     pub loss: f64,
     /// By the names of the checkpoint's tensors, each in the layout of its tensor. A tensor that is used
     /// twice, such as a tied head, has one entry.
-    pub of: BTreeMap<String, Vec<f32>>,
+    pub of: TensorGradients,
 }
 
 impl Gradients {
@@ -32,15 +36,10 @@ impl Gradients {
 /// No sequences, or one without a token to predict; tokens or positions that the model does not have;
 /// activations or gradients that are no longer numbers.
 pub fn gradients(machine: &Machine, model: &Model, batch: &[Vec<u32>]) -> Result<Gradients, Error> {
-    let batch = Prediction::new(model, batch)?;
-    let (tape, logits) = batch.record(machine, model)?;
-    let mut dy = tape.values(logits).to_vec();
-    let loss = cross_entropy(&mut dy, &batch.targets);
-    let of = tape.backward(logits, dy);
-    match of.iter().find(|(_, of)| !of.iter().all(|x| x.is_finite())) {
-        Some((name, _)) => Err(Error::NotFinite { name: name.clone() }),
-        None => Ok(Gradients { loss, of }),
-    }
+    let mut of = TensorGradients::new();
+    let loss = run(machine, model, batch, &Wanted::All, &mut of)?;
+    check_finite(&of)?;
+    Ok(Gradients { loss, of })
 }
 
 /// The loss alone.
@@ -49,48 +48,56 @@ pub fn gradients(machine: &Machine, model: &Model, batch: &[Vec<u32>]) -> Result
 ///
 /// As [`gradients`].
 pub fn loss(machine: &Machine, model: &Model, batch: &[Vec<u32>]) -> Result<f64, Error> {
-    let batch = Prediction::new(model, batch)?;
-    let (tape, logits) = batch.record(machine, model)?;
-    Ok(cross_entropy(&mut tape.values(logits).to_vec(), &batch.targets))
+    run(machine, model, batch, &Wanted::Nothing, &mut TensorGradients::new())
 }
 
-/// A batch that wants the logits of all rows that have a next token.
-struct Prediction {
-    batch: Batch,
-    /// The next tokens, one for each wanted row.
-    targets: Vec<u32>,
+/// Refuses gradients that are no longer numbers.
+pub(crate) fn check_finite(gradients: &TensorGradients) -> Result<(), Error> {
+    let finite = |of: &[f32]| of.iter().fold(true, |all, x| all & x.is_finite());
+    match gradients.iter().find(|(_, of)| !finite(of)) {
+        Some((name, _)) => Err(Error::NotFinite { name: name.clone() }),
+        None => Ok(()),
+    }
 }
 
-impl Prediction {
-    fn new(model: &Model, sequences: &[Vec<u32>]) -> Result<Self, Error> {
-        if sequences.is_empty() {
-            return Err(Error::EmptyBatch);
-        }
-        let mut this = Prediction { batch: Batch::default(), targets: Vec::new() };
-        for (sequence, tokens) in sequences.iter().enumerate() {
-            if tokens.len() < 2 {
-                return Err(Error::ShortSequence { sequence, tokens: tokens.len() });
-            }
-            let begin = this.batch.tokens.len();
-            this.batch.push(tokens, 0, tokens.len(), Want::Nothing);
-            this.batch.wanted.extend(begin..begin + tokens.len() - 1);
-            this.targets.extend(&tokens[1..]);
-        }
-        this.batch.check(model)?;
-        Ok(this)
+fn run(
+    machine: &Machine,
+    model: &Model,
+    sequences: &[Vec<u32>],
+    wanted: &Wanted,
+    tensors: &mut TensorGradients,
+) -> Result<f64, Error> {
+    let (batch, targets) = prediction(sequences)?;
+    let setting = Setting { machine, model, wanted, numerics: Numerics::Exact };
+    let mut pass = Pass::forward(setting, &batch, Pool::default())?;
+    let share = 1.0 / targets.len() as f64;
+    let mut losses = vec![0.0; targets.len()];
+    let turn = |rows: Range<usize>, logits: &mut [f32]| {
+        let weights = vec![share as f32; rows.len()];
+        cross_entropy(machine, logits, &targets[rows.clone()], &weights, &mut losses[rows]);
+    };
+    match wanted {
+        Wanted::Nothing => pass.head(&batch.wanted, turn)?,
+        _ => pass.head_and_back(&batch.wanted, tensors, turn)?,
     }
+    pass.backward(tensors);
+    Ok(losses.iter().sum::<f64>() * share)
+}
 
-    /// Runs the forward pass; gives the logits of the wanted rows, which are all numbers.
-    fn record<'a>(&'a self, machine: &'a Machine, model: &Model) -> Result<(Tape<'a>, Var), Error> {
-        let mut tape = Tape::new(machine, &self.batch)?;
-        let logits = forward(&mut tape, model);
-        let layers = model.description.layers.len();
-        let finite = tape.values(logits).iter().all(|x| x.is_finite());
-        match tape.fault.or((!finite).then_some(layers)) {
-            Some(layer) => {
-                Err(bantam_model::Error::NotFinite { what: "NaN or infinity", layer, layers }.into())
-            }
-            None => Ok((tape, logits)),
-        }
+/// A batch that wants the logits of all rows that have a next token, and these tokens.
+fn prediction(sequences: &[Vec<u32>]) -> Result<(Batch, Vec<u32>), Error> {
+    if sequences.is_empty() {
+        return Err(Error::EmptyBatch);
     }
+    let (mut batch, mut targets) = (Batch::default(), Vec::new());
+    for (sequence, tokens) in sequences.iter().enumerate() {
+        if tokens.len() < 2 {
+            return Err(Error::ShortSequence { sequence, tokens: tokens.len() });
+        }
+        let begin = batch.tokens.len();
+        batch.push(tokens, 0, tokens.len(), Want::Nothing);
+        batch.wanted.extend(begin..begin + tokens.len() - 1);
+        targets.extend(&tokens[1..]);
+    }
+    Ok((batch, targets))
 }

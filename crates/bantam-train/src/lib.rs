@@ -1,9 +1,10 @@
-//! The tape: the same forward pass, recorded, with its gradients.
+//! The tape: the same forward pass, recorded, with its gradients; and the loop that learns with them.
 //!
-//! * [`Tape`] implements [`bantam_model::Ops`]: [`bantam_model::forward`] runs on it unchanged, and every
+//! * [`Tape`] implements [`bantam_model::Ops`]: [`bantam_model::forward()`] runs on it unchanged, and every
 //!   operation is recorded together with its derivative.
 //! * [`gradients`] gives the loss of a batch and the gradients of all weights, in f32, from weights in any
 //!   storage.
+//! * [`Trainer`] learns from [`Example`]s: an adapter ([`Lora`]) beside frozen weights in any storage, or the weights.
 //! * [`sgd`] is plain gradient descent, enough to show that what runs is what learns.
 //!
 //! There is no second forward pass of anything here, and no text: tokens come in as ids. Results are the
@@ -14,12 +15,31 @@ pub mod sgd;
 
 mod angles;
 mod error;
+mod example;
 mod gradients;
-mod loss;
+mod lora;
 mod ops;
+mod optimizer;
+mod parameters;
+mod pass;
+mod pool;
+mod preference;
 mod primitives;
+mod random;
+mod schedule;
+mod state;
 mod tape;
+mod trainer;
+mod wanted;
 
 pub use error::Error;
+pub use example::Example;
 pub use gradients::{Gradients, gradients, loss};
-pub use tape::{Tape, Var};
+pub use lora::{Lora, Scaling};
+pub use optimizer::{AdamW, Muon, Precision, Rule};
+pub use parameters::{Kind, Parameter};
+pub use preference::{Pair, Preference};
+pub use schedule::{Decay, Schedule};
+pub use tape::{Tape, TensorGradients, Var};
+pub use trainer::{Evaluation, Settings, StepReport, Trainer};
+pub use wanted::Wanted;

@@ -1,11 +1,11 @@
-//! The operations of the forward pass, recorded. Fused forms keep their bodies of primitives.
+//! The operations of the forward pass, recorded. Fused forms have derivatives of their own where that saves memory.
 
 use bantam_model::description::{Activation, Attention, PositionScale};
 use bantam_model::rope::Rope;
 use bantam_model::weights::{Matrix, NormWeights, Vector};
-use bantam_model::{LowRank, Ops, Site};
+use bantam_model::{Ops, Site};
 
-use crate::primitives::{activation, attention, elementwise, lookup, norm, product, rope, shape};
+use crate::primitives::{activation, adapter, attention, elementwise, lookup, norm, product, rope, shape};
 use crate::tape::{Tape, Var};
 
 impl Ops for Tape<'_> {
@@ -22,16 +22,14 @@ impl Ops for Tape<'_> {
     }
 
     fn product(&mut self, x: &Var, matrix: &Matrix) -> Var {
-        product::product(self, *x, matrix)
+        product::product(self, x, matrix)
     }
 
     fn adapt(&mut self, x: &Var, y: Var, site: Site) -> Var {
-        let Some(LowRank { a, b, scale }) = self.adapter.and_then(|adapter| adapter.sites.get(&site)) else {
-            return y;
-        };
-        let between = product::product(self, *x, a);
-        let change = product::product(self, between, b);
-        elementwise::add(self, y, change, *scale)
+        match self.adapter.and_then(|adapter| adapter.sites.get(&site)) {
+            Some(low_rank) => adapter::adapt(self, x, y, low_rank),
+            None => y,
+        }
     }
 
     fn add_vector(&mut self, x: Var, vector: &Vector) -> Var {
@@ -39,7 +37,7 @@ impl Ops for Tape<'_> {
     }
 
     fn norm(&mut self, x: &Var, norm: &NormWeights) -> Var {
-        norm::norm(self, *x, norm)
+        norm::norm(self, x, norm)
     }
 
     fn rope(&mut self, x: Var, head_dim: usize, rope: &Rope) -> Var {
@@ -52,19 +50,23 @@ impl Ops for Tape<'_> {
     }
 
     fn attend(&mut self, _layer: usize, attention: &Attention, q: &Var, k: &Var, v: &Var) -> Var {
-        attention::attend(self, attention, [*q, *k, *v])
+        attention::attend(self, attention, [q, k, v])
     }
 
     fn activate(&mut self, x: Var, activation: Activation) -> Var {
         activation::activate(self, x, activation)
     }
 
+    fn activate_gated(&mut self, gate: Var, up: &Var, activation: Activation) -> Var {
+        activation::activate_gated(self, gate, up, activation)
+    }
+
     fn add(&mut self, x: Var, y: &Var, factor: f32) -> Var {
-        elementwise::add(self, x, *y, factor)
+        elementwise::add(self, x, y, factor)
     }
 
     fn multiply(&mut self, x: Var, y: &Var) -> Var {
-        elementwise::multiply(self, x, *y)
+        elementwise::multiply(self, x, y)
     }
 
     fn scale(&mut self, x: Var, factor: f32) -> Var {
@@ -80,7 +82,7 @@ impl Ops for Tape<'_> {
     }
 
     fn columns(&mut self, x: &Var, begin: usize, count: usize) -> Var {
-        shape::columns(self, *x, begin, count)
+        shape::columns(self, x, begin, count)
     }
 
     fn wanted_rows(&mut self, x: Var) -> Var {
@@ -89,8 +91,12 @@ impl Ops for Tape<'_> {
     }
 
     fn layer_done(&mut self, layer: usize, x: &Var) {
-        if self.fault.is_none() && !self.values(*x).iter().all(|x| x.is_finite()) {
+        if self.fault.is_none() && !self.values(x).iter().fold(true, |finite, x| finite & x.is_finite()) {
             self.fault = Some(layer);
         }
+    }
+
+    fn release(&mut self, x: Var) {
+        self.done_with(x);
     }
 }

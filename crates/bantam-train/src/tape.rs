@@ -2,34 +2,38 @@
 //!
 //! A node can only be recorded together with its [`Derivative`], so there is no primitive without one: a
 //! new one in [`bantam_model::Ops`] does not compile here until its derivative is written.
+//!
+//! A node keeps its values as long as the forward pass or a derivative reads them, and has a way back only where that
+//! leads to something that learns.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bantam_model::rope::Rope;
 use bantam_model::weights::Vector;
-use bantam_model::{Adapter, Batch, Machine};
+use bantam_model::{Adapter, Batch, Machine, Numerics};
+use bantam_tensor::kernels::matmul::Codes;
 
-use crate::Error;
 use crate::angles::Angles;
+use crate::pool::Pool;
+use crate::{Error, Wanted};
 
-/// A handle to rows of activations on a tape.
+/// A handle to rows of activations on a tape. Whoever has it may read them; operations that take it in do away with
+/// them.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Var(pub(crate) Place);
+
+/// Where a node stands on its tape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Var(usize);
+pub(crate) struct Place(usize);
 
 /// Rows of activations, `[rows][width]`.
-#[derive(Clone)]
 pub(crate) struct Rows {
     pub(crate) data: Vec<f32>,
     pub(crate) width: usize,
 }
 
 impl Rows {
-    /// Zeros.
-    pub(crate) fn new(rows: usize, width: usize) -> Self {
-        Rows { data: vec![0.0; rows * width], width }
-    }
-
     /// How many.
     pub(crate) fn count(&self) -> usize {
         self.data.len() / self.width
@@ -38,44 +42,67 @@ impl Rows {
 
 /// The way back through one node.
 pub(crate) trait Derivative {
-    /// Adds to the gradients of everything that the node was made from.
-    fn backward(&self, at: &Step<'_>, sink: &mut Sink);
+    /// Adds to the gradients of everything that the node was made from; `dy` is the gradient of what it gave.
+    fn backward(&self, at: &Step<'_>, dy: Vec<f32>, sink: &mut Sink<'_>);
 }
 
 /// A node on the way back.
 pub(crate) struct Step<'a> {
     pub(crate) machine: &'a Machine,
-    /// What the node gave.
+    /// What the node gave, if it was to be kept.
     pub(crate) y: &'a Rows,
-    /// The gradient of what it gave, as long.
-    pub(crate) dy: &'a [f32],
     earlier: &'a [Node],
 }
 
 impl<'a> Step<'a> {
-    /// What an earlier node gave.
-    pub(crate) fn rows(&self, var: Var) -> &'a Rows {
-        &self.earlier[var.0].rows
+    /// What an earlier node gave, if it was to be kept.
+    pub(crate) fn rows(&self, place: Place) -> &'a Rows {
+        &self.earlier[place.0].rows
+    }
+
+    /// Whether the gradient of an earlier node is wanted.
+    pub(crate) fn wants(&self, place: Place) -> bool {
+        self.earlier[place.0].derivative.is_some()
     }
 }
 
+/// Gradients of tensors, by their names. A tensor that is used twice, such as a tied head, has one entry.
+pub type TensorGradients = BTreeMap<String, Vec<f32>>;
+
 /// Gradients in the making. Contributions are added in the order of the way back, by one thread.
-pub(crate) struct Sink {
-    activations: Vec<Vec<f32>>,
-    weights: BTreeMap<String, Vec<f32>>,
+pub(crate) struct Sink<'a> {
+    pub(crate) pool: &'a mut Pool,
+    activations: Vec<Option<Vec<f32>>>,
+    tensors: &'a mut TensorGradients,
+    leaf: Option<Vec<f32>>,
 }
 
-impl Sink {
-    /// The gradient of an activation, to be added to.
-    pub(crate) fn of(&mut self, at: &Step<'_>, var: Var) -> &mut [f32] {
-        let gradient = &mut self.activations[var.0];
-        gradient.resize(at.rows(var).data.len(), 0.0);
-        gradient
+impl Sink<'_> {
+    /// The gradient of a node, to be added to; none where it is not wanted.
+    pub(crate) fn of(&mut self, at: &Step<'_>, place: Place) -> Option<&mut [f32]> {
+        let node = &at.earlier[place.0];
+        node.derivative.as_ref()?;
+        let gradient = &mut self.activations[place.0];
+        Some(gradient.get_or_insert_with(|| self.pool.zeros(node.len)))
+    }
+
+    /// Adds a whole buffer to the gradient of a node.
+    pub(crate) fn give(&mut self, at: &Step<'_>, place: Place, gradient: Vec<f32>) {
+        let node = &at.earlier[place.0];
+        let known = &mut self.activations[place.0];
+        match known {
+            _ if node.derivative.is_none() => self.pool.put(gradient),
+            None => *known = Some(gradient),
+            Some(sum) => {
+                bantam_tensor::kernels::elementwise::add_scaled(at.machine, sum, &gradient, 1.0);
+                self.pool.put(gradient);
+            }
+        }
     }
 
     /// The gradient of a tensor, to be added to.
     pub(crate) fn of_tensor(&mut self, name: &str, len: usize) -> &mut [f32] {
-        let gradient = self.weights.entry(name.to_owned()).or_default();
+        let gradient = self.tensors.entry(name.to_owned()).or_default();
         gradient.resize(len, 0.0);
         gradient
     }
@@ -93,31 +120,71 @@ impl Sink {
 
 struct Node {
     rows: Rows,
-    derivative: Box<dyn Derivative>,
+    /// How many numbers it gave, whether they are still there or not.
+    len: usize,
+    /// Whether a derivative reads the values.
+    kept: bool,
+    /// None where nothing that led here learns.
+    derivative: Option<Box<dyn Derivative>>,
+}
+
+/// What a derivative reads, and whether there is to be one.
+#[derive(Clone, Copy)]
+pub(crate) struct Needs<'a> {
+    from: &'a [Place],
+    keeps: &'a [Place],
+    learns: bool,
+    own: bool,
+}
+
+impl<'a> Needs<'a> {
+    /// Of a node that was made from these.
+    pub(crate) fn of(from: &'a [Place]) -> Self {
+        Needs { from, keeps: &[], learns: false, own: false }
+    }
+
+    /// The derivative reads the values of these nodes.
+    pub(crate) fn keeping(self, keeps: &'a [Place]) -> Self {
+        Needs { keeps, ..self }
+    }
+
+    /// The derivative reads what the node itself gave.
+    pub(crate) fn keeping_own(self) -> Self {
+        Needs { own: true, ..self }
+    }
+
+    /// There is a way back in any case if a tensor of the node's own learns.
+    pub(crate) fn learning(self, learns: bool) -> Self {
+        Needs { learns, ..self }
+    }
 }
 
 /// Records a forward pass of one batch whose sequences all begin at position 0.
-///
-/// Products are exact: in f32, from exactly dequantised weights.
 pub struct Tape<'a> {
     pub(crate) machine: &'a Machine,
     pub(crate) batch: &'a Batch,
+    pub(crate) wanted: &'a Wanted,
+    pub(crate) numerics: Numerics,
     pub(crate) angles: Vec<Arc<Angles>>,
     /// The one that all spans share.
     pub(crate) adapter: Option<&'a Adapter>,
+    pub(crate) pool: Pool,
+    /// The codes of a node's values, which several products share.
+    codes: (Option<Place>, Codes),
     nodes: Vec<Node>,
     /// The first layer whose output was not finite.
     pub(crate) fault: Option<usize>,
 }
 
 impl<'a> Tape<'a> {
-    /// An empty tape. Tokens are taken as they are; [`Batch::check`] says whether a model has them.
+    /// An empty tape whose products are exact: in f32, from exactly dequantised weights. Tokens are taken as they are;
+    /// [`Batch::check`] says whether a model has them.
     ///
     /// # Errors
     ///
     /// [`Error::Continued`] where a span does not begin at position 0; [`Error::AdaptersDiffer`] where spans have
     /// different adapters.
-    pub fn new(machine: &'a Machine, batch: &'a Batch) -> Result<Self, Error> {
+    pub fn new(machine: &'a Machine, batch: &'a Batch, wanted: &'a Wanted) -> Result<Self, Error> {
         if let Some((span, found)) = batch.spans.iter().enumerate().find(|(_, span)| span.position != 0) {
             return Err(Error::Continued { span, position: found.position });
         }
@@ -125,44 +192,157 @@ impl<'a> Tape<'a> {
         if let Some(span) = batch.spans.iter().position(|span| span.adapter != adapter) {
             return Err(Error::AdaptersDiffer { span });
         }
-        let adapter = adapter.map(|place| &*batch.adapters[place]);
-        Ok(Tape { machine, batch, adapter, angles: Vec::new(), nodes: Vec::new(), fault: None })
+        Ok(Tape {
+            machine,
+            batch,
+            wanted,
+            numerics: Numerics::Exact,
+            angles: Vec::new(),
+            adapter: adapter.map(|place| &*batch.adapters[place]),
+            pool: Pool::default(),
+            codes: (None, Codes::new()),
+            nodes: Vec::new(),
+            fault: None,
+        })
     }
 
     /// What was recorded, row after row.
-    pub fn values(&self, var: Var) -> &[f32] {
-        &self.rows(var).data
+    pub fn values(&self, var: &Var) -> &[f32] {
+        &self.rows(var.0).data
     }
 
-    /// Goes back from `y`, whose gradient is `dy`, to the weights: their gradients by the names of the
-    /// tensors, in the layout of the tensors. What `y` does not depend on has no entry.
+    /// Goes back from `y`, whose gradient is `dy`, to the tensors that learn: their gradients are in the layout of the
+    /// tensors. What `y` does not depend on has no entry. The tape is empty afterwards.
     ///
     /// # Panics
     ///
     /// If `dy` is not as long as `y`.
-    pub fn backward(mut self, y: Var, dy: Vec<f32>) -> BTreeMap<String, Vec<f32>> {
-        assert_eq!(dy.len(), self.values(y).len(), "a gradient for each number");
-        self.nodes.truncate(y.0 + 1);
-        let mut sink = Sink { activations: vec![Vec::new(); y.0 + 1], weights: BTreeMap::new() };
-        sink.activations[y.0] = dy;
-        while let (Some(node), Some(dy)) = (self.nodes.pop(), sink.activations.pop()) {
-            // Nothing that leads to `y` was made from a node that has no gradient by now.
-            if !dy.is_empty() {
-                let at = Step { machine: self.machine, y: &node.rows, dy: &dy, earlier: &self.nodes };
-                node.derivative.backward(&at, &mut sink);
-            }
+    pub fn backward(&mut self, y: Var, dy: Vec<f32>) -> TensorGradients {
+        let mut gradients = TensorGradients::new();
+        if let Some(leaf) = self.go_back(y, dy, &mut gradients) {
+            self.pool.put(leaf);
         }
-        sink.weights
+        gradients
+    }
+
+    /// As [`Tape::backward`], adding to gradients that are there; gives the gradient of the leaf.
+    pub(crate) fn go_back(
+        &mut self,
+        y: Var,
+        dy: Vec<f32>,
+        tensors: &mut TensorGradients,
+    ) -> Option<Vec<f32>> {
+        let last = y.0.0;
+        assert_eq!(dy.len(), self.nodes[last].len, "a gradient for each number");
+        while self.nodes.len() > last + 1 {
+            self.drop_last();
+        }
+        let mut activations: Vec<Option<Vec<f32>>> = std::iter::repeat_with(|| None).take(last).collect();
+        activations.push(Some(dy));
+        let mut sink = Sink { pool: &mut self.pool, activations, tensors, leaf: None };
+        while let (Some(node), Some(dy)) = (self.nodes.pop(), sink.activations.pop()) {
+            match (dy, &node.derivative) {
+                (Some(dy), Some(derivative)) => {
+                    let at = Step { machine: self.machine, y: &node.rows, earlier: &self.nodes };
+                    derivative.backward(&at, dy, &mut sink);
+                }
+                // Nothing that leads to `y` was made from it, or nothing that it was made from learns.
+                (dy, _) => sink.pool.put(dy.unwrap_or_default()),
+            }
+            sink.pool.put(node.rows.data);
+        }
+        let leaf = sink.leaf;
+        self.clear();
+        leaf
+    }
+
+    /// Forgets everything but memory.
+    pub(crate) fn clear(&mut self) {
+        while !self.nodes.is_empty() {
+            self.drop_last();
+        }
+        self.codes.0 = None;
+    }
+
+    fn drop_last(&mut self) {
+        if let Some(node) = self.nodes.pop() {
+            self.pool.put(node.rows.data);
+        }
     }
 
     /// Puts a node at the end.
-    pub(crate) fn record(&mut self, rows: Rows, derivative: impl Derivative + 'static) -> Var {
-        self.nodes.push(Node { rows, derivative: Box::new(derivative) });
-        Var(self.nodes.len() - 1)
+    pub(crate) fn record(
+        &mut self,
+        rows: Rows,
+        needs: Needs<'_>,
+        derivative: impl Derivative + 'static,
+    ) -> Var {
+        let learns = needs.learns || needs.from.iter().any(|from| self.nodes[from.0].derivative.is_some());
+        if learns {
+            for kept in needs.keeps {
+                self.nodes[kept.0].kept = true;
+            }
+        }
+        self.nodes.push(Node {
+            len: rows.data.len(),
+            rows,
+            kept: learns && needs.own,
+            derivative: learns.then(|| Box::new(derivative) as Box<dyn Derivative>),
+        });
+        Var(Place(self.nodes.len() - 1))
     }
 
-    pub(crate) fn rows(&self, var: Var) -> &Rows {
-        &self.nodes[var.0].rows
+    /// Puts numbers from outside at the end; their gradient comes out of [`Tape::go_back`] if it is wanted.
+    pub(crate) fn leaf(&mut self, data: Vec<f32>, width: usize, wanted: bool) -> Var {
+        self.record(Rows { data, width }, Needs::of(&[]).learning(wanted), Leaf)
+    }
+
+    pub(crate) fn rows(&self, place: Place) -> &Rows {
+        &self.nodes[place.0].rows
+    }
+
+    /// A copy of the values of a node, for an operation that changes them while its derivative reads them.
+    pub(crate) fn copied(&mut self, of: Place) -> Vec<f32> {
+        self.pool.copy(&self.nodes[of.0].rows.data)
+    }
+
+    /// The codes of a node's values.
+    pub(crate) fn codes(&mut self, of: Place) -> &Codes {
+        let rows = &self.nodes[of.0].rows;
+        if self.codes.0 != Some(of) {
+            self.codes.1.fill(self.machine, &rows.data, rows.width);
+            self.codes.0 = Some(of);
+        }
+        &self.codes.1
+    }
+
+    /// The values of a node for an operation that changes them: moved if nobody else reads them, else copied.
+    pub(crate) fn taken(&mut self, of: Var) -> Rows {
+        let node = &mut self.nodes[of.0.0];
+        let width = node.rows.width;
+        let data = match node.kept {
+            true => self.pool.copy(&node.rows.data),
+            false => std::mem::take(&mut node.rows.data),
+        };
+        Rows { data, width }
+    }
+
+    /// The values of a node, once the tape is done with.
+    pub(crate) fn take_values(&mut self, of: Var) -> Vec<f32> {
+        self.taken(of).data
+    }
+
+    /// The forward pass reads these values no more.
+    pub(crate) fn done_with(&mut self, of: Var) {
+        let node = &mut self.nodes[of.0.0];
+        if !node.kept {
+            self.pool.put(std::mem::take(&mut node.rows.data));
+        }
+    }
+
+    /// Rows whose numbers are yet to be written.
+    pub(crate) fn blank(&mut self, rows: usize, width: usize) -> Rows {
+        Rows { data: self.pool.take(rows * width), width }
     }
 
     /// The angles by which a rope turns the batch's rows.
@@ -173,5 +353,13 @@ impl<'a> Tape<'a> {
         let angles = Arc::new(Angles::new(rope, self.batch));
         self.angles.push(Arc::clone(&angles));
         angles
+    }
+}
+
+struct Leaf;
+
+impl Derivative for Leaf {
+    fn backward(&self, _at: &Step<'_>, dy: Vec<f32>, sink: &mut Sink<'_>) {
+        sink.leaf = Some(dy);
     }
 }

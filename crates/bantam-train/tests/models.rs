@@ -10,7 +10,7 @@ use bantam_model::description::{Layer, Mixer};
 use bantam_model::{
     Batch, Executor, Isa, KvStorage, Machine, Model, Numerics, Scratch, State, Want, forward,
 };
-use bantam_train::{Gradients, Tape, gradients, loss, sgd};
+use bantam_train::{Gradients, Tape, Wanted, gradients, loss, sgd};
 use common::{families, golden_model, golden_tensors, numbers, sequences, slope};
 
 #[test]
@@ -27,9 +27,9 @@ fn the_tape_gives_the_bits_of_the_executor() {
         let mut scratch = Scratch::default();
         let expected =
             Executor::run(&machine, &model, Numerics::Exact, &batch, &mut states, &mut scratch).unwrap();
-        let mut tape = Tape::new(&machine, &batch).unwrap();
+        let mut tape = Tape::new(&machine, &batch, &Wanted::All).unwrap();
         let logits = forward(&mut tape, &model);
-        assert_eq!(tape.values(logits), expected, "{family}");
+        assert_eq!(tape.values(&logits), expected, "{family}");
     }
 }
 

@@ -15,7 +15,7 @@ use bantam_model::weights::{Matrix, NormWeights, Vector};
 use bantam_model::{Batch, Isa, Machine, Ops, Want};
 use bantam_tensor::kernels::matmul::Layout;
 use bantam_tensor::{Storage, Tensor};
-use bantam_train::{Tape, Var};
+use bantam_train::{Tape, Var, Wanted};
 use common::{numbers, slope};
 
 const STEP: f64 = 1.0 / 16.0;
@@ -73,14 +73,14 @@ impl Numbers {
 /// Checks the gradients of all numbers that `graph` uses.
 fn check(numbers: Numbers, graph: impl Fn(&mut Tape<'_>, &Numbers) -> Var) {
     let (machine, batch) = (Machine::new(Isa::best(), 2), batch());
-    let mut tape = Tape::new(&machine, &batch).unwrap();
+    let mut tape = Tape::new(&machine, &batch, &Wanted::All).unwrap();
     let y = graph(&mut tape, &numbers);
-    let dy = common::numbers(99, tape.values(y).len());
+    let dy = common::numbers(99, tape.values(&y).len());
     let gradients = tape.backward(y, dy.clone());
     let weighted = |numbers: &Numbers| {
-        let mut tape = Tape::new(&machine, &batch).unwrap();
+        let mut tape = Tape::new(&machine, &batch, &Wanted::All).unwrap();
         let y = graph(&mut tape, numbers);
-        tape.values(y).iter().zip(&dy).map(|(y, dy)| f64::from(*y) * f64::from(*dy)).sum::<f64>()
+        tape.values(&y).iter().zip(&dy).map(|(y, dy)| f64::from(*y) * f64::from(*dy)).sum::<f64>()
     };
     for (name, (_, values)) in &numbers.0 {
         let found = &gradients[*name];
@@ -120,7 +120,7 @@ fn embed_of_a_token_that_comes_twice() {
     let machine = Machine::new(Isa::best(), 1);
     let mut batch = Batch::default();
     batch.push(&[2, 0, 2], 0, 3, Want::All);
-    let mut tape = Tape::new(&machine, &batch).unwrap();
+    let mut tape = Tape::new(&machine, &batch, &Wanted::All).unwrap();
     let y = Numbers::default().with("x", &[3, 2]).put(&mut tape, "x");
     let gradients = tape.backward(y, vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
     assert_eq!(gradients["x"], [3.0, 4.0, 0.0, 0.0, 6.0, 8.0]);
@@ -161,7 +161,7 @@ fn product_with_weights_in_any_storage() {
         let same = Tensor::from_f32("w", vec![3, WIDTH], &stored.to_f32()).unwrap();
         let [found, expected] = [stored, same].map(|tensor| {
             let (machine, batch) = (Machine::new(Isa::best(), 2), batch());
-            let mut tape = Tape::new(&machine, &batch).unwrap();
+            let mut tape = Tape::new(&machine, &batch, &Wanted::All).unwrap();
             let x = Numbers::rows(WIDTH).put(&mut tape, "x");
             let y = tape.product(&x, &Matrix { tensor, layout: Layout::OutIn, outputs: 3, inputs: WIDTH });
             tape.backward(y, numbers(6, ROWS * 3))
@@ -183,10 +183,11 @@ fn add_vector() {
 fn add_multiply_scale() {
     let n = Numbers::rows(5).with("z", &[ROWS, 5]);
     check(n, |tape, n| {
-        let (x, z) = (n.put(tape, "x"), n.put(tape, "z"));
+        let [x, again, z] = ["x", "x", "z"].map(|name| n.put(tape, name));
         let sum = tape.add(x, &z, -0.3);
-        let product = tape.multiply(sum, &x);
-        let square = tape.multiply(product, &product);
+        let product = tape.multiply(sum, &again);
+        let other = tape.multiply(again, &product);
+        let square = tape.multiply(product, &other);
         tape.scale(square, 1.7)
     });
 }
@@ -351,13 +352,13 @@ fn attend_over_many_positions() {
         .with("k", &[LONG, attention.kv_width()])
         .with("v", &[LONG, attention.kv_width()]);
     let record = |n: &Numbers| {
-        let mut tape = Tape::new(&machine, &batch).unwrap();
+        let mut tape = Tape::new(&machine, &batch, &Wanted::All).unwrap();
         let [q, k, v] = ["q", "k", "v"].map(|name| n.put(&mut tape, name));
         let y = tape.attend(0, &attention, &q, &k, &v);
         (tape, y)
     };
-    let (tape, y) = record(&n);
-    let dy = numbers(98, tape.values(y).len());
+    let (mut tape, y) = record(&n);
+    let dy = numbers(98, tape.values(&y).len());
     let gradients = tape.backward(y, dy.clone());
     for name in ["q", "k", "v"] {
         let direction = numbers(97, n.0[name].1.len());
@@ -366,7 +367,7 @@ fn attend_over_many_positions() {
             let values = &mut moved.0.get_mut(name).unwrap().1;
             values.iter_mut().zip(&direction).for_each(|(x, d)| *x += h as f32 * d);
             let (tape, y) = record(&moved);
-            tape.values(y).iter().zip(&dy).map(|(y, dy)| f64::from(*y) * f64::from(*dy)).sum()
+            tape.values(&y).iter().zip(&dy).map(|(y, dy)| f64::from(*y) * f64::from(*dy)).sum()
         });
         let found: f64 =
             gradients[name].iter().zip(&direction).map(|(g, d)| f64::from(*g) * f64::from(*d)).sum();

@@ -5,7 +5,7 @@ mod common;
 
 use bantam_model::{Batch, Isa, Machine, Want};
 use bantam_tensor::{Storage, Tensor};
-use bantam_train::{Error, Tape, gradients, loss, sgd};
+use bantam_train::{Error, Tape, Wanted, gradients, loss, sgd};
 use common::{golden_model, golden_tensors, model_of, sequences};
 
 #[test]
@@ -71,7 +71,7 @@ fn spans_that_need_a_state_are_refused() {
     let mut batch = Batch::default();
     batch.push(&[1, 2], 0, 2, Want::All);
     batch.push(&[3], 7, 8, Want::All);
-    let refused = Tape::new(&machine, &batch).err();
+    let refused = Tape::new(&machine, &batch, &Wanted::All).err();
     assert!(matches!(refused, Some(Error::Continued { span: 1, position: 7 })));
 }
 

@@ -59,6 +59,7 @@ fn dispatch(arguments: &Arguments) -> Result<()> {
         Verb::Logits(args) => verbs::logits::run(args, &models),
         Verb::Perplexity(args) => verbs::perplexity::run(args, &models),
         Verb::Bench(args) => args.check().and_then(|()| verbs::bench::run(args, &models)),
+        Verb::Finetune(args) => verbs::finetune::run(args, &models, &interrupt),
         Verb::Data(args) => verbs::data::run(args, &models),
         Verb::Merge(args) => verbs::merge::run(args, &models),
         Verb::Adapter(verb) => verbs::adapter::run(verb, &models),

@@ -2,7 +2,7 @@
 
 use bantam_tensor::Tensor;
 use bantam_tensor::kernels::matmul::Layout;
-use bantam_tensor::kernels::{Isa, elementwise};
+use bantam_tensor::kernels::{Isa, Machine, elementwise};
 
 use super::LowRank;
 use crate::weights::Matrix;
@@ -74,11 +74,12 @@ impl LowRank {
 
     /// `sum[i] += scale * sum over r of factors[i][r] * rows[r]`
     fn add_rows(&self, sum: &mut [f32], factors: &[f32], rows: &[f32]) {
-        let (isa, rank) = (Isa::best(), self.rank());
+        // Rows are too short to share among threads.
+        let (machine, rank) = (Machine::new(Isa::best(), 1), self.rank());
         let width = rows.len() / rank;
         for (sum, factors) in sum.chunks_exact_mut(width).zip(factors.chunks_exact(rank)) {
             for (factor, row) in factors.iter().zip(rows.chunks_exact(width)) {
-                elementwise::add_scaled(isa, sum, row, factor * self.scale);
+                elementwise::add_scaled(&machine, sum, row, factor * self.scale);
             }
         }
     }

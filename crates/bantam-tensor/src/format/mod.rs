@@ -9,7 +9,7 @@ pub mod folder;
 pub mod gguf;
 pub mod safetensors;
 
-mod atomic;
+pub mod atomic;
 mod json;
 mod map;
 mod tensors;

@@ -1,55 +1,59 @@
 //! The non-linear functions between two projections.
 
-use std::f64::consts::PI;
-
 use bantam_model::description::Activation;
 use bantam_tensor::kernels::activation;
+use bantam_tensor::kernels::backward::{activate_backward, activate_gated_backward};
 
-use crate::tape::{Derivative, Sink, Step, Tape, Var};
+use crate::tape::{Derivative, Needs, Place, Rows, Sink, Step, Tape, Var};
 
 /// Applies the function to each number.
 pub(crate) fn activate(tape: &mut Tape<'_>, x: Var, activation: Activation) -> Var {
-    let mut y = tape.rows(x).clone();
-    activation::activate(tape.machine, activation, &mut y.data);
-    tape.record(y, Activate { x, activation })
+    let x = x.0;
+    let width = tape.rows(x).width;
+    let mut data = tape.copied(x);
+    activation::activate(tape.machine, activation, &mut data);
+    let y = tape.record(Rows { data, width }, Needs::of(&[x]).keeping(&[x]), Activate { x, activation });
+    tape.done_with(Var(x));
+    y
 }
 
 struct Activate {
-    x: Var,
+    x: Place,
     activation: Activation,
 }
 
 impl Derivative for Activate {
-    fn backward(&self, at: &Step<'_>, sink: &mut Sink) {
-        let slope = match self.activation {
-            Activation::Silu => silu_slope,
-            Activation::GeluTanh => gelu_tanh_slope,
-            Activation::GeluErf => gelu_erf_slope,
-        };
-        let points = at.rows(self.x).data.iter().zip(&at.y.data);
-        for ((dx, dy), (x, y)) in sink.of(at, self.x).iter_mut().zip(at.dy).zip(points) {
-            *dx += dy * slope(f64::from(*x), f64::from(*y)) as f32;
-        }
+    fn backward(&self, at: &Step<'_>, mut dy: Vec<f32>, sink: &mut Sink<'_>) {
+        activate_backward(at.machine, self.activation, &at.rows(self.x).data, &mut dy);
+        sink.give(at, self.x, dy);
     }
 }
 
-/// The derivative of `y = x s(x)`, where `s` is the logistic function.
-fn silu_slope(x: f64, _y: f64) -> f64 {
-    let s = 1.0 / (1.0 + (-x).exp());
-    s * (1.0 + x * (1.0 - s))
+/// `activation(gate) * up`. The activated gate is formed again on the way back rather than kept.
+pub(crate) fn activate_gated(tape: &mut Tape<'_>, gate: Var, up: &Var, activation: Activation) -> Var {
+    let (gate, up) = (gate.0, up.0);
+    let width = tape.rows(gate).width;
+    let mut data = tape.copied(gate);
+    activation::activate_gated(tape.machine, activation, &mut data, &tape.rows(up).data);
+    let needs = [gate, up];
+    let needs = Needs::of(&needs).keeping(&needs);
+    let y = tape.record(Rows { data, width }, needs, ActivateGated { gate, up, activation });
+    tape.done_with(Var(gate));
+    y
 }
 
-/// The derivative of `y = x / 2 (1 + tanh(u(x)))`.
-fn gelu_tanh_slope(x: f64, _y: f64) -> f64 {
-    const CUBIC: f64 = 0.044_715;
-    let outer = (2.0 / PI).sqrt();
-    let tanh = (outer * (x + CUBIC * x * x * x)).tanh();
-    let inner = outer * (1.0 + 3.0 * CUBIC * x * x);
-    0.5 * (1.0 + tanh) + 0.5 * x * (1.0 - tanh * tanh) * inner
+struct ActivateGated {
+    gate: Place,
+    up: Place,
+    activation: Activation,
 }
 
-/// The derivative of `y = x P(x)`, where `P` is the distribution function of the standard normal.
-fn gelu_erf_slope(x: f64, y: f64) -> f64 {
-    let distribution = if x == 0.0 { 0.5 } else { y / x };
-    distribution + x * (-0.5 * x * x).exp() / (2.0 * PI).sqrt()
+impl Derivative for ActivateGated {
+    fn backward(&self, at: &Step<'_>, mut dy: Vec<f32>, sink: &mut Sink<'_>) {
+        let (gate, up) = (&at.rows(self.gate).data, &at.rows(self.up).data);
+        let mut by_up = sink.pool.take(dy.len());
+        activate_gated_backward(at.machine, self.activation, gate, up, &mut dy, &mut by_up);
+        sink.give(at, self.gate, dy);
+        sink.give(at, self.up, by_up);
+    }
 }

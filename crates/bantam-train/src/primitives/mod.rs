@@ -2,6 +2,7 @@
 //! kernels as the executor, and right below it its derivative.
 
 pub(crate) mod activation;
+pub(crate) mod adapter;
 pub(crate) mod attention;
 pub(crate) mod elementwise;
 pub(crate) mod lookup;
@@ -14,12 +15,5 @@ pub(crate) mod shape;
 fn accumulate(sum: &mut [f32], x: &[f32]) {
     for (sum, x) in sum.iter_mut().zip(x) {
         *sum += x;
-    }
-}
-
-/// `sum += x * factor`, number by number.
-fn accumulate_scaled(sum: &mut [f32], x: &[f32], factor: f32) {
-    for (sum, x) in sum.iter_mut().zip(x) {
-        *sum += x * factor;
     }
 }

@@ -1,29 +1,45 @@
 //! Products with weights in any storage.
 
+use bantam_model::Numerics;
 use bantam_model::weights::Matrix;
 use bantam_tensor::kernels::backward::{multiply_backward_input, multiply_backward_weights};
-use bantam_tensor::kernels::matmul::{Input, multiply};
+use bantam_tensor::kernels::matmul::{Codes, Input, multiply};
 
-use crate::tape::{Derivative, Rows, Sink, Step, Tape, Var};
+use crate::tape::{Derivative, Needs, Place, Sink, Step, Tape, Var};
 
-/// `x Wᵀ`
-pub(crate) fn product(tape: &mut Tape<'_>, x: Var, matrix: &Matrix) -> Var {
-    let rows = tape.rows(x);
-    let mut y = Rows::new(rows.count(), matrix.outputs);
-    multiply(tape.machine, matrix.for_kernels(), Input::Exact(&rows.data), &mut y.data);
-    tape.record(y, Product { x, matrix: matrix.clone() })
+/// `x Wᵀ`, rounded as the executor rounds it.
+pub(crate) fn product(tape: &mut Tape<'_>, x: &Var, matrix: &Matrix) -> Var {
+    let (x, machine) = (x.0, tape.machine);
+    let count = tape.rows(x).count();
+    let mut y = tape.blank(count, matrix.outputs);
+    let coded = tape.numerics == Numerics::Default
+        && matrix.tensor.storage().is_quantized()
+        && Codes::fits(matrix.inputs);
+    let input = if coded { Input::Coded(tape.codes(x)) } else { Input::Exact(&tape.rows(x).data) };
+    multiply(machine, matrix.for_kernels(), input, &mut y.data);
+    let learns = tape.wanted.weight(matrix.tensor.name());
+    let needs = Needs::of(std::slice::from_ref(&x)).learning(learns);
+    let keeps = [x];
+    let needs = if learns { needs.keeping(&keeps) } else { needs };
+    tape.record(y, needs, Product { x, matrix: matrix.clone(), learns })
 }
 
 struct Product {
-    x: Var,
+    x: Place,
     matrix: Matrix,
+    learns: bool,
 }
 
 impl Derivative for Product {
-    fn backward(&self, at: &Step<'_>, sink: &mut Sink) {
+    fn backward(&self, at: &Step<'_>, dy: Vec<f32>, sink: &mut Sink<'_>) {
         let Matrix { tensor, layout, outputs, inputs } = &self.matrix;
-        multiply_backward_input(at.machine, self.matrix.for_kernels(), at.dy, sink.of(at, self.x));
-        let dw = sink.of_tensor(tensor.name(), tensor.elements());
-        multiply_backward_weights(at.machine, *layout, *inputs, *outputs, &at.rows(self.x).data, at.dy, dw);
+        if let Some(dx) = sink.of(at, self.x) {
+            multiply_backward_input(at.machine, self.matrix.for_kernels(), &dy, dx);
+        }
+        if self.learns {
+            let dw = sink.of_tensor(tensor.name(), tensor.elements());
+            multiply_backward_weights(at.machine, *layout, *inputs, *outputs, &at.rows(self.x).data, &dy, dw);
+        }
+        sink.pool.put(dy);
     }
 }

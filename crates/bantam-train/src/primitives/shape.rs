@@ -1,54 +1,63 @@
 //! Parts of rows, and some of the rows.
 
 use super::accumulate;
-use crate::tape::{Derivative, Rows, Sink, Step, Tape, Var};
+use crate::tape::{Derivative, Needs, Place, Sink, Step, Tape, Var};
 
 /// `count` columns from `begin` on.
-pub(crate) fn columns(tape: &mut Tape<'_>, x: Var, begin: usize, count: usize) -> Var {
-    let rows = tape.rows(x);
-    let mut y = Rows::new(rows.count(), count);
-    for (x, y) in rows.data.chunks_exact(rows.width).zip(y.data.chunks_exact_mut(count)) {
+pub(crate) fn columns(tape: &mut Tape<'_>, x: &Var, begin: usize, count: usize) -> Var {
+    let x = x.0;
+    let (rows, width) = (tape.rows(x).count(), tape.rows(x).width);
+    let mut y = tape.blank(rows, count);
+    for (x, y) in tape.rows(x).data.chunks_exact(width).zip(y.data.chunks_exact_mut(count)) {
         y.copy_from_slice(&x[begin..][..count]);
     }
-    tape.record(y, Columns { x, begin })
+    tape.record(y, Needs::of(&[x]), Columns { x, begin, count, width })
 }
 
 struct Columns {
-    x: Var,
+    x: Place,
     begin: usize,
+    count: usize,
+    width: usize,
 }
 
 impl Derivative for Columns {
-    fn backward(&self, at: &Step<'_>, sink: &mut Sink) {
-        let (count, width) = (at.y.width, at.rows(self.x).width);
-        for (dx, dy) in sink.of(at, self.x).chunks_exact_mut(width).zip(at.dy.chunks_exact(count)) {
-            accumulate(&mut dx[self.begin..][..count], dy);
+    fn backward(&self, at: &Step<'_>, dy: Vec<f32>, sink: &mut Sink<'_>) {
+        if let Some(dx) = sink.of(at, self.x) {
+            for (dx, dy) in dx.chunks_exact_mut(self.width).zip(dy.chunks_exact(self.count)) {
+                accumulate(&mut dx[self.begin..][..self.count], dy);
+            }
         }
+        sink.pool.put(dy);
     }
 }
 
 /// The rows with these numbers.
 pub(crate) fn pick_rows(tape: &mut Tape<'_>, x: Var, wanted: Vec<usize>) -> Var {
-    let rows = tape.rows(x);
-    let width = rows.width;
-    let mut y = Rows::new(wanted.len(), width);
+    let from = x.0;
+    let width = tape.rows(from).width;
+    let mut y = tape.blank(wanted.len(), width);
     for (row, y) in wanted.iter().zip(y.data.chunks_exact_mut(width)) {
-        y.copy_from_slice(&rows.data[row * width..][..width]);
+        y.copy_from_slice(&tape.rows(from).data[row * width..][..width]);
     }
-    tape.record(y, PickRows { x, wanted })
+    let y = tape.record(y, Needs::of(&[from]), PickRows { x: from, width, wanted });
+    tape.done_with(x);
+    y
 }
 
 struct PickRows {
-    x: Var,
+    x: Place,
+    width: usize,
     wanted: Vec<usize>,
 }
 
 impl Derivative for PickRows {
-    fn backward(&self, at: &Step<'_>, sink: &mut Sink) {
-        let width = at.y.width;
-        let dx = sink.of(at, self.x);
-        for (row, dy) in self.wanted.iter().zip(at.dy.chunks_exact(width)) {
-            accumulate(&mut dx[row * width..][..width], dy);
+    fn backward(&self, at: &Step<'_>, dy: Vec<f32>, sink: &mut Sink<'_>) {
+        if let Some(dx) = sink.of(at, self.x) {
+            for (row, dy) in self.wanted.iter().zip(dy.chunks_exact(self.width)) {
+                accumulate(&mut dx[row * self.width..][..self.width], dy);
+            }
         }
+        sink.pool.put(dy);
     }
 }

@@ -85,9 +85,9 @@ pub(crate) struct SourceArgs {
     /// From this similarity on (above 0.5, at most 1) two lines say nearly the same
     #[arg(long, default_value_t = 0.8)]
     pub(crate) similarity: f64,
-    /// How much is for validation: a share from 0 to below 1
-    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
-    pub(crate) validation: f64,
+    /// How much is for validation: a share from 0 to below 1; default: none, and to learn 0.05 of 40 examples or more
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) validation: Option<f64>,
     /// Decides what is for validation
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
@@ -209,7 +209,7 @@ impl SourceArgs {
             DuplicatesArg::Near => Duplicates::Near,
         };
         loader.similarity = Similarity::new(self.similarity)?;
-        (loader.validation, loader.seed) = (self.validation, self.seed);
+        (loader.validation, loader.seed) = (self.validation.unwrap_or(0.0), self.seed);
         Ok(loader)
     }
 }

@@ -1,7 +1,8 @@
 //! The command line, as data. Help, completions and man pages come from here.
 
-mod data;
 mod adapter;
+mod data;
+mod finetune;
 mod machine;
 mod measure;
 mod models;
@@ -11,8 +12,9 @@ mod speculation;
 
 use clap::{Parser, Subcommand};
 
-pub(crate) use data::{DataArgs, DataVerb, InspectDataArgs};
 pub(crate) use adapter::{AdapterArgs, AdapterVerb, ConvertArgs, MergeArgs, parse_adapter};
+pub(crate) use data::{DataArgs, DataVerb, InspectDataArgs};
+pub(crate) use finetune::{CourseArgs, FinetuneArgs, OptimizerArg, ScheduleArg};
 pub(crate) use machine::MachineArgs;
 pub(crate) use measure::{BenchArgs, PerplexityArgs};
 pub(crate) use models::{
@@ -74,6 +76,9 @@ pub(crate) enum Verb {
     /// Measure how fast a model runs, beside how fast this machine could be
     #[command(after_help = "Example:\n  bantam bench smollm2:135m --prompt 512 --gen 64 --threads 2 --json")]
     Bench(BenchArgs),
+    /// Teach a model a task on its own file, and keep what it learnt beside it as an adapter
+    #[command(after_help = FINETUNE_EXAMPLES)]
+    Finetune(FinetuneArgs),
     /// Look at training data as a model would learn it
     Data(DataArgs),
     /// Fold adapters into their base, and measure what that changes
@@ -105,6 +110,17 @@ pub(crate) enum Verb {
     #[command(hide = true)]
     Sgd(SgdArgs),
 }
+
+const FINETUNE_EXAMPLES: &str = "\
+Files are as `bantam data inspect` shows them: chats, prompts with completions, texts. Rank, rate, batch and epochs are
+chosen from the sizes of model and data, and told with their reasons.
+
+Examples:
+  bantam finetune smollm2:135m train.jsonl -o my-task
+  bantam finetune smollm2:135m train.jsonl -o my-task --dry-run      what it would take
+  bantam finetune model.gguf chats/ -o out --epochs 1 --rank 64 --rate 5e-4
+  bantam finetune model.gguf chats/ -o out --epochs 1 --rank 64 --rate 5e-4 --resume
+  bantam run smollm2:135m --adapter my-task";
 
 const RUN_EXAMPLES: &str = "\
 One argument alone is the prompt if it holds a space or names no model; the default model answers.

@@ -41,7 +41,7 @@ pub(crate) fn run(args: &DataArgs, models: &Models) -> Result<()> {
 }
 
 /// Text to ids as the model at this path reads it.
-fn encoder(path: &Path) -> Result<Encoder> {
+pub(crate) fn encoder(path: &Path) -> Result<Encoder> {
     let loaded = Loaded::open(path)?;
     let tokenizer = loaded.tokenizer()?;
     let [bos, eos] = [tokenizer.roles().bos, tokenizer.roles().eos].map(|id| tokenizer.role_text(id));

@@ -3,6 +3,7 @@
 pub(crate) mod adapter;
 pub(crate) mod bench;
 pub(crate) mod data;
+pub(crate) mod finetune;
 pub(crate) mod generate;
 pub(crate) mod inspect;
 pub(crate) mod learn;

@@ -37,10 +37,6 @@ impl Folder {
         Ok(folder)
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
     pub(super) fn write_config(&self, config: &Value) -> Result<()> {
         self.write(CONFIG, |file| serde_json::to_writer_pretty(file, config).map_err(Into::into))
     }
@@ -64,7 +60,10 @@ impl Folder {
     pub(super) fn read_state(&self, trainer: &mut Trainer) -> Result<()> {
         let path = self.path.join(STATE);
         let file = fs::File::open(&path).with_context(|| {
-            format!("{} has no state to go on from; the run stopped before its first evaluation", path.display())
+            format!(
+                "{} has no state to go on from; the run stopped before its first evaluation",
+                path.display()
+            )
         })?;
         trainer.read_state(&mut BufReader::new(file)).with_context(|| {
             format!("cannot go on from {}; give the arguments of the run that wrote it", path.display())
@@ -73,10 +72,9 @@ impl Folder {
 
     /// The adapter for PEFT in the folder itself, and beside it the GGUF file for llama.cpp.
     pub(super) fn write_adapter(&self, adapter: &Adapter, model: &Model, base_name: &str) -> Result<()> {
-        for (form, path) in [
-            (AdapterForm::Peft, self.path.clone()),
-            (AdapterForm::Gguf, self.path.join("adapter.gguf")),
-        ] {
+        for (form, path) in
+            [(AdapterForm::Peft, self.path.clone()), (AdapterForm::Gguf, self.path.join("adapter.gguf"))]
+        {
             let file = adapter.to_file(model, form)?;
             AdapterFile { base_name: Some(base_name.to_owned()), ..file }.write(&path)?;
         }

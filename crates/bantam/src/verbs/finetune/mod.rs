@@ -74,8 +74,7 @@ pub(crate) fn run(args: &FinetuneArgs, models: &Models, interrupt: &Interrupt) -
     }
     let end = course.run(interrupt)?;
     if end == End::Stopped {
-        eprintln!("stopped; go on with the same arguments and --resume");
-        return Err(Stopped.into());
+        return Err(Stopped("stopped; go on with the same arguments and --resume").into());
     }
     finish(args, &loaded, &course, end, &machine)
 }
@@ -93,7 +92,8 @@ fn dataset(args: &FinetuneArgs, loaded: &Loaded, path: &std::path::Path) -> Resu
 }
 
 fn learnt(examples: &[bantam_data::Example]) -> Vec<Example> {
-    let learnt = |example: &bantam_data::Example| Example { ids: example.ids.clone(), learn: example.learn.clone() };
+    let learnt =
+        |example: &bantam_data::Example| Example { ids: example.ids.clone(), learn: example.learn.clone() };
     examples.iter().map(learnt).collect()
 }
 
@@ -136,7 +136,13 @@ fn config(args: &FinetuneArgs, plan: &Plan, dataset: &Dataset) -> Value {
 }
 
 /// Measures what was gained, and writes the page.
-fn finish(args: &FinetuneArgs, loaded: &Loaded, course: &Course<'_>, end: End, machine: &Machine) -> Result<()> {
+fn finish(
+    args: &FinetuneArgs,
+    loaded: &Loaded,
+    course: &Course<'_>,
+    end: End,
+    machine: &Machine,
+) -> Result<()> {
     let adapter = course.best()?;
     let [before, after] = scores(args, loaded, course.validation, &adapter)?;
     course.folder.write_page(&page::page(args, course, [&before, &after]))?;

@@ -110,7 +110,8 @@ fn chart(curves: &[Curve]) -> String {
     for Curve { class, points } in curves {
         let places: Vec<(f64, f64)> = points.iter().map(|point| at(*point)).collect();
         let line: Vec<String> = places.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
-        let _ = write!(svg, "<polyline class=\"{class}\" style=\"fill:none\" points=\"{}\"/>", line.join(" "));
+        let _ =
+            write!(svg, "<polyline class=\"{class}\" style=\"fill:none\" points=\"{}\"/>", line.join(" "));
         if *class == "validation" {
             for (x, y) in places {
                 let _ = write!(svg, "<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\"/>");

@@ -117,7 +117,7 @@ fn rule(optimizer: OptimizerArg) -> Rule {
     let adamw = AdamW { weight_decay: 0.0, ..AdamW::default() };
     match optimizer {
         OptimizerArg::Adamw => Rule::AdamW(adamw),
-        OptimizerArg::Adamw8 => Rule::AdamW(AdamW { precision: Precision::Eight, ..adamw }),
+        OptimizerArg::Adamw8 => Rule::AdamW(AdamW { precision: Precision::EightBits, ..adamw }),
         OptimizerArg::Muon => Rule::Muon(Muon { adamw, ..Muon::default() }),
     }
 }

@@ -89,16 +89,15 @@ impl Questions {
                     Event::Prompt { .. } | Event::Shifted { .. } | Event::Done { .. } => {}
                 }
             }
-            let [prompt, wanted, found] = [&question.prompt, &question.wanted, &found].map(|ids| self.text(ids));
+            let [prompt, wanted, found] =
+                [&question.prompt, &question.wanted, &found].map(|ids| self.text(ids));
             score.samples.push(Sample { prompt, wanted, found });
         }
         Ok(score)
     }
 
     fn text(&self, ids: &[u32]) -> String {
-        let mut stream = self.tokenizer.stream(Shown::Text);
-        let text: String = ids.iter().map(|id| stream.push(*id)).collect();
-        text + &stream.end()
+        self.tokenizer.to_text(ids, Shown::Text)
     }
 }
 

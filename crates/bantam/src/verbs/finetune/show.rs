@@ -20,9 +20,9 @@ pub(super) struct Show {
 impl Show {
     pub(super) fn new(steps: u64, done: u64) -> Self {
         let style = ProgressStyle::with_template(BAR).unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = std::io::stderr().is_terminal().then(|| {
-            ProgressBar::new(steps).with_style(style.progress_chars("=> ")).with_position(done)
-        });
+        let bar = std::io::stderr()
+            .is_terminal()
+            .then(|| ProgressBar::new(steps).with_style(style.progress_chars("=> ")).with_position(done));
         Show { bar, step: done, loss: None, tok_s: 0.0 }
     }
 

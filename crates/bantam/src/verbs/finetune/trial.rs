@@ -28,8 +28,7 @@ impl Trial {
         examples: &[Example],
     ) -> Result<Self> {
         let fullest = fullest(examples, plan.settings.micro_tokens.min(tokens_of_step(examples, plan)));
-        let mut trainer =
-            Trainer::new((*loaded.model).clone(), Some(start.clone()), plan.settings.clone())?;
+        let mut trainer = Trainer::new((*loaded.model).clone(), Some(start.clone()), plan.settings.clone())?;
         let clock = Instant::now();
         let report = trainer.step(machine, &fullest)?;
         let tok_s = report.tokens as f64 / clock.elapsed().as_secs_f64().max(1e-9);

@@ -1,0 +1,107 @@
+//! What learning needs beside the forward pass: derivatives of products, attention, norms and activations.
+//!
+//! Everything adds to what is there, in f32. Each sum is formed by one thread alone and in an order that follows
+//! from the shapes, whatever the number of threads.
+
+mod activation;
+mod attention;
+mod cross_entropy;
+mod norm;
+mod sums;
+
+pub use activation::{activate_backward, activate_gated_backward};
+pub use attention::{AttendGradients, AttendInputs, attend_backward};
+pub use cross_entropy::{cross_entropy, log_softmax};
+pub use norm::{NormGradients, normalize_backward};
+pub use sums::First;
+
+use crate::Machine;
+use crate::elementwise::add_scaled;
+use crate::matmul::{Input, Layout, Weights, multiply};
+use crate::share::Shared;
+use sums::{Second, Sums};
+
+/// Adds to the derivative by the activations, `dx[m][k] += sum over n of dy[m][n] * w[n][k]`.
+///
+/// * `weights`: any storage and layout, widened exactly and block by block
+/// * `dy`: `[rows][weights.outputs]`
+/// * `dx`: `[rows][weights.inputs]`
+///
+/// One fused multiply-add for each term, in ascending order. Weights of [`Layout::InOut`] lie as dot products want
+/// them: there the sum is the one of [`Input::Exact`] and is added to `dx` at the end.
+///
+/// # Panics
+///
+/// Where the lengths do not fit each other.
+pub fn multiply_backward_input(machine: &Machine, weights: Weights<'_>, dy: &[f32], dx: &mut [f32]) {
+    weights.check();
+    let Weights { inputs, outputs, .. } = weights;
+    let rows = dx.len() / inputs.max(1);
+    assert!(
+        dx.len() == rows * inputs && (inputs == 0 || dy.len() == rows * outputs),
+        "rows of another width"
+    );
+    if dx.is_empty() || outputs == 0 {
+        return;
+    }
+    if weights.layout == Layout::InOut {
+        let across = Weights { layout: Layout::OutIn, outputs: inputs, inputs: outputs, ..weights };
+        let mut sums = vec![0.0; dx.len()];
+        multiply(machine, across, Input::Exact(dy), &mut sums);
+        return add_scaled(machine, dx, &sums, 1.0);
+    }
+    let (first, second) = (First::Rows(dy), Second::Weights(weights));
+    Sums { first, second, rows, terms: outputs, width: inputs, out: &Shared::new(dx) }.add(machine);
+}
+
+/// Adds to the derivative by the weights, `dw[n][k] += sum over m of dy[m][n] * x[m][k]`.
+///
+/// * `x`: `[rows][inputs]`
+/// * `dy`: `[rows][outputs]`
+/// * `dw`: `[outputs][inputs]` for [`Layout::OutIn`], `[inputs][outputs]` for [`Layout::InOut`]
+///
+/// # Panics
+///
+/// Where the lengths do not fit each other.
+pub fn multiply_backward_weights(
+    machine: &Machine,
+    layout: Layout,
+    inputs: usize,
+    outputs: usize,
+    x: &[f32],
+    dy: &[f32],
+    dw: &mut [f32],
+) {
+    assert_eq!(Some(dw.len()), inputs.checked_mul(outputs), "a derivative for each weight");
+    match layout {
+        Layout::OutIn => add_product(machine, First::Columns(dy), x, outputs, inputs, dw),
+        Layout::InOut => add_product(machine, First::Columns(x), dy, inputs, outputs, dw),
+    }
+}
+
+/// Adds a product of two matrices in f32, `out[r][c] += sum over t of first[r][t] * second[t][c]`, one fused
+/// multiply-add for each term, in ascending order.
+///
+/// * `second`: `[terms][width]`
+/// * `out`: `[rows][width]`
+///
+/// # Panics
+///
+/// Where the lengths do not fit each other.
+pub fn add_product(
+    machine: &Machine,
+    first: First<'_>,
+    second: &[f32],
+    rows: usize,
+    width: usize,
+    out: &mut [f32],
+) {
+    assert_eq!(Some(out.len()), rows.checked_mul(width), "rows of another width");
+    if out.is_empty() {
+        return;
+    }
+    let terms = second.len() / width;
+    let (First::Rows(numbers) | First::Columns(numbers)) = first;
+    assert!(second.len() == terms * width && numbers.len() == rows * terms, "rows of another width");
+    Sums { first, second: Second::Rows(second), rows, terms, width, out: &Shared::new(out) }.add(machine);
+}
