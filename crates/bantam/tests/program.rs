@@ -251,6 +251,81 @@ fn adapters_change_the_model_in_every_verb_and_form() {
     );
 }
 
+/// Prompts of a letter, each with the letter as its answer.
+fn write_echoes(path: &Path) {
+    let line = |letter: char| json!({ "prompt": format!("say {letter}"), "completion": format!("{letter}{letter}") });
+    let lines: Vec<String> = ('a'..='z').chain('A'..='Z').map(|letter| line(letter).to_string()).collect();
+    std::fs::write(path, lines.join("\n")).unwrap();
+}
+
+#[test]
+fn an_adapter_is_learnt_and_used() {
+    let machine = Machine::new();
+    let (model, at) = (machine.model(), |name: &str| machine.folder.path().join(name).display().to_string());
+    write_echoes(Path::new(&at("echoes.jsonl")));
+    let (data, run) = (at("echoes.jsonl"), at("run"));
+    let learn = ["finetune", &model, &data, "-o", &run, "--steps", "40", "--rate", "0.02", "--json"];
+    let result = machine.json(&learn);
+    let losses: [f64; 2] = serde_json::from_value(result["validation_loss"].clone()).unwrap();
+    assert!(losses[1] < 0.8 * losses[0], "{result}");
+    let page = std::fs::read_to_string(at("run/report.html")).unwrap();
+    assert!(page.contains("<polyline") && !page.contains("<script"), "{page}");
+    let metrics = std::fs::read_to_string(at("run/metrics.jsonl")).unwrap();
+    assert!(metrics.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
+    let plain = machine.ask(&["--temp", "0"]);
+    assert_ne!(plain, machine.ask(&["--temp", "0", "--adapter", &run]));
+    assert_eq!(
+        machine.ask(&["--temp", "0", "--adapter", &run]),
+        machine.ask(&["--temp", "0", "--adapter", &at("run/adapter.gguf")]),
+    );
+
+    let (code, error) = machine.failure(&learn);
+    assert!(code == 1 && error.contains("--resume"), "{error}");
+    let (code, error) = machine.failure(&["finetune", &model, &data, "-o", &at("new"), "--resume"]);
+    assert!(code == 1 && error.contains("no run to go on with"), "{error}");
+    let (code, error) = machine.failure(&["finetune", &model, &data, "-o", "/dev/null/x", "--steps", "1"]);
+    assert!(code == 1 && error.contains("/dev/null/x"), "{error}");
+}
+
+#[test]
+fn a_killed_run_goes_on_with_the_same_bits() {
+    let machine = Machine::new();
+    let (model, at) = (machine.model(), |name: &str| machine.folder.path().join(name).display().to_string());
+    write_echoes(Path::new(&at("echoes.jsonl")));
+    let data = at("echoes.jsonl");
+    let learn = |folder: &str, more: &[&str]| {
+        let args = ["finetune", &model, &data, "-o", folder, "--steps", "400", "--patience", "0", "--json"];
+        [&args, more].concat().into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let whole = at("whole");
+    let args = learn(&whole, &[]);
+    machine.text(&args.iter().map(String::as_str).collect::<Vec<_>>(), "");
+
+    let killed = at("killed");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_bantam"))
+        .args(learn(&killed, &[]))
+        .env_clear()
+        .env("HOME", machine.folder.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // At some moment behind its first evaluation.
+    while !Path::new(&at("killed/metrics.jsonl")).exists() && child.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let args = learn(&killed, &["--resume"]);
+    machine.text(&args.iter().map(String::as_str).collect::<Vec<_>>(), "");
+    for name in ["state.bin", "adapter_model.safetensors", "adapter.gguf"] {
+        let [one, other] = [&whole, &killed].map(|run| std::fs::read(Path::new(run).join(name)).unwrap());
+        assert!(one == other, "{name} differs");
+    }
+}
+
 #[test]
 fn errors_say_what_to_do() {
     let machine = Machine::new();
