@@ -323,7 +323,9 @@ fn real_files_load() {
         ["tasks/banking77-train.jsonl", "tasks/gsm8k-train-2000.jsonl", "text/sgd-dialogues-dev.jsonl"]
     {
         let dataset = loader.load(&[Path::new(&data).join(file)]).unwrap();
-        assert_eq!(dataset.report.bad, 0, "{file}: {:?}", dataset.report.bad_lines);
+        let report = &dataset.report;
+        assert_eq!(report.bad, 0, "{file}: {:?}", report.bad_lines);
+        println!("{file}: {}", serde_json::to_string(&json!({ "report": report })).unwrap());
         dataset.train.all().for_each(|example| assert!(example.learnt() > 0));
     }
 }
