@@ -47,6 +47,8 @@ impl Default for Similarity {
 }
 
 impl Similarity {
+    /// This share or more in common.
+    ///
     /// # Errors
     ///
     /// A number that is not above 0.5 and at most 1: below, too few of such pairs would be found.
@@ -68,14 +70,9 @@ pub(crate) struct Signature {
 }
 
 impl Signature {
-    /// `None` for a text without words.
-    pub(crate) fn of(text: &str) -> Option<Self> {
-        let shingles = shingles(text);
-        if shingles.is_empty() {
-            return None;
-        }
+    pub(crate) fn of(text: &str) -> Self {
         let mut least = [u32::MAX; BANDS * ROWS];
-        for shingle in shingles {
+        for shingle in shingles(text) {
             for (i, least) in least.iter_mut().enumerate() {
                 // Multiply-add-shift (Dietzfelbinger 1996) with constants of the hash's number.
                 let (a, b) = (mix(2 * i as u64) | 1, mix(2 * i as u64 + 1));
@@ -86,7 +83,7 @@ impl Signature {
             let rows = least[band * ROWS..(band + 1) * ROWS].iter();
             rows.fold(band as u64, |state, row| mix(state ^ u64::from(*row)))
         };
-        Some(Self { bands: std::array::from_fn(band), least: least.map(|least| least as u16) })
+        Self { bands: std::array::from_fn(band), least: least.map(|least| least as u16) }
     }
 
     fn similarity(&self, other: &Self) -> f64 {
@@ -95,12 +92,13 @@ impl Signature {
     }
 }
 
-/// The hashes of all runs of words; of all words together if they are fewer than a run.
+/// The hashes of all runs of words; of all words together if they are fewer than a run; of the text as it is
+/// if it has none.
 fn shingles(text: &str) -> Vec<u64> {
     let words = words(text);
     let of = |words: &[u64]| words.iter().fold(0, |state, word| mix(state ^ word));
     match words.len() {
-        0 => Vec::new(),
+        0 => vec![hash(text.as_bytes(), 1)],
         1..SHINGLE_WORDS => vec![of(&words)],
         _ => words.windows(SHINGLE_WORDS).map(of).collect(),
     }
@@ -196,7 +194,7 @@ mod tests {
     fn the_estimate_is_near_the_true_similarity() {
         for seed in 0..60 {
             let (one, other) = pair(seed, (seed % 20) as usize);
-            let estimate = Signature::of(&one).unwrap().similarity(&Signature::of(&other).unwrap());
+            let estimate = Signature::of(&one).similarity(&Signature::of(&other));
             assert!((estimate - jaccard(&one, &other)).abs() < 0.2, "{estimate} {}", jaccard(&one, &other));
         }
     }
@@ -209,7 +207,7 @@ mod tests {
             for seed in 0..100 {
                 let (one, other) = pair(seed, replaced);
                 assert!(range.contains(&jaccard(&one, &other)), "{}", jaccard(&one, &other));
-                let signatures = [Signature::of(&one), Signature::of(&other)];
+                let signatures = [&one, &other].map(|text| Some(Signature::of(text)));
                 found[case] += usize::from(groups(&signatures, Similarity::default())[1] == 0);
             }
         }
@@ -226,7 +224,7 @@ mod tests {
             "",
             "-",
         ];
-        let signatures: Vec<_> = texts.map(Signature::of).into();
+        let signatures = texts.map(|text| Some(Signature::of(text)));
         assert_eq!(groups(&signatures, Similarity::default()), [0, 0, 2, 3, 4, 5]);
         assert_eq!(shingles("今日は良い天気ですね").len(), 6);
     }

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::chat::Chat;
 use crate::fault::Fault;
 use crate::form::Sample;
+use crate::hash::hash;
 
 /// What of a chat is learnt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +52,8 @@ pub(crate) struct Encoded {
     pub(crate) unprompted: usize,
     /// Answers after which nothing tells the model to stop.
     pub(crate) unended: usize,
+    /// Completions that follow their prompt without a space between them.
+    pub(crate) glued: usize,
 }
 
 /// What a sample becomes.
@@ -62,6 +65,21 @@ pub(crate) enum Lesson {
         chosen: Encoded,
         rejected: Encoded,
     },
+}
+
+impl Lesson {
+    /// Equal for lessons that teach the same ids, and for practically no others.
+    pub(crate) fn hash(&self) -> u128 {
+        let encoded = match self {
+            Self::Examples(examples) => examples.iter().collect::<Vec<_>>(),
+            Self::Pair { chosen, rejected } => vec![chosen, rejected],
+        };
+        let marked = encoded.into_iter().flat_map(|one| one.ids.iter().zip(&one.learn));
+        let bytes: Vec<u8> =
+            marked.flat_map(|(id, learn)| ((u64::from(*id) << 1) | u64::from(*learn)).to_le_bytes()).collect();
+        let [low, high] = [1, 2].map(|seed| u128::from(hash(&bytes, seed)));
+        low | (high << 64)
+    }
 }
 
 impl Encoder {
@@ -132,7 +150,8 @@ impl Encoder {
             Learn::Everything => all_but_first(ids.len()),
             Learn::Answers | Learn::LastAnswer => (0..ids.len()).map(|i| i >= begin.max(1)).collect(),
         };
-        Ok(Encoded { ids, learn, ..Encoded::default() })
+        let is_parted = prompt.ends_with(char::is_whitespace) || completion.starts_with(char::is_whitespace);
+        Ok(Encoded { ids, learn, glued: usize::from(!is_parted), ..Encoded::default() })
     }
 
     /// Puts the end of a text, unless it is there.
@@ -187,11 +206,12 @@ impl Encoder {
         Encoded { ids: rendered.ids, learn, ..Encoded::default() }
     }
 
-    /// Learns the answers in these messages. What follows the last is cut off: nothing is learnt from it.
+    /// Learns the answers in these messages, whose places are sorted. What follows the last is cut off: nothing
+    /// is learnt from it.
     fn answers(&self, rendered: Rendered, learnt: &[usize]) -> Encoded {
         let mut encoded =
             Encoded { learn: vec![false; rendered.ids.len()], ids: rendered.ids, ..Encoded::default() };
-        for answer in rendered.answers.iter().filter(|answer| learnt.contains(&answer.message)) {
+        for answer in rendered.answers.iter().filter(|answer| learnt.binary_search(&answer.message).is_ok()) {
             encoded.unprompted += usize::from(answer.begins == Begins::AfterHead);
             let end = self.ending(&mut encoded.ids, answer);
             encoded.unended += usize::from(end.is_none());

@@ -8,7 +8,7 @@ pub(crate) const LINE_BYTES_MAX: usize = 8 << 20;
 pub(crate) const VALUES_MAX: usize = 100_000;
 
 /// The columns that are found by their names.
-pub const COLUMNS_KNOWN: &str = "`messages` or `conversations`; `chosen` and `rejected`; \
+pub(crate) const COLUMNS_KNOWN: &str = "`messages` or `conversations`; `chosen` and `rejected`; \
     `prompt`, `instruction`, `question`, `input` or `text` with `completion`, `response`, `output`, `answer` or \
     `label`; or `text` alone";
 

@@ -14,7 +14,7 @@ use crate::fit::{Fitted, TooLong, fit};
 use crate::form::{Form, Sample};
 use crate::hash::hash;
 use crate::read::{Record, read};
-use crate::report::{Lengths, Read, Report};
+use crate::report::{Lengths, Report, SourceFile};
 use crate::split::split;
 
 /// Lines after which a file without any example is given up.
@@ -113,7 +113,7 @@ impl Loader {
         let mut loading = Loading::new(self);
         loading.report.skipped_files = files.skipped;
         for (path, format) in files.found {
-            loading.report.files.push(Read { path: path.clone(), format, lines: 0, bad: 0 });
+            loading.report.files.push(SourceFile { path: path.clone(), format, lines: 0, bad: 0 });
             read(&path, format, &mut |line, record| loading.line(line, record))?;
             loading.end_file()?;
         }
@@ -156,7 +156,8 @@ impl Loader {
 /// A line that gave examples.
 struct Taught {
     origin: Origin,
-    hash: u128,
+    /// Of what people wrote: the same for every model.
+    hash: u64,
     signature: Option<Signature>,
     part: Part,
 }
@@ -166,7 +167,7 @@ struct Loading<'l> {
     loader: &'l Loader,
     report: Report,
     taught: Vec<Taught>,
-    /// The first line with this content.
+    /// The first line that gave this lesson, by its hash.
     seen: HashMap<u128, Origin>,
     /// The completion of a prompt.
     answered: HashMap<u64, u64>,
@@ -205,7 +206,7 @@ impl<'l> Loading<'l> {
 
     /// An error if the present file has this many lines and none was good.
     fn check_hope(&mut self, lines_min: usize) -> Result<(), Error> {
-        let Some(Read { path, lines, .. }) = self.report.files.last() else { return Ok(()) };
+        let Some(SourceFile { path, lines, .. }) = self.report.files.last() else { return Ok(()) };
         if self.good > 0 || *lines < lines_min {
             return Ok(());
         }
@@ -226,24 +227,23 @@ impl<'l> Loading<'l> {
         let rank = self.loader.rank(&record);
         let sample = Sample::of(record, self.loader.form, &self.loader.columns)?;
         let form = sample.form();
-        let content = sample.content();
-        let hash = content_hash(form, &content);
-        if let Some(earlier) = self.seen.get(&hash).copied() {
+        let lesson = self.loader.encoder.lesson(&sample)?;
+        let earlier = *self.seen.entry(lesson.hash()).or_insert(origin);
+        if earlier != origin {
             self.report.duplicates += 1;
             self.report.add_repeated(origin, earlier);
             if self.loader.duplicates != Duplicates::Keep {
                 return Ok(());
             }
         }
-        let lesson = self.loader.encoder.lesson(&sample)?;
-        self.seen.entry(hash).or_insert(origin);
         *self.report.forms.entry(form).or_default() += 1;
         self.report.without_rank += usize::from(self.loader.columns.rank.is_some() && rank.is_none());
         self.note_contradiction(&sample);
         let part = self.part(lesson, form, origin, rank);
         if part != Part::default() {
-            let signature = self.loader.compares().then(|| Signature::of(&content)).flatten();
-            self.taught.push(Taught { origin, hash, signature, part });
+            let content = sample.content();
+            let signature = self.loader.compares().then(|| Signature::of(&content));
+            self.taught.push(Taught { origin, hash: hash(content.as_bytes(), 0), signature, part });
         }
         Ok(())
     }
@@ -280,6 +280,7 @@ impl<'l> Loading<'l> {
     fn fit(&mut self, encoded: Encoded, form: Form) -> Vec<Encoded> {
         self.report.unprompted_answers += encoded.unprompted;
         self.report.unended_answers += encoded.unended;
+        self.report.glued_completions += encoded.glued;
         let cut = &mut self.report.cut;
         let length = encoded.ids.len();
         let too_long = match self.loader.too_long(form) {
@@ -312,7 +313,7 @@ impl<'l> Loading<'l> {
         if self.taught.is_empty() {
             return Err(self.empty());
         }
-        let hashes: Vec<u128> = self.taught.iter().map(|taught| taught.hash).collect();
+        let hashes: Vec<u64> = self.taught.iter().map(|taught| taught.hash).collect();
         let is_validation = split(&groups, &hashes, self.loader.validation, self.loader.seed);
         let mut sides = [Part::default(), Part::default()];
         for (taught, is_validation) in self.taught.into_iter().zip(is_validation) {
@@ -359,9 +360,4 @@ impl<'l> Loading<'l> {
         };
         Error::Empty { wanted: WANTED, found }
     }
-}
-
-fn content_hash(form: Form, content: &str) -> u128 {
-    let [low, high] = [1, 2].map(|seed| u128::from(hash(content.as_bytes(), seed + 4 * form as u64)));
-    low | high << 64
 }

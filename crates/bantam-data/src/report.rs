@@ -20,7 +20,7 @@ const DUPLICATES_LISTED_MAX: usize = 20;
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
     /// The files, in the order in which they were read.
-    pub files: Vec<Read>,
+    pub files: Vec<SourceFile>,
     /// Files in folders that are of no known kind, and were not read.
     pub skipped_files: Vec<PathBuf>,
     /// Lines, rows, elements or documents that are not blank.
@@ -50,6 +50,8 @@ pub struct Report {
     pub unprompted_answers: usize,
     /// Answers after which nothing tells the model to stop.
     pub unended_answers: usize,
+    /// Completions that, without a template, follow their prompt without a space between them.
+    pub glued_completions: usize,
     /// Lines whose column to order by holds no number and no name with a weight.
     pub without_rank: usize,
     /// Examples, for training and for validation; a pair counts as two.
@@ -66,7 +68,7 @@ pub struct Report {
 
 /// A file that was read.
 #[derive(Clone, Debug, Serialize)]
-pub struct Read {
+pub struct SourceFile {
     /// Where it is.
     pub path: PathBuf,
     /// What it is.

@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use crate::hash::mix;
 
 /// Whether each sample is for validation. `groups` names the group of each, `hashes` its content.
-pub(crate) fn split(groups: &[usize], hashes: &[u128], share: f64, seed: u64) -> Vec<bool> {
+pub(crate) fn split(groups: &[usize], hashes: &[u64], share: f64, seed: u64) -> Vec<bool> {
     let mut sizes: BTreeMap<usize, (usize, u64)> = BTreeMap::new();
     for (group, hash) in groups.iter().zip(hashes) {
         let (size, least) = sizes.entry(*group).or_insert((0, u64::MAX));
         *size += 1;
-        *least = (*least).min(mix(*hash as u64 ^ mix(seed)));
+        *least = (*least).min(mix(*hash ^ mix(seed)));
     }
     let mut order: Vec<(u64, usize, usize)> =
         sizes.iter().map(|(group, (size, least))| (*least, *group, *size)).collect();
@@ -42,8 +42,8 @@ mod tests {
     use super::*;
 
     /// Content by number.
-    fn hashes(numbers: impl Iterator<Item = u64>) -> Vec<u128> {
-        numbers.map(|n| u128::from(mix(n))).collect()
+    fn hashes(numbers: impl Iterator<Item = u64>) -> Vec<u64> {
+        numbers.map(mix).collect()
     }
 
     #[test]

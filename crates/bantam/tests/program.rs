@@ -163,6 +163,30 @@ fn special_tokens_in_a_prompt_are_text() {
 }
 
 #[test]
+fn training_data_is_shown_as_it_would_be_learnt() {
+    let machine = Machine::new();
+    let model = machine.model();
+    let file = machine.folder.path().join("train.csv");
+    std::fs::write(&file, "question,reply\nab,c\nab,c\nd,\n").unwrap();
+    let file = file.display().to_string();
+    let columns = ["--prompt-column", "question", "--completion-column", "reply"];
+    let args = [&["data", "inspect", &model, &file][..], &columns].concat();
+    let text = machine.text(&args, "");
+    assert!(text.ends_with("<|begin|>user\nab<|end|>\n<|begin|>assistant\n⟦c⟧⟦<|end|>⟧\n"), "{text}");
+    assert!(text.contains("train.csv:4: ") && text.contains("train.csv:3 repeats"), "{text}");
+    let json = machine.json(&[&args[..], &["--json"]].concat());
+    let report = &json["report"];
+    let counts =
+        ["lines", "examples", "bad", "duplicates", "learnt_tokens"].map(|name| report[name].as_u64());
+    assert_eq!(counts, [3, 1, 1, 1, 2].map(Some));
+    assert_eq!(json["example"]["pieces"].as_array().unwrap().last(), Some(&json!("<|end|>")));
+    let (code, error) = machine.failure(&[&args[..], &["--example", "2"]].concat());
+    assert!(code == 1 && error.contains("wanted a number from 1 to 1, found 2"), "{error}");
+    let (code, error) = machine.failure(&["data", "inspect", &model, &file]);
+    assert!(code == 1 && error.contains("found `question`, `reply`"), "{error}");
+}
+
+#[test]
 fn ids_and_logits_agree() {
     let machine = Machine::new();
     let model = machine.model();

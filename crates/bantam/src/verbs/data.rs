@@ -99,7 +99,7 @@ fn print_report(dataset: &Dataset) -> Result<()> {
 }
 
 /// What is worth a line if it happened.
-fn notes(report: &Report) -> [(&'static str, usize, &'static str); 12] {
+fn notes(report: &Report) -> [(&'static str, usize, &'static str); 13] {
     let cut = &report.cut;
     [
         ("bad", report.bad, "lines give no example"),
@@ -137,6 +137,7 @@ fn notes(report: &Report) -> [(&'static str, usize, &'static str); 12] {
             "answers do not continue what the template gives a model that is to answer",
         ),
         ("unended", report.unended_answers, "answers have no token that ends them"),
+        ("glued", report.glued_completions, "completions follow their prompt without a space between them"),
         ("skipped", report.skipped_files.len(), "files in the folders are of no known kind"),
     ]
 }
