@@ -6,6 +6,7 @@ mod common;
 
 use std::sync::Arc;
 
+use bantam_model::description::Mixer;
 use bantam_model::{Adapter, BaseCheck, Error, Isa, Model, Numerics};
 use bantam_tensor::Tensor;
 use bantam_tensor::format::adapter::{AdapterFile, AdapterForm, AdapterPair};
@@ -207,20 +208,15 @@ fn parts_of_a_fused_projection_are_put_together() {
     let tokens = ids(&golden["tokens"]);
     let site = model.linears().next().unwrap();
     let (outputs, inputs) = (site.matrix.outputs, site.matrix.inputs);
-    let keys = pair("model.layers.0.self_attn.k_proj", [16, inputs], 2, 0.5);
-    let found = Adapter::bind(&file(vec![keys.clone()]), &model, BaseCheck::Shapes);
-    let width = model.description.layers.first().map(|layer| {
-        let bantam_model::description::Mixer::Attention(attention) = &layer.mixer;
-        (attention.query_width(), attention.kv_width())
-    });
-    let (queries, kv) = width.unwrap();
-    assert_eq!(kv, 16, "{found:?}");
+    let Mixer::Attention(attention) = &model.description.layers[0].mixer;
+    let (queries, kv) = (attention.query_width(), attention.kv_width());
+    let keys = pair("model.layers.0.self_attn.k_proj", [kv, inputs], 2, 0.5);
+    let found = Arc::new(Adapter::bind(&file(vec![keys.clone()]), &model, BaseCheck::Shapes).unwrap());
     let mut whole = vec![0.0; outputs * 2];
     whole[queries * 2..(queries + kv) * 2].copy_from_slice(&keys.b.to_f32());
     let b = Tensor::from_f32("b", vec![outputs, 2], &whole).unwrap();
     let fused = AdapterPair { module: "model.layers.0.self_attn.qkv_proj".into(), b, ..keys };
     let truth = bound(&model, vec![fused]);
-    let found = Arc::new(found.unwrap());
     let run = |adapter| Run::default().adapted(&model, &[(&tokens, Some(adapter))]);
     assert_eq!(run(&truth), run(&found));
 }
