@@ -7,7 +7,10 @@ mod common;
 use std::sync::Arc;
 
 use bantam_model::description::Mixer;
-use bantam_model::{Adapter, BaseCheck, Error, Isa, Model, Numerics};
+use bantam_model::{
+    Adapter, BaseCheck, Batch, Error, Executor, Isa, KvStorage, Machine, Model, Numerics, Scratch, State,
+    Want,
+};
 use bantam_tensor::Tensor;
 use bantam_tensor::format::adapter::{AdapterFile, AdapterForm, AdapterPair};
 use bantam_tensor::kernels::matmul::Layout;
@@ -151,6 +154,28 @@ fn rows_of_several_adapters_have_the_bits_that_they_have_alone() {
             }
         }
     }
+}
+
+#[test]
+fn the_head_is_adapted_where_few_rows_are_wanted() {
+    let (model, golden) = golden_model("tinyllama");
+    let tokens = ids(&golden["tokens"]);
+    let head = bound(&model, pairs("tinyllama", &["lm_head", "q_proj"], false));
+    let whole = Run::default().adapted(&model, &[(&tokens, Some(&head))]).remove(0);
+    let states = [0; 3].map(|_| State::new(&model.description, KvStorage::F32, tokens.len()));
+    let mut batch = Batch::default();
+    for (place, want) in [Want::Last, Want::Nothing, Want::Last].into_iter().enumerate() {
+        batch.push(&tokens, 0, tokens.len(), want);
+        if place != 1 {
+            batch.adapt(&head);
+        }
+    }
+    let (machine, mut states) = (Machine::new(Isa::best(), 2), states);
+    let mut taking: Vec<&mut State> = states.iter_mut().collect();
+    let (numerics, mut scratch) = (Numerics::Exact, Scratch::default());
+    let found = Executor::run(&machine, &model, numerics, &batch, &mut taking, &mut scratch).unwrap();
+    let last = whole.last().unwrap();
+    assert_eq!(found, [&last[..], &last[..]].concat());
 }
 
 /// The rows of each head of queries and keys as llama.cpp's converter puts them: `reshape(heads, 2, dim / 2)` with the
