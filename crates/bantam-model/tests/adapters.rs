@@ -162,7 +162,7 @@ fn the_head_is_adapted_where_few_rows_are_wanted() {
     let tokens = ids(&golden["tokens"]);
     let head = bound(&model, pairs("tinyllama", &["lm_head", "q_proj"], false));
     let whole = Run::default().adapted(&model, &[(&tokens, Some(&head))]).remove(0);
-    let states = [0; 3].map(|_| State::new(&model.description, KvStorage::F32, tokens.len()));
+    let mut states = [0; 3].map(|_| State::new(&model.description, KvStorage::F32, tokens.len()));
     let mut batch = Batch::default();
     for (place, want) in [Want::Last, Want::Nothing, Want::Last].into_iter().enumerate() {
         batch.push(&tokens, 0, tokens.len(), want);
@@ -170,7 +170,7 @@ fn the_head_is_adapted_where_few_rows_are_wanted() {
             batch.adapt(&head);
         }
     }
-    let (machine, mut states) = (Machine::new(Isa::best(), 2), states);
+    let machine = Machine::new(Isa::best(), 2);
     let mut taking: Vec<&mut State> = states.iter_mut().collect();
     let (numerics, mut scratch) = (Numerics::Exact, Scratch::default());
     let found = Executor::run(&machine, &model, numerics, &batch, &mut taking, &mut scratch).unwrap();
