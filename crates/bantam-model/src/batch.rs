@@ -73,6 +73,11 @@ impl Batch {
         self.spans.iter().flat_map(|span| span.position..span.position + span.rows.len())
     }
 
+    /// How many wanted rows there are before a row.
+    pub(crate) fn wanted_before(&self, row: usize) -> usize {
+        self.wanted.partition_point(|wanted| *wanted < row)
+    }
+
     /// Refuses tokens and positions that the model does not have.
     pub fn check(&self, model: &Model) -> Result<(), Error> {
         let vocab_size = model.description.vocab_size;

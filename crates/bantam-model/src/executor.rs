@@ -153,6 +153,10 @@ impl<'a> Executor<'a> {
             let Some(adapter) = run[0].adapter.map(|place| &batch.adapters[place]) else { continue };
             let low_ranks = sites.map(|site| adapter.sites.get(&site));
             let rows = run[0].rows.start..run[run.len() - 1].rows.end;
+            // Behind the layers only the wanted rows are left.
+            let is_whole = x.data.len() / x.width == batch.tokens.len();
+            let wanted = batch.wanted_before(rows.start)..batch.wanted_before(rows.end);
+            let rows = if is_whole { rows } else { wanted };
             self.adapt_rows(rows, x, &mut y, low_ranks);
         }
         y

@@ -6,7 +6,11 @@ mod common;
 
 use std::sync::Arc;
 
-use bantam_model::{Adapter, BaseCheck, Error, Isa, Model, Numerics};
+use bantam_model::description::Mixer;
+use bantam_model::{
+    Adapter, BaseCheck, Batch, Error, Executor, Isa, KvStorage, Machine, Model, Numerics, Scratch, State,
+    Want,
+};
 use bantam_tensor::Tensor;
 use bantam_tensor::format::adapter::{AdapterFile, AdapterForm, AdapterPair};
 use bantam_tensor::kernels::matmul::Layout;
@@ -152,6 +156,28 @@ fn rows_of_several_adapters_have_the_bits_that_they_have_alone() {
     }
 }
 
+#[test]
+fn the_head_is_adapted_where_few_rows_are_wanted() {
+    let (model, golden) = golden_model("tinyllama");
+    let tokens = ids(&golden["tokens"]);
+    let head = bound(&model, pairs("tinyllama", &["lm_head", "q_proj"], false));
+    let whole = Run::default().adapted(&model, &[(&tokens, Some(&head))]).remove(0);
+    let mut states = [0; 3].map(|_| State::new(&model.description, KvStorage::F32, tokens.len()));
+    let mut batch = Batch::default();
+    for (place, want) in [Want::Last, Want::Nothing, Want::Last].into_iter().enumerate() {
+        batch.push(&tokens, 0, tokens.len(), want);
+        if place != 1 {
+            batch.adapt(&head);
+        }
+    }
+    let machine = Machine::new(Isa::best(), 2);
+    let mut taking: Vec<&mut State> = states.iter_mut().collect();
+    let (numerics, mut scratch) = (Numerics::Exact, Scratch::default());
+    let found = Executor::run(&machine, &model, numerics, &batch, &mut taking, &mut scratch).unwrap();
+    let last = whole.last().unwrap();
+    assert_eq!(found, [&last[..], &last[..]].concat());
+}
+
 /// The rows of each head of queries and keys as llama.cpp's converter puts them: `reshape(heads, 2, dim / 2)` with the
 /// last two axes swapped.
 fn permuted(tensor: Tensor, head_dim: usize) -> Tensor {
@@ -207,20 +233,15 @@ fn parts_of_a_fused_projection_are_put_together() {
     let tokens = ids(&golden["tokens"]);
     let site = model.linears().next().unwrap();
     let (outputs, inputs) = (site.matrix.outputs, site.matrix.inputs);
-    let keys = pair("model.layers.0.self_attn.k_proj", [16, inputs], 2, 0.5);
-    let found = Adapter::bind(&file(vec![keys.clone()]), &model, BaseCheck::Shapes);
-    let width = model.description.layers.first().map(|layer| {
-        let bantam_model::description::Mixer::Attention(attention) = &layer.mixer;
-        (attention.query_width(), attention.kv_width())
-    });
-    let (queries, kv) = width.unwrap();
-    assert_eq!(kv, 16, "{found:?}");
+    let Mixer::Attention(attention) = &model.description.layers[0].mixer;
+    let (queries, kv) = (attention.query_width(), attention.kv_width());
+    let keys = pair("model.layers.0.self_attn.k_proj", [kv, inputs], 2, 0.5);
+    let found = Arc::new(Adapter::bind(&file(vec![keys.clone()]), &model, BaseCheck::Shapes).unwrap());
     let mut whole = vec![0.0; outputs * 2];
     whole[queries * 2..(queries + kv) * 2].copy_from_slice(&keys.b.to_f32());
     let b = Tensor::from_f32("b", vec![outputs, 2], &whole).unwrap();
     let fused = AdapterPair { module: "model.layers.0.self_attn.qkv_proj".into(), b, ..keys };
     let truth = bound(&model, vec![fused]);
-    let found = Arc::new(found.unwrap());
     let run = |adapter| Run::default().adapted(&model, &[(&tokens, Some(adapter))]);
     assert_eq!(run(&truth), run(&found));
 }

@@ -43,10 +43,10 @@ fn the_scale_follows_ranks_alphas_and_patterns() {
     let mut config = config();
     config["rank_pattern"] = json!({ "v": 3 });
     config["alpha_pattern"] = json!({ "b\\.(q|k)": 4 });
-    for (by_root, wanted) in
-        [(false, [3.0, 2.0, 2.0]), (true, [6.0 / 2.0_f32.sqrt(), 6.0 / 3.0_f32.sqrt(), 4.0 / 2.0_f32.sqrt()])]
-    {
-        config["use_rslora"] = json!(by_root);
+    let by_rank: [f64; 3] = [6.0 / 2.0, 6.0 / 3.0, 4.0 / 2.0];
+    let by_root = [6.0 / 2.0_f64.sqrt(), 6.0 / 3.0_f64.sqrt(), 4.0 / 2.0_f64.sqrt()];
+    for (use_rslora, wanted) in [(false, by_rank), (true, by_root)] {
+        config["use_rslora"] = json!(use_rslora);
         let folder = folder(&config, PEFT, &tensors);
         for path in [folder.path().to_owned(), folder.path().join(PEFT)] {
             let file = AdapterFile::open(&path).unwrap();
@@ -54,7 +54,7 @@ fn the_scale_follows_ranks_alphas_and_patterns() {
             let names: Vec<&str> = file.pairs.iter().map(|pair| pair.module.as_str()).collect();
             assert_eq!(names, ["a.q", "a.v", "b.q"]);
             let scales: Vec<f32> = file.pairs.iter().map(|pair| pair.scale).collect();
-            assert_eq!(scales, wanted);
+            assert_eq!(scales, wanted.map(|scale| scale as f32));
             assert_eq!(file.pairs[1].a.to_f32(), tensors[2].to_f32());
         }
     }
