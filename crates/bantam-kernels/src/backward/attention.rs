@@ -222,7 +222,10 @@ impl Head<'_> {
         let across = Rows { numbers: &packed.keys_across[keys.start..], stride: len };
         product::<L>(query, across, (rows, dim, keys.len()), weights, len);
         for (i, query) in queries.clone().enumerate() {
-            let slopes = slopes.get_mut(i * len..).map_or(&mut [][..], |slopes| &mut slopes[..keys.len()]);
+            let slopes = match slopes.is_empty() {
+                true => &mut [][..],
+                false => &mut slopes[i * len..][..keys.len()],
+            };
             let seen = self.first_seen(query) - keys.start..query + 1 - keys.start;
             self.weigh::<L>(&mut weights[i * len..][..keys.len()], slopes, seen);
         }
