@@ -128,6 +128,7 @@ impl<'a> Pass<'a> {
         rows: &[usize],
         mut show: impl FnMut(Range<usize>, &mut [f32]),
     ) -> Result<(), Error> {
+        self.tape.pool.shrink();
         self.tape.wanted = FORWARD;
         for range in chunks(rows.len(), rows_at_once(self.setting.model)) {
             let (_, mut logits) = self.logits(&rows[range.clone()], false)?;
@@ -150,6 +151,8 @@ impl<'a> Pass<'a> {
         tensors: &mut TensorGradients,
         mut turn: impl FnMut(Range<usize>, &mut [f32]),
     ) -> Result<(), Error> {
+        // Layers and logits have no buffers in common.
+        self.tape.pool.shrink();
         self.tape.wanted = self.setting.wanted;
         for range in chunks(rows.len(), rows_at_once(self.setting.model)) {
             let rows = &rows[range.clone()];
@@ -159,7 +162,6 @@ impl<'a> Pass<'a> {
                 self.add_gradient(rows, gradient);
             }
         }
-        // Nothing else is as large as logits.
         self.tape.pool.shrink();
         Ok(())
     }
