@@ -69,6 +69,9 @@ impl Engine {
     fn check(&self, request: &Request) -> Result<(), Error> {
         let vocab_size = self.model.description.vocab_size;
         request.sampling.check(vocab_size)?;
+        if let Some(adapter) = &request.adapter {
+            adapter.check(&self.model).map_err(|error| Error::Adapter(Arc::new(error)))?;
+        }
         let (prompt, context) = (request.prompt.len(), self.settings.context_length);
         if prompt == 0 {
             return Err(Error::EmptyPrompt);

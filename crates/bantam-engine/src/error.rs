@@ -63,6 +63,10 @@ pub enum Error {
         context: usize,
     },
 
+    /// The adapter is not for this model.
+    #[error("{0}")]
+    Adapter(#[source] Arc<bantam_model::Error>),
+
     /// A setting of the sampling that cannot be.
     #[error("{setting} is {found}, wanted {wanted}")]
     Sampling {

@@ -1,20 +1,25 @@
 //! States of sequences that have ended, kept for requests that begin alike.
 //!
 //! All states of an engine are made for the same greatest length, so that rotary angles that depend on it are
-//! the same in all of them: a state stands for its tokens, whoever computed it.
+//! the same in all of them: a state stands for its tokens and its adapter, whoever computed it.
 
-use bantam_model::State;
+use std::sync::Arc;
+
+use bantam_model::{Adapter, State};
 
 /// Kept states, least recently used first.
 pub(crate) struct Kept {
-    entries: Vec<Entry>,
+    entries: Vec<Left>,
     bytes_max: usize,
 }
 
-struct Entry {
-    /// Those that the state has taken in.
-    tokens: Vec<u32>,
-    state: State,
+/// What a sequence leaves.
+pub(crate) struct Left {
+    /// Prompt and answer; the state has taken in the first ones, or all.
+    pub(crate) tokens: Vec<u32>,
+    /// What changed the model; held, so that no other one can have its address.
+    pub(crate) adapter: Option<Arc<Adapter>>,
+    pub(crate) state: State,
 }
 
 /// What becomes of a kept state whose beginning is wanted.
@@ -52,24 +57,26 @@ impl Kept {
     }
 
     /// Keeps a state, and lets go of those least recently used beyond the limit.
-    pub(crate) fn keep(&mut self, mut tokens: Vec<u32>, state: State) {
-        tokens.truncate(state.length());
-        if tokens.is_empty() {
+    pub(crate) fn keep(&mut self, mut left: Left) {
+        left.tokens.truncate(left.state.length());
+        if left.tokens.is_empty() {
             return;
         }
-        self.entries.push(Entry { tokens, state });
+        self.entries.push(left);
         let mut bytes: usize = self.entries.iter().map(|entry| entry.state.bytes()).sum();
         while bytes > self.bytes_max {
             bytes -= self.entries.remove(0).state.bytes();
         }
     }
 
-    /// The state with the longest common beginning, cut to it. At least the prompt's last token is left to compute,
+    /// The state of the same adapter with the longest common beginning, cut to it. At least the prompt's last token is left to compute,
     /// since its logits are needed.
-    pub(crate) fn take(&mut self, prompt: &[u32]) -> Option<State> {
+    pub(crate) fn take(&mut self, prompt: &[u32], adapter: Option<&Arc<Adapter>>) -> Option<State> {
         let wanted = &prompt[..prompt.len().saturating_sub(1)];
-        let common = |entry: &Entry| entry.tokens.iter().zip(wanted).take_while(|(a, b)| a == b).count();
-        let commons = self.entries.iter().map(common).enumerate();
+        let common = |entry: &Left| entry.tokens.iter().zip(wanted).take_while(|(a, b)| a == b).count();
+        let alike = |entry: &Left| entry.adapter.as_ref().map(Arc::as_ptr) == adapter.map(Arc::as_ptr);
+        let entries = self.entries.iter().enumerate().filter(|(_, entry)| alike(entry));
+        let commons = entries.map(|(place, entry)| (place, common(entry)));
         let (place, common) = commons.max_by_key(|(_, common)| *common)?;
         let best = best_use(self.entries[place].tokens.len(), common);
         if best == Use::Nothing {

@@ -20,6 +20,7 @@ mod settings;
 mod speculation;
 mod stream;
 
+pub use bantam_model::Adapter;
 pub use engine::Engine;
 pub use error::Error;
 pub use request::{Event, Overflow, PromptOutput, Reason, Request, Stopping, Usage};

@@ -1,5 +1,9 @@
 //! What is asked of the engine, and what it answers.
 
+use std::sync::Arc;
+
+use bantam_model::Adapter;
+
 use crate::{Error, Sampling};
 
 /// One continuation of a prompt.
@@ -21,6 +25,8 @@ pub struct Request {
     pub prompt_output: PromptOutput,
     /// So many of the likeliest tokens are told with each token.
     pub top_logprobs: usize,
+    /// What changes the model for this request. Requests with one and the same `Arc` share states and steps' products.
+    pub adapter: Option<Arc<Adapter>>,
 }
 
 /// Whether stop tokens may be chosen.

@@ -99,7 +99,8 @@ impl Scheduler {
         while self.running.len() < self.settings.running_max()
             && let Some(Job { request, outlet }) = self.waiting.pop_front()
         {
-            let kept = if request.reuses_states() { self.kept.take(&request.prompt) } else { None };
+            let adapter = request.adapter.as_ref();
+            let kept = request.reuses_states().then(|| self.kept.take(&request.prompt, adapter)).flatten();
             let state = kept.unwrap_or_else(|| {
                 State::new(&self.model.description, self.settings.kv, self.settings.context_length)
             });
@@ -161,6 +162,7 @@ impl Scheduler {
                 is_decoding &= sequence.is_decoding();
                 let begin = sequence.state.length();
                 batch.push(&sequence.input(rows), begin, sequence.state.length_max(), rows.want);
+                sequence.adapter().into_iter().for_each(|adapter| batch.adapt(adapter));
                 states.push(&mut sequence.state);
             }
         }
@@ -191,8 +193,8 @@ impl Scheduler {
     }
 
     fn end(&mut self, place: usize, reason: Reason) {
-        if let Some((tokens, state)) = self.running.remove(place).end(reason) {
-            self.kept.keep(tokens, state);
+        if let Some(left) = self.running.remove(place).end(reason) {
+            self.kept.keep(left);
         }
     }
 }

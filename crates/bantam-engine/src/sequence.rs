@@ -1,8 +1,11 @@
 //! A request on its way: its tokens, its state, and what is to be computed next.
 
-use bantam_model::{Machine, State, Want};
+use std::sync::Arc;
+
+use bantam_model::{Adapter, Machine, State, Want};
 
 use crate::Error;
+use crate::kept::Left;
 use crate::request::{Event, Overflow, PromptOutput, Reason, Request, Stopping, Usage};
 use crate::sampling::{Sampler, logprobs};
 use crate::settings::Settings;
@@ -224,10 +227,16 @@ impl Sequence {
         None
     }
 
-    /// Tells the end; the tokens and their state if they may be of use to others.
-    pub(crate) fn end(self, reason: Reason) -> Option<(Vec<u32>, State)> {
+    /// What changes the model for it.
+    pub(crate) fn adapter(&self) -> Option<&Arc<Adapter>> {
+        self.request.adapter.as_ref()
+    }
+
+    /// Tells the end; what it leaves if that may be of use to others.
+    pub(crate) fn end(self, reason: Reason) -> Option<Left> {
         self.outlet.send(Event::Done { reason, usage: self.usage });
-        self.request.reuses_states().then_some((self.tokens, self.state))
+        let left = Left { tokens: self.tokens, adapter: self.request.adapter.clone(), state: self.state };
+        self.request.reuses_states().then_some(left)
     }
 
     pub(crate) fn fail(self, error: Error) {

@@ -1,6 +1,8 @@
 //! Windows through the engine: the logits of every scored position, in order.
 
-use bantam_engine::{Engine, Event, PromptOutput, Request};
+use std::sync::Arc;
+
+use bantam_engine::{Adapter, Engine, Event, PromptOutput, Request};
 
 use crate::{Error, Windows};
 
@@ -17,13 +19,15 @@ pub struct Position<'a> {
 /// Windows that are handed in ahead, so that the engine always has work.
 const AHEAD: usize = 2;
 
-/// Calls `each` for every scored position of every window, in order.
+/// Calls `each` for every scored position of every window, in order, of the model as an adapter changes it if there is
+/// one.
 ///
 /// # Errors
 ///
 /// What the engine or `each` says.
 pub fn run(
     engine: &Engine,
+    adapter: Option<&Arc<Adapter>>,
     windows: &Windows,
     cut: &[Vec<u32>],
     mut each: impl FnMut(Position<'_>) -> Result<(), Error>,
@@ -34,6 +38,7 @@ pub fn run(
             prompt: tokens.clone(),
             max_tokens: Some(0),
             prompt_output: PromptOutput::Logits,
+            adapter: adapter.cloned(),
             ..Request::default()
         })
     };

@@ -2,7 +2,6 @@
 
 use crate::Machine;
 use crate::lanes::{Kernel, Lanes, dispatch, exp, map, map2, tanh};
-use crate::share::Shared;
 
 /// A function of one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,29 +16,15 @@ pub enum Activation {
 
 /// Applies the function to each number in place.
 pub fn activate(machine: &Machine, activation: Activation, x: &mut [f32]) {
-    split(machine, x, |_, x| dispatch(machine.isa(), Activate { activation, x, factors: None }));
+    machine.split_mut(x, |_, x| dispatch(machine.isa(), Activate { activation, x, factors: None }));
 }
 
 /// `activation(x) * factors`, in place: the gated form (Shazeer, 2020).
 pub fn activate_gated(machine: &Machine, activation: Activation, x: &mut [f32], factors: &[f32]) {
     assert_eq!(x.len(), factors.len(), "a factor for each number");
-    split(machine, x, |begin, x| {
+    machine.split_mut(x, |begin, x| {
         let factors = Some(&factors[begin..][..x.len()]);
         dispatch(machine.isa(), Activate { activation, x, factors });
-    });
-}
-
-/// Runs `work` on parts of `x`, with the place where each begins.
-fn split(machine: &Machine, x: &mut [f32], work: impl Fn(usize, &mut [f32]) + Sync) {
-    const SMALL: usize = 8 * 1024;
-    let len = x.len();
-    if len < SMALL {
-        return work(0, x);
-    }
-    let shared = Shared::new(x);
-    machine.split(len, 16, |range| {
-        // SAFETY: the threads' ranges do not overlap.
-        work(range.start, unsafe { shared.slice_mut(range.start, range.len()) });
     });
 }
 

@@ -1,10 +1,10 @@
 //! Sums, products and bounds of whole slices.
 
+use crate::Machine;
 use crate::lanes::{Kernel, Lanes, dispatch, map, map2, tanh};
-use crate::machine::Isa;
 
 /// `x + y * factor`, in place.
-pub fn add_scaled(isa: Isa, x: &mut [f32], y: &[f32], factor: f32) {
+pub fn add_scaled(machine: &Machine, x: &mut [f32], y: &[f32], factor: f32) {
     struct AddScaled<'a>(&'a mut [f32], &'a [f32], f32);
     impl Kernel for AddScaled<'_> {
         type Output = ();
@@ -15,11 +15,11 @@ pub fn add_scaled(isa: Isa, x: &mut [f32], y: &[f32], factor: f32) {
         }
     }
     assert_eq!(x.len(), y.len(), "slices of one length");
-    dispatch(isa, AddScaled(x, y, factor));
+    machine.split_mut(x, |begin, x| dispatch(machine.isa(), AddScaled(x, &y[begin..][..x.len()], factor)));
 }
 
 /// `x * y`, in place.
-pub fn multiply(isa: Isa, x: &mut [f32], y: &[f32]) {
+pub fn multiply(machine: &Machine, x: &mut [f32], y: &[f32]) {
     struct Multiply<'a>(&'a mut [f32], &'a [f32]);
     impl Kernel for Multiply<'_> {
         type Output = ();
@@ -29,21 +29,21 @@ pub fn multiply(isa: Isa, x: &mut [f32], y: &[f32]) {
         }
     }
     assert_eq!(x.len(), y.len(), "slices of one length");
-    dispatch(isa, Multiply(x, y));
+    machine.split_mut(x, |begin, x| dispatch(machine.isa(), Multiply(x, &y[begin..][..x.len()])));
 }
 
 /// `x * factor`, in place.
-pub fn scale(x: &mut [f32], factor: f32) {
-    x.iter_mut().for_each(|x| *x *= factor);
+pub fn scale(machine: &Machine, x: &mut [f32], factor: f32) {
+    machine.split_mut(x, |_, x| x.iter_mut().for_each(|x| *x *= factor));
 }
 
 /// `x` held between `-limit` and `limit`, in place; a NaN stays one.
-pub fn clamp(x: &mut [f32], limit: f32) {
-    x.iter_mut().for_each(|x| *x = x.clamp(-limit, limit));
+pub fn clamp(machine: &Machine, x: &mut [f32], limit: f32) {
+    machine.split_mut(x, |_, x| x.iter_mut().for_each(|x| *x = x.clamp(-limit, limit)));
 }
 
 /// `cap * tanh(x / cap)`, in place.
-pub fn soft_cap(isa: Isa, x: &mut [f32], cap: f32) {
+pub fn soft_cap(machine: &Machine, x: &mut [f32], cap: f32) {
     struct SoftCap<'a>(&'a mut [f32], f32);
     impl Kernel for SoftCap<'_> {
         type Output = ();
@@ -53,5 +53,21 @@ pub fn soft_cap(isa: Isa, x: &mut [f32], cap: f32) {
             map!(L, self.0, |x| tanh(x.mul(inverse)).mul(cap));
         }
     }
-    dispatch(isa, SoftCap(x, cap));
+    machine.split_mut(x, |_, x| dispatch(machine.isa(), SoftCap(x, cap)));
+}
+
+/// Adds a vector to each row, in place.
+pub fn add_vector(machine: &Machine, x: &mut [f32], vector: &[f32]) {
+    struct AddVector<'a>(&'a mut [f32], &'a [f32]);
+    impl Kernel for AddVector<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn run<L: Lanes>(self) {
+            for row in self.0.chunks_exact_mut(self.1.len()) {
+                map2!(L, row, self.1, |x, y| x.add(y));
+            }
+        }
+    }
+    assert!(!vector.is_empty() && x.len().is_multiple_of(vector.len()), "rows as wide as the vector");
+    dispatch(machine.isa(), AddVector(x, vector));
 }

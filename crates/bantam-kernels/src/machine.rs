@@ -4,7 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::lanes::LANES;
 use crate::pool::Pool;
+use crate::share::Shared;
 
 /// An instruction set that the kernels have code for. A value other than [`Isa::SCALAR`] is
 /// only made where the processor was asked and has it.
@@ -148,7 +150,35 @@ impl Machine {
             }
         });
     }
+
+    /// Runs `work` on parts of `x` of whole sixteens, with the place where each begins; where they are few, by this
+    /// thread alone.
+    pub(crate) fn split_mut(&self, x: &mut [f32], work: impl Fn(usize, &mut [f32]) + Sync) {
+        self.split_rows_mut(x, LANES, |first, x| work(first * LANES, x));
+    }
+
+    /// As [`Machine::split_mut`] on parts of whole rows of `width` numbers, with the first row of each. The last row
+    /// may be shorter.
+    pub(crate) fn split_rows_mut(
+        &self,
+        x: &mut [f32],
+        width: usize,
+        work: impl Fn(usize, &mut [f32]) + Sync,
+    ) {
+        if x.len() < SPLIT_MIN {
+            return work(0, x);
+        }
+        let (len, shared) = (x.len(), Shared::new(x));
+        self.split(len.div_ceil(width), 1, |rows| {
+            let (begin, end) = (rows.start * width, (rows.end * width).min(len));
+            // SAFETY: the threads' ranges of rows do not overlap.
+            work(rows.start, unsafe { shared.slice_mut(begin, end - begin) });
+        });
+    }
 }
+
+/// Numbers from which on a second thread saves more than it costs.
+const SPLIT_MIN: usize = 8 * 1024;
 
 /// Processors that this process may use: the scheduler's affinity and the cgroup quota are
 /// respected by the standard library.

@@ -2,7 +2,6 @@
 
 use crate::Machine;
 use crate::lanes::{Kernel, Lanes, dispatch, map, map2, reduce};
-use crate::share::Shared;
 
 /// What a row is divided by, and whether its mean is taken away first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,18 +34,8 @@ pub fn normalize(machine: &Machine, spec: NormSpec<'_>, x: &mut [f32]) {
     for part in [spec.weight, spec.bias].into_iter().flatten() {
         assert!(!part.is_empty() && part.len().is_multiple_of(width), "a weight for each number");
     }
-    let groups = x.len() / width;
-    let shared = Shared::new(x);
-    let work = |range: std::ops::Range<usize>| {
-        // SAFETY: the threads' ranges do not overlap.
-        let x = unsafe { shared.slice_mut(range.start * width, range.len() * width) };
-        dispatch(machine.isa(), Normalize { spec, x, first: range.start });
-    };
-    if groups * width < SMALL { work(0..groups) } else { machine.split(groups, 1, work) }
+    machine.split_rows_mut(x, width, |first, x| dispatch(machine.isa(), Normalize { spec, x, first }));
 }
-
-/// Below this many numbers a second thread costs more than it saves.
-const SMALL: usize = 16 * 1024;
 
 struct Normalize<'a> {
     spec: NormSpec<'a>,

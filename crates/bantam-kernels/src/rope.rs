@@ -1,5 +1,7 @@
 //! Rotary positions (Su et al., 2021).
 
+use crate::Machine;
+
 /// Which numbers of a head turn together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pairing {
@@ -13,7 +15,14 @@ pub enum Pairing {
 ///
 /// * `x`: `[rows][heads][head_dim]`
 /// * `cos`, `sin`: `[rows][pairs]`; turning back, for a derivative, is the same with `-sin`
-pub fn rotate(x: &mut [f32], head_dim: usize, row_width: usize, pairing: Pairing, cos: &[f32], sin: &[f32]) {
+pub fn rotate(
+    machine: &Machine,
+    x: &mut [f32],
+    (head_dim, row_width): (usize, usize),
+    pairing: Pairing,
+    cos: &[f32],
+    sin: &[f32],
+) {
     let rows = x.len() / row_width.max(1);
     assert!(head_dim > 0 && row_width.is_multiple_of(head_dim) && rows * row_width == x.len());
     assert!(cos.len() == sin.len() && cos.len().is_multiple_of(rows.max(1)));
@@ -22,16 +31,17 @@ pub fn rotate(x: &mut [f32], head_dim: usize, row_width: usize, pairing: Pairing
     if x.is_empty() || pairs == 0 {
         return;
     }
-    for ((row, cos), sin) in
-        x.chunks_exact_mut(row_width).zip(cos.chunks_exact(pairs)).zip(sin.chunks_exact(pairs))
-    {
-        for head in row.chunks_exact_mut(head_dim) {
-            match pairing {
-                Pairing::HalfSplit => half_split(&mut head[..2 * pairs], cos, sin),
-                Pairing::Interleaved => interleaved(&mut head[..2 * pairs], cos, sin),
+    machine.split_rows_mut(x, row_width, |first, x| {
+        let angles = cos.chunks_exact(pairs).zip(sin.chunks_exact(pairs)).skip(first);
+        for (row, (cos, sin)) in x.chunks_exact_mut(row_width).zip(angles) {
+            for head in row.chunks_exact_mut(head_dim) {
+                match pairing {
+                    Pairing::HalfSplit => half_split(&mut head[..2 * pairs], cos, sin),
+                    Pairing::Interleaved => interleaved(&mut head[..2 * pairs], cos, sin),
+                }
             }
         }
-    }
+    });
 }
 
 fn half_split(head: &mut [f32], cos: &[f32], sin: &[f32]) {

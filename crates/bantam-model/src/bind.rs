@@ -11,7 +11,7 @@ use bantam_tensor::{Checkpoint, Source, Tensor};
 use crate::Error;
 use crate::adapter::Site;
 use crate::description::*;
-use crate::names::{Names, Role};
+use crate::names::{Names, Prefix, Role};
 use crate::weights::*;
 
 /// Binds the weights of a checkpoint.
@@ -32,34 +32,6 @@ struct Binder<'a> {
     /// How this checkpoint's names differ from the scheme's.
     prefix: Prefix,
     used: RefCell<BTreeSet<String>>,
-}
-
-/// Checkpoints of a part of a model, or of one with other parts beside it, add to or take from the front of names.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Prefix {
-    Same,
-    Add(&'static str),
-    /// `model.` becomes this.
-    Model(&'static str),
-    /// Everything up to the first dot goes.
-    Strip,
-}
-
-impl Prefix {
-    const ALL: [Prefix; 4] =
-        [Prefix::Same, Prefix::Add("language_model."), Prefix::Model("model.language_model."), Prefix::Strip];
-
-    fn apply(self, name: &str) -> String {
-        match self {
-            Prefix::Same => name.into(),
-            Prefix::Add(prefix) => format!("{prefix}{name}"),
-            Prefix::Model(prefix) => match name.strip_prefix("model.") {
-                Some(rest) => format!("{prefix}{rest}"),
-                None => name.into(),
-            },
-            Prefix::Strip => name.split_once('.').map_or(name, |(_, rest)| rest).into(),
-        }
-    }
 }
 
 impl<'a> Binder<'a> {

@@ -67,6 +67,27 @@ pub enum Error {
         names: Vec<String>,
     },
 
+    /// A part of an adapter does not fit the model.
+    #[error("the adapter does not fit this model: {module}: {reason}")]
+    Adapter {
+        /// The projection, as the adapter names it.
+        module: String,
+        /// What was wanted and what was found.
+        reason: String,
+    },
+
+    /// The adapter was made for another base.
+    #[error(
+        "the adapter was made for another base: its fingerprint is {found}, this model's {wanted}; its effect on \
+         this model is a matter of chance"
+    )]
+    OtherBase {
+        /// Of the model.
+        wanted: String,
+        /// Of the base that the adapter was made for.
+        found: String,
+    },
+
     /// A token that the model does not have.
     #[error("token {token} is not in the vocabulary of {vocab_size} tokens (0 to {})", vocab_size - 1)]
     Token {

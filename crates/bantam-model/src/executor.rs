@@ -1,8 +1,10 @@
 //! The operations computed on the processor.
 
+use std::ops::Range;
+
 use bantam_tensor::kernels::activation::{Activation, activate, activate_gated};
 use bantam_tensor::kernels::attention::{AttendSpec, KvShape, QueryRow, attend};
-use bantam_tensor::kernels::matmul::{Codes, Input, Product, dequantize, multiply, multiply_all};
+use bantam_tensor::kernels::matmul::{Codes, Input, Product, dequantize, multiply_all};
 use bantam_tensor::kernels::norm::normalize;
 use bantam_tensor::kernels::{Machine, elementwise, rope};
 
@@ -38,6 +40,8 @@ pub struct Scratch {
 /// Runs forward passes of one batch.
 pub struct Executor<'a> {
     machine: &'a Machine,
+    /// One thread, for what is done before others would have come.
+    alone: Machine,
     numerics: Numerics,
     batch: &'a Batch,
     states: &'a mut [&'a mut State],
@@ -72,8 +76,9 @@ impl<'a> Executor<'a> {
     ) -> Result<Vec<f32>, Error> {
         batch.check(model)?;
         check_states(batch, states)?;
-        let mut executor =
-            Executor { machine, numerics, batch, states, scratch, angles: Vec::new(), fault: None };
+        let alone = Machine::new(machine.isa(), 1);
+        let angles = Vec::new();
+        let mut executor = Executor { machine, alone, numerics, batch, states, scratch, angles, fault: None };
         let logits = forward(&mut executor, model);
         let layers = model.description.layers.len();
         let fault = executor.fault.or_else(|| (!all_finite(&logits.data)).then_some(layers));
@@ -132,11 +137,66 @@ impl<'a> Executor<'a> {
 
     fn with_bias(&self, mut y: Rows, bias: Option<&Vector>) -> Rows {
         if let Some(bias) = bias {
-            for row in y.data.chunks_exact_mut(y.width) {
-                elementwise::add_scaled(self.machine.isa(), row, &bias.values, 1.0);
-            }
+            elementwise::add_vector(self.machine, &mut y.data, &bias.values);
         }
         y
+    }
+
+    /// Projections of the same rows with what adapters give. Neighbouring spans of one adapter go together, and so do the
+    /// first halves of all projections, and the second.
+    fn adapt_all<const N: usize>(&mut self, x: &Rows, mut y: [Rows; N], sites: [Site; N]) -> [Rows; N] {
+        let batch = self.batch;
+        if batch.adapters.is_empty() {
+            return y;
+        }
+        for run in batch.spans.chunk_by(|one, next| one.adapter == next.adapter) {
+            let Some(adapter) = run[0].adapter.map(|place| &batch.adapters[place]) else { continue };
+            let low_ranks = sites.map(|site| adapter.sites.get(&site));
+            let rows = run[0].rows.start..run[run.len() - 1].rows.end;
+            self.adapt_rows(rows, x, &mut y, low_ranks);
+        }
+        y
+    }
+
+    /// Adds what low-rank products give for some rows.
+    fn adapt_rows<const N: usize>(
+        &mut self,
+        rows: Range<usize>,
+        x: &Rows,
+        y: &mut [Rows; N],
+        low_ranks: [Option<&LowRank>; N],
+    ) {
+        // Products of no rows stand for projections that are left as they are.
+        let Some(any) = low_ranks.iter().flatten().next() else { return };
+        let count = |low_rank: Option<&LowRank>| low_rank.map_or(0, |_| rows.len());
+        let mut between = low_ranks.map(|of| self.take(count(of), of.map_or(0, |of| of.a.outputs)));
+        let mut change = low_ranks.map(|of| self.take(count(of), of.map_or(0, |of| of.b.outputs)));
+        let x = &x.data[rows.start * x.width..rows.end * x.width];
+        let first = low_ranks.map(|of| (&of.unwrap_or(any).a, if of.is_some() { x } else { &[] }));
+        self.multiply_small(first, &mut between);
+        let mut inputs = between.iter().map(|between| &between.data[..]);
+        let second = low_ranks.map(|of| (&of.unwrap_or(any).b, inputs.next().unwrap_or_default()));
+        self.multiply_small(second, &mut change);
+        for ((y, change), low_rank) in y.iter_mut().zip(&change).zip(low_ranks) {
+            let scale = low_rank.map_or(0.0, |of| of.scale);
+            let begin = rows.start * y.width;
+            let y = &mut y.data[begin..begin + change.data.len()];
+            elementwise::add_scaled(self.machine, y, &change.data, scale);
+        }
+        between.into_iter().chain(change).for_each(|done| self.release(done));
+    }
+
+    /// Products that may be too small to wake other threads for.
+    fn multiply_small<const N: usize>(&self, products: [(&Matrix, &[f32]); N], y: &mut [Rows; N]) {
+        let work: usize = products.iter().map(|(matrix, x)| x.len() * matrix.outputs).sum();
+        let machine = if work < SMALL_WORK { &self.alone } else { self.machine };
+        let mut places = y.iter_mut();
+        let products = products.map(|(matrix, x)| Product {
+            weights: matrix.for_kernels(),
+            input: Input::Exact(x),
+            y: places.next().map_or(&mut [][..], |y| &mut y.data),
+        });
+        multiply_all(machine, products);
     }
 
     fn angles(&mut self, of: &Rope) -> usize {
@@ -151,6 +211,9 @@ impl<'a> Executor<'a> {
         self.angles.len() - 1
     }
 }
+
+/// Multiplications that one thread does in about the time that another takes to come.
+const SMALL_WORK: usize = 1 << 15;
 
 fn check_states(batch: &Batch, states: &[&mut State]) -> Result<(), Error> {
     assert_eq!(batch.spans.len(), states.len(), "a state for each span");
@@ -196,32 +259,12 @@ impl Ops for Executor<'_> {
         self.prepare(x, linears.iter().map(|linear| &linear.matrix));
         let mut biases = linears.iter().map(|linear| linear.bias.as_ref());
         let products = self.multiply_prepared(x, linears.map(|linear| &linear.matrix));
-        let mut sites = linears.iter().map(|linear| linear.site);
-        products.map(|y| {
-            let y = self.with_bias(y, biases.next().flatten());
-            match sites.next() {
-                Some(site) => self.adapt(x, y, site),
-                None => y,
-            }
-        })
+        let products = products.map(|y| self.with_bias(y, biases.next().flatten()));
+        self.adapt_all(x, products, linears.map(|linear| linear.site))
     }
 
-    fn adapt(&mut self, x: &Rows, mut y: Rows, site: Site) -> Rows {
-        let batch = self.batch;
-        for span in &batch.spans {
-            let adapter = span.adapter.and_then(|place| batch.adapters[place].sites.get(&site));
-            if let Some(LowRank { a, b, scale }) = adapter {
-                let rows = |of: &Rows| span.rows.start * of.width..span.rows.end * of.width;
-                let mut between = self.take(span.rows.len(), a.outputs);
-                multiply(self.machine, a.for_kernels(), Input::Exact(&x.data[rows(x)]), &mut between.data);
-                let mut change = self.take(span.rows.len(), b.outputs);
-                multiply(self.machine, b.for_kernels(), Input::Exact(&between.data), &mut change.data);
-                let rows = rows(&y);
-                elementwise::add_scaled(self.machine.isa(), &mut y.data[rows], &change.data, *scale);
-                self.release(between);
-                self.release(change);
-            }
-        }
+    fn adapt(&mut self, x: &Rows, y: Rows, site: Site) -> Rows {
+        let [y] = self.adapt_all(x, [y], [site]);
         y
     }
 
@@ -239,13 +282,13 @@ impl Ops for Executor<'_> {
     fn rope(&mut self, mut x: Rows, head_dim: usize, of: &Rope) -> Rows {
         let index = self.angles(of);
         let Angles { cos, sin, .. } = &self.angles[index];
-        rope::rotate(&mut x.data, head_dim, x.width, of.pairing, cos, sin);
+        rope::rotate(self.machine, &mut x.data, (head_dim, x.width), of.pairing, cos, sin);
         x
     }
 
     fn scale_by_position(&mut self, mut x: Rows, scale: &PositionScale) -> Rows {
         for (position, row) in self.batch.positions().zip(x.data.chunks_exact_mut(x.width)) {
-            elementwise::scale(row, scale.at(position));
+            elementwise::scale(self.machine, row, scale.at(position));
         }
         x
     }
@@ -253,10 +296,8 @@ impl Ops for Executor<'_> {
     fn attend(&mut self, layer: usize, a: &Attention, q: &Rows, k: &Rows, v: &Rows) -> Rows {
         let mut out = self.take(q.data.len() / q.width, q.width);
         for (span, state) in self.batch.spans.iter().zip(self.states.iter_mut()) {
-            for (ahead, row) in span.rows.clone().enumerate() {
-                let row = |of: &Rows| row * of.width..(row + 1) * of.width;
-                state.put(layer, ahead, &k.data[row(k)], &v.data[row(v)]);
-            }
+            let rows = |of: &Rows| span.rows.start * of.width..span.rows.end * of.width;
+            state.put(self.machine, layer, &k.data[rows(k)], &v.data[rows(v)]);
         }
         let mut rows = Vec::with_capacity(self.batch.tokens.len());
         for (span, state) in self.batch.spans.iter().zip(self.states.iter()) {
@@ -278,27 +319,27 @@ impl Ops for Executor<'_> {
     }
 
     fn add(&mut self, mut x: Rows, y: &Rows, factor: f32) -> Rows {
-        elementwise::add_scaled(self.machine.isa(), &mut x.data, &y.data, factor);
+        elementwise::add_scaled(self.machine, &mut x.data, &y.data, factor);
         x
     }
 
     fn multiply(&mut self, mut x: Rows, y: &Rows) -> Rows {
-        elementwise::multiply(self.machine.isa(), &mut x.data, &y.data);
+        elementwise::multiply(self.machine, &mut x.data, &y.data);
         x
     }
 
     fn scale(&mut self, mut x: Rows, factor: f32) -> Rows {
-        elementwise::scale(&mut x.data, factor);
+        elementwise::scale(self.machine, &mut x.data, factor);
         x
     }
 
     fn clamp(&mut self, mut x: Rows, limit: f32) -> Rows {
-        elementwise::clamp(&mut x.data, limit);
+        elementwise::clamp(self.machine, &mut x.data, limit);
         x
     }
 
     fn soft_cap(&mut self, mut x: Rows, cap: f32) -> Rows {
-        elementwise::soft_cap(self.machine.isa(), &mut x.data, cap);
+        elementwise::soft_cap(self.machine, &mut x.data, cap);
         x
     }
 

@@ -1,9 +1,11 @@
 //! A model: a description bound to weights.
 
-use bantam_tensor::Checkpoint;
+use bantam_tensor::{Checkpoint, Source};
 
 use crate::description::Description;
-use crate::weights::Weights;
+use crate::families::Described;
+use crate::names::Naming;
+use crate::weights::{Linear, NormWeights, Weights};
 use crate::{Config, Error, bind, families};
 
 /// A description bound to the weights of a checkpoint, which stay where and as they are.
@@ -18,6 +20,10 @@ pub struct Model {
     /// Keys of the config that bantam does not know; if one of them changes what the model computes,
     /// results are wrong.
     pub unknown_keys: Vec<String>,
+    /// Which kind of checkpoint the weights are from.
+    pub source: Source,
+    /// What the parts are called in both kinds.
+    pub(crate) naming: Naming,
 }
 
 impl Model {
@@ -34,8 +40,10 @@ impl Model {
         let config = config.renamed(family.keys);
         let described = (family.describe)(&config)?;
         let unknown_keys = config.check_read(&architecture)?;
-        let weights = bind::bind(&described.description, &described.names, checkpoint)?;
-        Ok(Model { description: described.description, weights, architecture, unknown_keys })
+        let Described { description, naming } = described;
+        let source = checkpoint.source();
+        let weights = bind::bind(&description, naming.of(source), checkpoint)?;
+        Ok(Model { description, weights, architecture, unknown_keys, source, naming })
     }
 
     /// Every matrix of the model once, by name.
@@ -43,8 +51,48 @@ impl Model {
         self.weights.matrices().map(|matrix| (matrix.tensor.name(), &matrix.tensor)).collect()
     }
 
+    /// Every projection that an adapter may change, the head last.
+    pub fn linears(&self) -> impl Iterator<Item = &Linear> {
+        let layers = self.weights.layers.iter().flat_map(|layer| layer.linears());
+        layers.chain([&self.weights.head])
+    }
+
+    /// What GGUF files call its architecture.
+    pub fn gguf_architecture(&self) -> &str {
+        families::gguf_architecture(&self.architecture)
+    }
+
+    /// A text that is the same for all checkpoints of this model, in either format and however its matrices are
+    /// quantised, and another for other models: architecture, layers, hidden size, and a hash of the weights of the
+    /// norms, which converters and quantisers keep in full.
+    pub fn fingerprint(&self) -> String {
+        let hash = self.norms().flat_map(|norm| [&norm.weight, &norm.bias]).flatten();
+        let hash = hash.flat_map(|vector| vector.values.iter()).fold(FNV_START, |hash, value| {
+            value
+                .to_le_bytes()
+                .iter()
+                .fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME))
+        });
+        let (architecture, description) = (self.gguf_architecture(), &self.description);
+        format!("{architecture}-{}x{}-{hash:016x}", description.layers.len(), description.hidden_size)
+    }
+
+    /// The norms of the residual stream.
+    fn norms(&self) -> impl Iterator<Item = &NormWeights> {
+        let layers = self.weights.layers.iter().flat_map(|layer| {
+            [&layer.mixer_before, &layer.mixer_after, &layer.mlp_before, &layer.mlp_after]
+                .into_iter()
+                .flatten()
+        });
+        layers.chain([&self.weights.norm])
+    }
+
     /// Bytes of all matrices.
     pub fn weights_bytes(&self) -> u64 {
         self.tensors().values().map(|tensor| tensor.bytes().len() as u64).sum()
     }
 }
+
+/// FNV-1a with 64 bits (Fowler, Noll, Vo): against mistakes, not against forgery.
+const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
+const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bantam_tensor::Source;
 use bantam_tensor::kernels::matmul::Layout;
 
 /// A part of a description that has weights.
@@ -84,6 +85,63 @@ impl Names {
         let mut entries = self.own.iter().chain(self.common);
         let (_, pattern) = entries.find(|(of, _)| *of == role)?;
         Some(pattern.replace("{}", &layer.to_string()))
+    }
+}
+
+/// What a family's parts are called in both kinds of checkpoints, and how their rows differ.
+#[derive(Clone, Debug)]
+pub(crate) struct Naming {
+    pub(crate) hugging_face: Names,
+    pub(crate) gguf: Names,
+    /// How llama.cpp's converter leaves the rows of queries and keys.
+    pub(crate) gguf_rows: GgufRows,
+}
+
+/// How the rows of queries and keys lie in GGUF files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GgufRows {
+    /// As in Hugging Face checkpoints.
+    Same,
+    /// In each head, rows that turn together are neighbours instead of half a head apart.
+    Interleaved,
+}
+
+impl Naming {
+    /// The names of one kind of checkpoint.
+    pub(crate) fn of(&self, source: Source) -> &Names {
+        match source {
+            Source::Gguf => &self.gguf,
+            Source::Folder => &self.hugging_face,
+        }
+    }
+}
+
+/// How the names of a checkpoint differ from the scheme's: checkpoints of a part of a model, or of one with other parts
+/// beside it, add to or take from the front.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Prefix {
+    Same,
+    Add(&'static str),
+    /// `model.` becomes this.
+    Model(&'static str),
+    /// Everything up to the first dot goes.
+    Strip,
+}
+
+impl Prefix {
+    pub(crate) const ALL: [Prefix; 4] =
+        [Prefix::Same, Prefix::Add("language_model."), Prefix::Model("model.language_model."), Prefix::Strip];
+
+    pub(crate) fn apply(self, name: &str) -> String {
+        match self {
+            Prefix::Same => name.into(),
+            Prefix::Add(prefix) => format!("{prefix}{name}"),
+            Prefix::Model(prefix) => match name.strip_prefix("model.") {
+                Some(rest) => format!("{prefix}{rest}"),
+                None => name.into(),
+            },
+            Prefix::Strip => name.split_once('.').map_or(name, |(_, rest)| rest).into(),
+        }
     }
 }
 

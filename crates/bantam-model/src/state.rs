@@ -1,6 +1,7 @@
 //! What a sequence leaves behind for its next tokens: keys and values of each layer, in pages.
 
-use bantam_tensor::kernels::attention::{KvShape, KvStorage, PAGE, Page};
+use bantam_tensor::kernels::Machine;
+use bantam_tensor::kernels::attention::{KvShape, KvStorage, PAGE, Page, append};
 
 use crate::description::{Description, Mixer};
 
@@ -60,14 +61,15 @@ impl State {
         empty.layers.iter().map(|layer| layer.shape.page_bytes(storage) * pages).sum()
     }
 
-    /// Puts the keys and values of the position `length + ahead` of a layer.
-    pub(crate) fn put(&mut self, layer: usize, ahead: usize, keys: &[f32], values: &[f32]) {
-        let position = self.length + ahead;
+    /// Puts the keys and values of the positions from `length` on of a layer, `[rows][kv_width]` each.
+    pub(crate) fn put(&mut self, machine: &Machine, layer: usize, keys: &[f32], values: &[f32]) {
         let LayerState { shape, pages } = &mut self.layers[layer];
-        while pages.len() <= position / PAGE {
+        let rows = keys.len() / (shape.num_kv_heads * shape.head_dim);
+        let end = (self.length + rows).div_ceil(PAGE);
+        while pages.len() < end {
             pages.push(Page::new(*shape, self.storage));
         }
-        pages[position / PAGE].put(position % PAGE, keys, values);
+        append(machine, &mut pages[self.length / PAGE..end], self.length % PAGE, keys, values);
     }
 
     pub(crate) fn pages(&self, layer: usize) -> &[Page] {

@@ -5,55 +5,17 @@
 mod common;
 
 use bantam_model::{Isa, Model, Numerics};
-use bantam_tensor::format::gguf;
 use bantam_tensor::{Storage, Tensor, quant};
-use common::{Run, golden_dir, greatest_difference, ids, read_json};
-
-/// GGUF's names of the golden Llama's tensors.
-fn gguf_name(name: &str) -> String {
-    let whole = [("model.embed_tokens", "token_embd"), ("model.norm", "output_norm"), ("lm_head", "output")];
-    let parts = [
-        ("model.layers.", "blk."),
-        ("input_layernorm", "attn_norm"),
-        ("post_attention_layernorm", "ffn_norm"),
-        ("self_attn.q_proj", "attn_q"),
-        ("self_attn.k_proj", "attn_k"),
-        ("self_attn.v_proj", "attn_v"),
-        ("self_attn.o_proj", "attn_output"),
-        ("mlp.gate_proj", "ffn_gate"),
-        ("mlp.up_proj", "ffn_up"),
-        ("mlp.down_proj", "ffn_down"),
-    ];
-    whole.iter().chain(&parts).fold(name.to_owned(), |name, (from, to)| name.replace(from, to))
-}
+use common::{Run, gguf_model, golden_dir, greatest_difference, ids, read_json};
 
 /// The golden Llama as a GGUF file with its matrices in a storage.
 fn model(storage: Storage) -> Model {
-    let config = read_json(&golden_dir().join("configs/tinyllama.json"));
-    let mut writer = gguf::Writer::new();
-    writer.set("general.architecture", "llama");
-    for (key, of) in [
-        ("block_count", "num_hidden_layers"),
-        ("embedding_length", "hidden_size"),
-        ("feed_forward_length", "intermediate_size"),
-        ("attention.head_count", "num_attention_heads"),
-        ("attention.head_count_kv", "num_key_value_heads"),
-        ("context_length", "max_position_embeddings"),
-    ] {
-        writer.set(&format!("llama.{key}"), config[of].as_u64().unwrap() as u32);
-    }
-    writer.set("llama.attention.layer_norm_rms_epsilon", 1e-5f32);
-    for tensor in common::tensors(&read_json(&golden_dir().join("tinyllama.json"))) {
+    gguf_model(|tensor| {
         let fits = tensor.shape().len() == 2 && storage.bytes_of(tensor.cols()).is_some();
         let storage = if fits { storage } else { Storage::F32 };
         let bytes = quant::quantize(storage, &tensor.to_f32()).unwrap();
-        let name = gguf_name(tensor.name());
-        writer.push(Tensor::new(name, tensor.shape().to_vec(), storage, bytes.into()).unwrap()).unwrap();
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("model.gguf");
-    writer.write(&path).unwrap();
-    common::open(&path).unwrap()
+        Tensor::new(tensor.name(), tensor.shape().to_vec(), storage, bytes.into()).unwrap()
+    })
 }
 
 #[test]

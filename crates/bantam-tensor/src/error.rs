@@ -51,6 +51,13 @@ pub enum Error {
         reason: String,
     },
 
+    /// The file holds no adapter, or one that changes a model in a way that bantam does not apply.
+    #[error("the adapter cannot be used: {reason}")]
+    Adapter {
+        /// What was found, and what to do.
+        reason: String,
+    },
+
     /// Numbers are stored in a way that bantam does not compute with.
     #[error("storage {name} is not supported (supported: {})", Supported)]
     UnsupportedStorage {
@@ -100,6 +107,11 @@ impl Error {
     /// For `map_err` on system calls.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, path: path.to_owned(), source }
+    }
+
+    /// An error about an adapter.
+    pub(crate) fn adapter(reason: impl Into<String>) -> Self {
+        Self::Adapter { reason: reason.into() }
     }
 
     /// An error about one tensor.

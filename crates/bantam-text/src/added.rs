@@ -143,6 +143,20 @@ impl AddedTokens {
         places
     }
 
+    /// `at`, or the start of the token that `at` lies inside of.
+    pub(crate) fn floor(&self, text: &str, at: usize) -> usize {
+        let mut from = 0;
+        while let Some((found, _)) =
+            self.find(text, Special::Parse, from).filter(|(found, _)| found.start < at)
+        {
+            if at < found.end {
+                return found.start;
+            }
+            from = found.end;
+        }
+        at
+    }
+
     fn find(&self, text: &str, special: Special, from: usize) -> Option<(Range<usize>, &Added)> {
         let matcher = self.matchers[special as usize].get_or_init(|| self.matcher(special)).as_ref()?;
         let found = matcher.automaton.find(Input::new(text).span(from..text.len()))?;
@@ -223,6 +237,12 @@ mod tests {
         assert_eq!(ids(Special::Parse), [0, 1]);
         assert_eq!(ids(Special::Markers), [1]);
         assert_eq!(ids(Special::AsText), [] as [u32; 0]);
+    }
+
+    #[test]
+    fn a_place_inside_a_token_goes_to_its_start() {
+        let floors = [0, 1, 3, 4, 5, 7].map(|at| tokens().floor("<s>a<s>", at));
+        assert_eq!(floors, [0, 0, 3, 4, 4, 7]);
     }
 
     #[test]

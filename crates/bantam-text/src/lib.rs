@@ -26,6 +26,6 @@ pub use error::Error;
 pub use from::gguf::GgufVocab;
 pub use spelling::Shown;
 pub use stream::TextStream;
-pub use template::{ChatTemplate, Conversation, DateTime};
+pub use template::{Answer, Begins, ChatTemplate, Conversation, DateTime, Rendered};
 pub use tokenizer::{Piece, Roles, Tokenizer};
 pub use vocab::Kind;

@@ -5,6 +5,7 @@
 //! file format.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::added::{AddedTokens, Cut, Special};
@@ -93,33 +94,49 @@ impl Tokenizer {
     /// Where a pattern of the vocabulary's own takes too many steps on this text, and for a text beyond 1
     /// GiB.
     pub fn to_ids(&self, text: &str, special: Special) -> Result<Vec<u32>, Error> {
-        self.to_ids_between(text, special, &[])
+        Ok(self.to_ids_parts(text, special, &[], &[])?.0)
     }
 
-    /// As [`Self::to_ids`]; no special token or marker is found across one of the byte offsets in `barriers`,
-    /// which must be sorted.
-    pub(crate) fn to_ids_between(
+    /// The ids of a text that is cut at byte offsets, which must be sorted and lie between characters, and for
+    /// each cut the number of ids before it. No token reaches across a cut: the ids of each part are those that
+    /// a model sees, or makes, when the part before it is the prompt.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::to_ids`].
+    pub fn to_ids_cut(
+        &self,
+        text: &str,
+        special: Special,
+        cuts: &[usize],
+    ) -> Result<(Vec<u32>, Vec<usize>), Error> {
+        self.to_ids_parts(text, special, &[], cuts)
+    }
+
+    /// As [`Self::to_ids_cut`]; no special token or marker is found across one of the byte offsets in
+    /// `barriers`, which must be sorted.
+    pub(crate) fn to_ids_parts(
         &self,
         text: &str,
         special: Special,
         barriers: &[usize],
-    ) -> Result<Vec<u32>, Error> {
+        cuts: &[usize],
+    ) -> Result<(Vec<u32>, Vec<usize>), Error> {
         if text.len() > TEXT_BYTES_MAX {
             let wanted = format!("at most {TEXT_BYTES_MAX} bytes at once");
             return Err(Error::wanted("text", wanted, format!("{} bytes", text.len())));
         }
         let mut ids = Vec::with_capacity(text.len() / 3);
+        let mut places = Vec::with_capacity(cuts.len());
         let mut space = Workspace::default();
-        for cut in self.0.added.cut(text, special, barriers) {
-            match cut {
-                Cut::Token(id) => ids.push(id),
-                Cut::Text(range) => {
-                    let is_first = range.start == 0;
-                    self.0.stretch(&text[range], special, is_first, &mut space, &mut ids)?;
-                }
-            }
+        let mut done = 0;
+        for &cut in cuts {
+            self.0.part(text, done..cut, special, barriers, &mut space, &mut ids)?;
+            places.push(ids.len());
+            done = cut;
         }
-        Ok(ids)
+        self.0.part(text, done..text.len(), special, barriers, &mut space, &mut ids)?;
+        Ok((ids, places))
     }
 
     /// `ids` with what this tokeniser puts before and after a text, such as BOS or `[CLS]` and `[SEP]`. What
@@ -202,6 +219,33 @@ impl Tokenizer {
 }
 
 impl Parts {
+    /// Appends the ids of a part of a text as if it stood alone, but for what only the beginning of the whole
+    /// gets.
+    fn part(
+        &self,
+        text: &str,
+        part: Range<usize>,
+        special: Special,
+        barriers: &[usize],
+        space: &mut Workspace,
+        ids: &mut Vec<u32>,
+    ) -> Result<(), Error> {
+        let inside = barriers.iter().filter(|b| part.contains(b)).map(|b| b - part.start);
+        let barriers: Vec<usize> = inside.collect();
+        let is_beginning = part.start == 0;
+        let text = &text[part];
+        for cut in self.added.cut(text, special, &barriers) {
+            match cut {
+                Cut::Token(id) => ids.push(id),
+                Cut::Text(range) => {
+                    let is_first = is_beginning && range.start == 0;
+                    self.stretch(&text[range], special, is_first, space, ids)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Appends the ids of a stretch of text between added tokens.
     fn stretch(
         &self,

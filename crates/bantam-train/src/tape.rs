@@ -94,7 +94,7 @@ impl Sink<'_> {
             _ if node.derivative.is_none() => self.pool.put(gradient),
             None => *known = Some(gradient),
             Some(sum) => {
-                bantam_tensor::kernels::elementwise::add_scaled(at.machine.isa(), sum, &gradient, 1.0);
+                bantam_tensor::kernels::elementwise::add_scaled(at.machine, sum, &gradient, 1.0);
                 self.pool.put(gradient);
             }
         }

@@ -4,6 +4,8 @@
 //! the [`model`], the [`engine`] that runs it, its [`text`] and the [`hub`] that models come from.
 #![forbid(unsafe_code)]
 
+mod adapters;
+mod merge;
 mod stops;
 mod thinking;
 
@@ -20,9 +22,11 @@ pub use bantam_model as model;
 pub use bantam_tensor as tensor;
 pub use bantam_text as text;
 
+pub use adapters::WantedAdapter;
 pub use defaults::{Defaults, Origin};
 pub use load::{LoadError, Loaded, open_tokenizer};
 pub use memory::{MemoryNeed, decode_bytes};
+pub use merge::{MergeError, Merged};
 pub use session::{
     Answer, Chunk, Ended, Message, Mode, Options, Reply, Role, Session, SessionError, Summary, Timings,
     WhenFull,

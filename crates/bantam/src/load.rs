@@ -1,6 +1,6 @@
 //! From a path to a model with its tokeniser, template and recommended settings.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bantam_model::Model;
@@ -19,6 +19,14 @@ pub enum LoadError {
     /// The config or the weights.
     #[error(transparent)]
     Model(#[from] bantam_model::Error),
+    /// An adapter.
+    #[error("{}: {error}", path.display())]
+    Adapter {
+        /// Its file or folder.
+        path: PathBuf,
+        /// Why it is not for this model.
+        error: bantam_model::Error,
+    },
     /// The tokeniser.
     #[error("the tokeniser cannot be used: {0}")]
     Text(#[from] bantam_text::Error),

@@ -196,6 +196,61 @@ fn a_model_is_looked_into() {
     assert_eq!(machine.text(&["show", &model, "--template"], "").trim_end(), TEMPLATE.trim_end());
 }
 
+/// A PEFT folder that changes the queries of both layers.
+fn write_adapter(folder: &Path) {
+    let tensor = |layer: usize, half: &str, shape: [usize; 2]| {
+        let name = format!("base_model.model.model.layers.{layer}.self_attn.q_proj.lora_{half}.weight");
+        let values: Vec<f32> = golden_weights::tensor(&name, &shape).iter().map(|x| 3.0 * x).collect();
+        Tensor::from_f32(name, shape.to_vec(), &values).unwrap()
+    };
+    let tensors: Vec<Tensor> =
+        (0..2).flat_map(|layer| [tensor(layer, "A", [4, 32]), tensor(layer, "B", [32, 4])]).collect();
+    std::fs::create_dir(folder).unwrap();
+    safetensors::write(&folder.join("adapter_model.safetensors"), &tensors).unwrap();
+    let config = json!({ "peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj"] });
+    std::fs::write(folder.join("adapter_config.json"), config.to_string()).unwrap();
+}
+
+#[test]
+fn adapters_change_the_model_in_every_verb_and_form() {
+    let machine = Machine::new();
+    let path = |name: &str| machine.folder.path().join(name).display().to_string();
+    let (model, adapter, gguf, merged) = (machine.model(), path("a"), path("a.gguf"), path("merged"));
+    write_adapter(Path::new(&adapter));
+    let logits = |model: &str, adapters: &[&str]| -> Vec<Vec<f64>> {
+        let mut args = vec!["logits", model, "--tokens", "66,67,68,69", "--json"];
+        args.extend(adapters.iter().flat_map(|adapter| ["--adapter", adapter]));
+        serde_json::from_value(machine.json(&args)["logits"].clone()).unwrap()
+    };
+    let far = |a: &[Vec<f64>], b: &[Vec<f64>]| {
+        a.iter().flatten().zip(b.iter().flatten()).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+    };
+    let (plain, changed) = (logits(&model, &[]), logits(&model, &[&adapter]));
+    assert!(far(&plain, &changed) > 0.01);
+    let (half, none) = (format!("{adapter}=0.5"), format!("{adapter}=-1"));
+    assert!(far(&changed, &logits(&model, &[&half, &half])) < 1e-4);
+    assert!(far(&plain, &logits(&model, &[&adapter, &none])) < 1e-4);
+    machine.text(&["adapter", "convert", &adapter, "--base", &model, "-o", &gguf], "");
+    assert!(far(&changed, &logits(&model, &[&gguf])) < 1e-4);
+    let shown = machine.json(&["inspect", &gguf, "--json"]);
+    assert_eq!(
+        (&shown["form"], &shown["rank"], &shown["scale"][0]),
+        (&json!("GGUF"), &json!([4.0, 4.0]), &json!(2.0))
+    );
+    let report = machine.json(&["merge", &model, "--adapter", &adapter, "-o", &merged, "--json"]);
+    assert!(report["kl_before"].as_f64() > report["kl_after"].as_f64(), "{report}");
+    assert!(far(&changed, &logits(&merged, &[])) < 1e-4);
+    let answers = [&machine.ask(&["--adapter", &adapter]), &machine.ask(&[])];
+    assert_ne!(answers[0], answers[1]);
+    // The merged model has norms like its base's, so only another base is refused.
+    let (code, told) = machine.failure(&["merge", &model, "--adapter", &adapter, "-o", &merged]);
+    assert!(code == 1 && told.contains("there already"), "{told}");
+    let names: Vec<_> = std::fs::read_dir(machine.folder.path()).unwrap().collect();
+    assert!(
+        names.iter().all(|entry| !entry.as_ref().unwrap().file_name().to_string_lossy().contains("merging"))
+    );
+}
+
 #[test]
 fn errors_say_what_to_do() {
     let machine = Machine::new();

@@ -35,7 +35,7 @@ impl Width {
 ///
 /// With 8 bits the second codes of pairs follow the first ones of a row; with 4 bits both share a byte, the first one
 /// in the low half. Codes are signed.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(super) struct Coded {
     pub(super) width: Width,
     /// For each head: `[groups][PAIRS][PAGE]` pairs of keys, then `[PAGE][groups][PAIRS]` pairs of values.

@@ -17,7 +17,7 @@ mod tile;
 
 use std::ops::Range;
 
-pub use page::{KvShape, KvStorage, PAGE, Page};
+pub use page::{KvShape, KvStorage, PAGE, Page, append};
 
 use crate::Machine;
 use crate::lanes::dispatch;

@@ -3,10 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 use super::coded::{Coded, GROUP, Width};
+use crate::Machine;
 use crate::lanes::LANES;
+use crate::share::Shared;
 
 /// Positions in a page.
 pub const PAGE: usize = 64;
@@ -97,13 +100,13 @@ impl KvShape {
 
 /// Keys and values of [`PAGE`] positions of one layer. Uncoded, it holds for each head the keys,
 /// `[head_dim][PAGE]`, then the values, `[PAGE][head_dim filled up to 16]`; coded, see [`Coded`].
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Page {
     pub(super) shape: KvShape,
     pub(super) numbers: Numbers,
 }
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(super) enum Numbers {
     F32(Vec<f32>),
     F16(Vec<f16>),
@@ -148,31 +151,66 @@ impl Page {
         let KvShape { num_kv_heads, head_dim } = self.shape;
         assert!(slot < PAGE && keys.len() == num_kv_heads * head_dim && values.len() == keys.len());
         match &mut self.numbers {
-            Numbers::F32(numbers) => put(self.shape, numbers, slot, keys, values, |x| x),
-            Numbers::F16(numbers) => put(self.shape, numbers, slot, keys, values, f16::from_f32),
-            Numbers::BF16(numbers) => put(self.shape, numbers, slot, keys, values, bf16::from_f32),
+            Numbers::F32(numbers) => {
+                put(self.shape, numbers, slot, keys, values, |x, y| y.copy_from_slice(x))
+            }
+            Numbers::F16(numbers) => {
+                put(self.shape, numbers, slot, keys, values, |x, y| y.convert_from_f32_slice(x))
+            }
+            Numbers::BF16(numbers) => {
+                put(self.shape, numbers, slot, keys, values, |x, y| y.convert_from_f32_slice(x))
+            }
             Numbers::Coded(coded) => coded.put(self.shape, slot, keys, values),
         }
     }
 }
 
-fn put<T: Copy>(
+/// `round` rounds a whole head, since it asks the processor each time what it can do.
+fn put<T: Copy + Default>(
     shape: KvShape,
     numbers: &mut [T],
     slot: usize,
     keys: &[f32],
     values: &[f32],
-    round: impl Fn(f32) -> T,
+    round: impl Fn(&[f32], &mut [T]),
 ) {
     let (dim, stride) = (shape.head_dim, shape.value_stride());
+    let mut rounded = vec![T::default(); dim];
     let heads = numbers.chunks_exact_mut(shape.head_len());
     for ((head, keys), values) in heads.zip(keys.chunks_exact(dim)).zip(values.chunks_exact(dim)) {
         let (key_part, value_part) = head.split_at_mut(PAGE * dim);
-        for (place, key) in key_part[slot..].iter_mut().step_by(PAGE).zip(keys) {
-            *place = round(*key);
+        round(keys, &mut rounded);
+        for (place, key) in key_part[slot..].iter_mut().step_by(PAGE).zip(&rounded) {
+            *place = *key;
         }
-        for (place, value) in value_part[slot * stride..].iter_mut().zip(values) {
-            *place = round(*value);
-        }
+        round(values, &mut value_part[slot * stride..][..dim]);
     }
+}
+
+/// Puts the keys and values of consecutive positions, `[rows][num_kv_heads][head_dim]` each, the first into place
+/// `slot` of the first page. There must be as many pages as that takes.
+pub fn append(machine: &Machine, pages: &mut [Page], slot: usize, keys: &[f32], values: &[f32]) {
+    let Some(shape) = pages.first().map(|page| page.shape) else { return };
+    let width = shape.num_kv_heads * shape.head_dim;
+    let rows = keys.len() / width;
+    assert!(
+        rows * width == keys.len() && values.len() == keys.len(),
+        "whole rows of keys, and as many values"
+    );
+    assert!(slot < PAGE && (slot + rows).div_ceil(PAGE) == pages.len(), "pages for all rows");
+    let shared = Shared::new(pages);
+    let work = |range: std::ops::Range<usize>| {
+        // SAFETY: the threads' ranges do not overlap.
+        let pages = unsafe { shared.slice_mut(range.start, range.len()) };
+        for (index, page) in range.zip(pages) {
+            for place in 0..PAGE {
+                if let Some(row) = (index * PAGE + place).checked_sub(slot).filter(|row| *row < rows) {
+                    let row = row * width..(row + 1) * width;
+                    page.put(place, &keys[row.clone()], &values[row]);
+                }
+            }
+        }
+    };
+    let count = (slot + rows).div_ceil(PAGE);
+    if count == 1 { work(0..count) } else { machine.split(count, 1, work) }
 }

@@ -50,7 +50,7 @@ pub fn multiply_backward_input(machine: &Machine, weights: Weights<'_>, dy: &[f3
         let across = Weights { layout: Layout::OutIn, outputs: inputs, inputs: outputs, ..weights };
         let mut sums = vec![0.0; dx.len()];
         multiply(machine, across, Input::Exact(dy), &mut sums);
-        return add_scaled(machine.isa(), dx, &sums, 1.0);
+        return add_scaled(machine, dx, &sums, 1.0);
     }
     let (first, second) = (First::Rows(dy), Second::Weights(weights));
     Sums { first, second, rows, terms: outputs, width: inputs, out: &Shared::new(dx) }.add(machine);

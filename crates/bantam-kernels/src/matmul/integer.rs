@@ -97,7 +97,9 @@ impl Chunk {
         let minima: &mut [B::Scales] = bytemuck::cast_slice_mut(&mut self.minima);
         for (index, (scales, minima)) in scales.iter_mut().zip(minima).enumerate().take(count) {
             let blocks = column_of::<B>(&rows, first + index);
-            prefetch_ahead::<L, B>(weights, output, first + index);
+            for run in 0..B::LEN / RUN {
+                prefetch_ahead::<L, B>(weights, output, first + index, run);
+            }
             B::scales::<L>(&blocks, scales, minima);
         }
     }
@@ -126,13 +128,16 @@ fn column_of<'a, B: Block>(rows: &[&'a [B::Bytes]; LANES], index: usize) -> [&'a
     blocks
 }
 
-/// Asks for a share of the sixteen rows behind the next sixteen, as many bytes as a column of blocks has: rows
-/// are too short for the processor to see a pattern.
+/// Asks for a share of the sixteen rows behind the next sixteen, as many bytes as a run of a column of blocks has:
+/// rows are too short for the processor to see a pattern, and a whole column of large blocks is more than it can wait
+/// for at a time.
 #[inline(always)]
-fn prefetch_ahead<L: Lanes, B: Block>(weights: &Weights<'_>, output: usize, index: usize) {
-    let (row_blocks, column) = (weights.inputs / B::LEN, LANES * size_of::<B::Bytes>());
+fn prefetch_ahead<L: Lanes, B: Block>(weights: &Weights<'_>, output: usize, index: usize, run: usize) {
+    let (row_blocks, runs) = (weights.inputs / B::LEN, B::LEN / RUN);
+    let column = LANES * size_of::<B::Bytes>();
     let begin = (output + 2 * LANES) * row_blocks * size_of::<B::Bytes>() + index * column;
-    if let Some(bytes) = weights.bytes.get(begin..begin + column) {
+    let (from, to) = (begin + column * run / runs, begin + column * (run + 1) / runs);
+    if let Some(bytes) = weights.bytes.get(from..to) {
         for line in bytes.chunks(CACHE_LINE) {
             L::prefetch(&line[0]);
         }
@@ -158,6 +163,20 @@ fn code_sum<B: Block>(row: &Row<'_>, unit: usize) -> f32 {
     }
 }
 
+/// An array of what an expression gives for each lane. Written out, since a loop of this length stays one, and what
+/// it makes then passes through memory.
+macro_rules! each_lane {
+    (|$lane:ident| $body:expr) => {
+        each_lane!(|$lane| $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
+    };
+    (|$lane:ident| $body:expr, $($number:literal)*) => {
+        [$({
+            let $lane = $number;
+            $body
+        }),*]
+    };
+}
+
 impl Part<'_> {
     /// `N` rows of activations, each block taken apart once for all of them.
     #[inline(always)]
@@ -171,8 +190,7 @@ impl Part<'_> {
             let rows = rows_of::<B>(&self.weights, output);
             let mut sums = [L::splat(0.0); N];
             for index in 0..self.weights.inputs / B::LEN {
-                prefetch_ahead::<L, B>(&self.weights, output, index);
-                sums = add_column::<L, B, N>(&column_of::<B>(&rows, index), index, &x, sums);
+                sums = self.add_column::<L, B, N>(&column_of::<B>(&rows, index), (output, index), &x, sums);
             }
             for (r, sums) in sums.into_iter().enumerate() {
                 self.store(r, output, sums);
@@ -234,6 +252,51 @@ impl Part<'_> {
         }
     }
 
+    /// Adds the products with block `index` of the sixteen rows from `output` on to the sums of `N` rows of activations.
+    #[inline(always)]
+    fn add_column<L: Lanes, B: Block, const N: usize>(
+        &self,
+        blocks: &[&B::Bytes; LANES],
+        (output, index): (usize, usize),
+        x: &[Row<'_>; N],
+        mut sums: [L; N],
+    ) -> [L; N] {
+        let (mut scales, mut minima) = (B::Scales::zeroed(), B::Scales::zeroed());
+        B::scales::<L>(blocks, &mut scales, &mut minima);
+        let scales: &[[f32; LANES]] = bytemuck::cast_slice(std::slice::from_ref(&scales));
+        let minima: &[[f32; LANES]] = bytemuck::cast_slice(std::slice::from_ref(&minima));
+        for run in 0..B::LEN / RUN {
+            prefetch_ahead::<L, B>(&self.weights, output, index, run);
+            let group = index * (B::LEN / RUN) + run;
+            // For one row of activations codes need not leave the registers.
+            let codes = if N > 1 {
+                each_lane!(|lane| L::codes_of(B::codes::<L>(blocks[lane], run)))
+            } else {
+                [L::codes_of(B::codes::<L>(blocks[0], run)); LANES]
+            };
+            for r in 0..N {
+                let of_x = L::codes_load(&x[r].codes.as_chunks().0[group]);
+                let products = if N > 1 {
+                    each_lane!(|lane| L::products(codes[lane], of_x))
+                } else {
+                    each_lane!(|lane| L::products(L::codes_of(B::codes::<L>(blocks[lane], run)), of_x))
+                };
+                let ints = if B::UNIT == RUN {
+                    [L::products_sum(&products); 2]
+                } else {
+                    L::products_sum_halves(&products)
+                };
+                for (half, ints) in ints.into_iter().take(RUN / B::UNIT).enumerate() {
+                    let unit = run * (RUN / B::UNIT) + half;
+                    let (scales, minima) = (L::load(&scales[unit]), L::load(&minima[unit]));
+                    let code_sum = code_sum::<B>(&x[r], group * (RUN / B::UNIT) + half);
+                    sums[r] = add_unit::<L, B>(sums[r], ints, scales, minima, x[r].scales[group], code_sum);
+                }
+            }
+        }
+        sums
+    }
+
     #[inline(always)]
     fn store<L: Lanes>(&self, row: usize, output: usize, sums: L) {
         let mut values = [0.0; LANES];
@@ -243,63 +306,6 @@ impl Part<'_> {
         let y = unsafe { self.y.slice_mut(row * self.weights.outputs + output, count) };
         y.copy_from_slice(&values[..count]);
     }
-}
-
-/// An array of what an expression gives for each lane. Written out, since a loop of this length stays one, and what
-/// it makes then passes through memory.
-macro_rules! each_lane {
-    (|$lane:ident| $body:expr) => {
-        each_lane!(|$lane| $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
-    };
-    (|$lane:ident| $body:expr, $($number:literal)*) => {
-        [$({
-            let $lane = $number;
-            $body
-        }),*]
-    };
-}
-
-/// Adds the products with block `index` of sixteen rows of weights to the sums of `N` rows of activations.
-#[inline(always)]
-fn add_column<L: Lanes, B: Block, const N: usize>(
-    blocks: &[&B::Bytes; LANES],
-    index: usize,
-    x: &[Row<'_>; N],
-    mut sums: [L; N],
-) -> [L; N] {
-    let (mut scales, mut minima) = (B::Scales::zeroed(), B::Scales::zeroed());
-    B::scales::<L>(blocks, &mut scales, &mut minima);
-    let scales: &[[f32; LANES]] = bytemuck::cast_slice(std::slice::from_ref(&scales));
-    let minima: &[[f32; LANES]] = bytemuck::cast_slice(std::slice::from_ref(&minima));
-    for run in 0..B::LEN / RUN {
-        let group = index * (B::LEN / RUN) + run;
-        // For one row of activations codes need not leave the registers.
-        let codes = if N > 1 {
-            each_lane!(|lane| L::codes_of(B::codes::<L>(blocks[lane], run)))
-        } else {
-            [L::codes_of(B::codes::<L>(blocks[0], run)); LANES]
-        };
-        for r in 0..N {
-            let of_x = L::codes_load(&x[r].codes.as_chunks().0[group]);
-            let products = if N > 1 {
-                each_lane!(|lane| L::products(codes[lane], of_x))
-            } else {
-                each_lane!(|lane| L::products(L::codes_of(B::codes::<L>(blocks[lane], run)), of_x))
-            };
-            let ints = if B::UNIT == RUN {
-                [L::products_sum(&products); 2]
-            } else {
-                L::products_sum_halves(&products)
-            };
-            for (half, ints) in ints.into_iter().take(RUN / B::UNIT).enumerate() {
-                let unit = run * (RUN / B::UNIT) + half;
-                let (scales, minima) = (L::load(&scales[unit]), L::load(&minima[unit]));
-                let code_sum = code_sum::<B>(&x[r], group * (RUN / B::UNIT) + half);
-                sums[r] = add_unit::<L, B>(sums[r], ints, scales, minima, x[r].scales[group], code_sum);
-            }
-        }
-    }
-    sums
 }
 
 /// Panels that are used together, at most.

@@ -1,9 +1,9 @@
 //! Attention against a softmax in f64.
 
-use bantam_kernels::attention::{AttendSpec, KvShape, KvStorage, PAGE, Page, QueryRow, attend};
+use bantam_kernels::attention::{AttendSpec, KvShape, KvStorage, PAGE, Page, QueryRow, append, attend};
 use bantam_kernels::{Isa, Machine};
 
-use crate::random::{Random, assert_same, nmse, same_on_all};
+use crate::random::{Random, assert_same, machines, nmse, same_on_all};
 
 /// Keys and values of one sequence, and queries at some of its positions.
 pub(crate) struct Sequence {
@@ -266,4 +266,26 @@ fn what_is_not_a_number_reaches_the_output() {
     sequence.queries[3] = f32::NAN;
     let out = same_on_all("a query", |machine| sequence.attend(machine));
     assert!(out.iter().all(|x| x.is_nan()));
+}
+
+#[test]
+fn rows_that_are_appended_lie_as_if_put_one_by_one() {
+    let kv = KvShape { num_kv_heads: 2, head_dim: 32 };
+    let width = kv.num_kv_heads * kv.head_dim;
+    for storage in KvStorage::ALL {
+        for (slot, rows) in [(0, 1), (63, 1), (5, 59), (60, 200), (0, 128)] {
+            let mut random = Random::new((slot + rows) as u64);
+            let (keys, values) = (random.normals(rows * width), random.normals(rows * width));
+            let mut expected = vec![Page::new(kv, storage); (slot + rows).div_ceil(PAGE)];
+            for (row, (keys, values)) in keys.chunks_exact(width).zip(values.chunks_exact(width)).enumerate()
+            {
+                expected[(slot + row) / PAGE].put((slot + row) % PAGE, keys, values);
+            }
+            for machine in &machines() {
+                let mut pages = vec![Page::new(kv, storage); expected.len()];
+                append(machine, &mut pages, slot, &keys, &values);
+                assert!(pages == expected, "{storage} {rows} rows from {slot} on");
+            }
+        }
+    }
 }

@@ -112,8 +112,8 @@ fn rope() {
     let x = random.normals(50 * 64);
     let angles: Vec<f64> = (0..50 * 32).map(|_| f64::from(random.normal()) * 100.0).collect();
     let part = |f: fn(f64) -> f64| angles.iter().map(|angle| f(*angle) as f32).collect::<Vec<_>>();
-    let mut y = x.clone();
-    rotate(&mut y, 64, 64, Pairing::HalfSplit, &part(f64::cos), &part(f64::sin));
+    let (mut y, machine) = (x.clone(), Machine::new(Isa::SCALAR, 1));
+    rotate(&machine, &mut y, (64, 64), Pairing::HalfSplit, &part(f64::cos), &part(f64::sin));
     check("rope", nmse(&naive_rope(&x, 64, 64, Pairing::HalfSplit, &angles), &y));
 }
 

@@ -1,12 +1,12 @@
 //! What is computed row by row: norms, rope, activations, sums.
 
 use bantam_kernels::activation::{Activation, activate, activate_gated};
-use bantam_kernels::elementwise::{add_scaled, clamp, multiply, scale, soft_cap};
+use bantam_kernels::elementwise::{add_scaled, add_vector, clamp, multiply, scale, soft_cap};
 use bantam_kernels::norm::{NormKind, NormSpec, normalize};
 use bantam_kernels::rope::{Pairing, rotate};
 use bantam_kernels::{Isa, Machine};
 
-use crate::random::{Random, assert_same, nmse, same_on_all, widened};
+use crate::random::{Random, assert_same, machines, nmse, same_on_all, widened};
 
 pub(crate) fn naive_norm(spec: &NormSpec<'_>, x: &[f32]) -> Vec<f64> {
     let mut out = Vec::new();
@@ -100,19 +100,25 @@ pub(crate) fn naive_rope(
 
 #[test]
 fn rope_turns_pairs_and_back() {
+    machines().iter().for_each(rope_turns_on);
+}
+
+fn rope_turns_on(machine: &Machine) {
     for pairing in [Pairing::HalfSplit, Pairing::Interleaved] {
-        for (rows, heads, head_dim, pairs) in [(1, 1, 2, 1), (3, 2, 64, 32), (4, 3, 24, 12), (5, 1, 80, 16)] {
+        for (rows, heads, head_dim, pairs) in
+            [(1, 1, 2, 1), (3, 2, 64, 32), (4, 3, 24, 12), (5, 1, 80, 16), (90, 3, 64, 32)]
+        {
             let mut random = Random::new(head_dim as u64);
             let x = random.normals(rows * heads * head_dim);
             let angles = widened(&random.normals(rows * pairs));
             let cos: Vec<f32> = angles.iter().map(|a| a.cos() as f32).collect();
             let sin: Vec<f32> = angles.iter().map(|a| a.sin() as f32).collect();
             let mut y = x.clone();
-            rotate(&mut y, head_dim, heads * head_dim, pairing, &cos, &sin);
+            rotate(machine, &mut y, (head_dim, heads * head_dim), pairing, &cos, &sin);
             let error = nmse(&naive_rope(&x, head_dim, heads * head_dim, pairing, &angles), &y);
             assert!(error < 1e-13, "{pairing:?} {head_dim}: {error:e}");
             let minus: Vec<f32> = sin.iter().map(|sin| -sin).collect();
-            rotate(&mut y, head_dim, heads * head_dim, pairing, &cos, &minus);
+            rotate(machine, &mut y, (head_dim, heads * head_dim), pairing, &cos, &minus);
             assert!(nmse(&widened(&x), &y) < 1e-13, "{pairing:?} {head_dim} and back");
         }
     }
@@ -120,9 +126,10 @@ fn rope_turns_pairs_and_back() {
 
 #[test]
 fn rope_of_nothing() {
-    rotate(&mut [], 64, 64, Pairing::HalfSplit, &[], &[]);
+    let machine = Machine::new(Isa::SCALAR, 1);
+    rotate(&machine, &mut [], (64, 64), Pairing::HalfSplit, &[], &[]);
     let mut x = [1.0, 2.0];
-    rotate(&mut x, 2, 2, Pairing::Interleaved, &[], &[]);
+    rotate(&machine, &mut x, (2, 2), Pairing::Interleaved, &[], &[]);
     assert_eq!(x, [1.0, 2.0]);
 }
 
@@ -152,24 +159,27 @@ fn activations_are_the_same_on_all_machines_and_gate() {
 
 #[test]
 fn sums_products_and_bounds() {
-    for len in [1, 16, 35] {
+    for (len, width) in [(1, 1), (16, 8), (35, 7), (20_000, 50)] {
         let mut random = Random::new(len as u64);
         let (x, y) = (random.normals(len), random.normals(len));
         let each = |f: &dyn Fn(f32, f32) -> f32| x.iter().zip(&y).map(|(x, y)| f(*x, *y)).collect::<Vec<_>>();
-        for isa in Isa::available() {
+        for machine in &machines() {
             let run = |work: &dyn Fn(&mut [f32])| {
                 let mut x = x.clone();
                 work(&mut x);
                 x
             };
             let fused = each(&|x, y| y.mul_add(0.3, x));
-            assert_same("add", &fused, &run(&|x| add_scaled(isa, x, &y, 0.3)));
-            assert_same("multiply", &each(&|x, y| x * y), &run(&|x| multiply(isa, x, &y)));
+            assert_same("add", &fused, &run(&|x| add_scaled(machine, x, &y, 0.3)));
+            assert_same("multiply", &each(&|x, y| x * y), &run(&|x| multiply(machine, x, &y)));
+            assert_same("scale", &each(&|x, _| x * 0.7), &run(&|x| scale(machine, x, 0.7)));
+            let rows: Vec<f32> = x.iter().enumerate().map(|(i, x)| x + y[i % width]).collect();
+            assert_same("vector", &rows, &run(&|x| add_vector(machine, x, &y[..width])));
         }
     }
-    let mut x = [1.0, -3.0, f32::NAN, f32::INFINITY];
-    scale(&mut x, 2.0);
-    clamp(&mut x, 4.0);
+    let (mut x, machine) = ([1.0, -3.0, f32::NAN, f32::INFINITY], Machine::new(Isa::SCALAR, 1));
+    scale(&machine, &mut x, 2.0);
+    clamp(&machine, &mut x, 4.0);
     assert_same("clamped", &[2.0, -4.0, f32::NAN, 4.0], &x);
 }
 
@@ -177,7 +187,7 @@ fn sums_products_and_bounds() {
 fn soft_caps_bound_and_keep_what_is_not_a_number() {
     let capped = same_on_all("soft cap", |machine: &Machine| {
         let mut x = [0.0, 1e-3, -40.0, 1e30, f32::NEG_INFINITY, f32::NAN];
-        soft_cap(machine.isa(), &mut x, 30.0);
+        soft_cap(machine, &mut x, 30.0);
         x.to_vec()
     });
     let tanh = |x: f64| (30.0 * (x / 30.0).tanh()) as f32;

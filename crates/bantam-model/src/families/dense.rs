@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::Described;
 use crate::config::refuse;
 use crate::description::*;
-use crate::names::{Names, Role};
+use crate::names::{GgufRows, Names, Naming, Role};
 use crate::rope::Rope;
 use crate::{Config, Error};
 
@@ -35,6 +35,7 @@ pub(super) struct Dense {
     /// One for each layer.
     pub(super) windows: Vec<Option<usize>>,
     names: &'static [(Role, &'static str)],
+    gguf_rows: GgufRows,
     /// How Hugging Face checkpoints of this family store projections.
     pub(super) layout: Layout,
 }
@@ -78,8 +79,18 @@ impl Dense {
             ropes: vec![Some(rope); layers],
             windows,
             names: &[],
+            gguf_rows: GgufRows::Same,
             layout: Layout::OutIn,
         })
+    }
+
+    /// [`Dense::read`] for a family whose query and key rows llama.cpp's converter re-orders.
+    pub(super) fn read_permuted(c: &Config) -> Result<Self, Error> {
+        let pairing = match c.source() {
+            Source::Gguf => Pairing::Interleaved,
+            Source::Folder => Pairing::HalfSplit,
+        };
+        Ok(Dense { gguf_rows: GgufRows::Interleaved, ..Dense::read(c, pairing)? })
     }
 
     /// Takes another norm, wired as the one before.
@@ -102,7 +113,7 @@ impl Dense {
     }
 
     /// The description.
-    pub(super) fn finish(self, c: &Config) -> Result<Described, Error> {
+    pub(super) fn finish(self) -> Result<Described, Error> {
         let heads = (self.attention.num_heads, self.attention.num_kv_heads);
         if !heads.0.is_multiple_of(heads.1) {
             let reason = format!("{} heads of queries cannot share {} heads of keys", heads.0, heads.1);
@@ -123,11 +134,9 @@ impl Dense {
             norm: self.norm,
             head: self.head,
         };
-        let names = match c.source() {
-            Source::Gguf => Names::gguf(),
-            Source::Folder => Names::hugging_face(self.names, self.layout),
-        };
-        Ok(Described { description, names })
+        let hugging_face = Names::hugging_face(self.names, self.layout);
+        let naming = Naming { hugging_face, gguf: Names::gguf(), gguf_rows: self.gguf_rows };
+        Ok(Described { description, naming })
     }
 }
 
@@ -142,14 +151,6 @@ pub(super) fn before(norm: Norm) -> Wiring {
 /// LayerNorm with weight and bias.
 pub(super) fn layer_norm(eps: f32) -> Norm {
     Norm { kind: NormKind::Layer, eps, weight: NormWeight::Stored, bias: Bias::Present }
-}
-
-/// The pairing of a family whose query and key rows llama.cpp's converter re-orders.
-pub(super) fn permuted(c: &Config) -> Pairing {
-    match c.source() {
-        Source::Gguf => Pairing::Interleaved,
-        Source::Folder => Pairing::HalfSplit,
-    }
 }
 
 /// A bias that the config switches on.

@@ -10,7 +10,7 @@ use crate::{Config, Error};
 pub(super) const FAMILY: Family = Family { architectures: &["gemma"], keys: &[], describe };
 
 fn describe(c: &Config) -> Result<Described, Error> {
-    read(c)?.finish(c)
+    read(c)?.finish()
 }
 
 /// What the Gemmas have in common.

@@ -22,7 +22,7 @@ fn describe(c: &Config) -> Result<Described, Error> {
         if d.windows.len() == 46 { d.hidden_size / d.attention.num_heads } else { d.attention.head_dim };
     let divisor = c.f32_or("query_pre_attn_scalar", whole as f32)?;
     d.attention.scale = 1.0 / divisor.sqrt();
-    d.finish(c)
+    d.finish()
 }
 
 /// What Gemma 2 and 3 have in common.

@@ -27,7 +27,7 @@ fn describe(c: &Config) -> Result<Described, Error> {
     d.ropes = ropes.map(|rope| Some(Arc::clone(rope))).collect();
     d.attention.qk_norm = Some(QkNorm { norm: d.norm, over: QkNormOver::Head });
     d.attention.scale = 1.0 / c.f32_or("query_pre_attn_scalar", dims as f32)?.sqrt();
-    d.finish(c)
+    d.finish()
 }
 
 /// Layers that slide have a base of their own and no scaling.

@@ -55,5 +55,5 @@ fn describe(c: &Config) -> Result<Described, Error> {
         intermediate_size: c.usize_or("intermediate_size", 4 * d.hidden_size)?,
         bias: Bias::Present,
     };
-    d.finish(c)
+    d.finish()
 }

@@ -22,7 +22,7 @@ mod smollm3;
 mod stablelm;
 
 use crate::description::Description;
-use crate::names::Names;
+use crate::names::Naming;
 use crate::{Config, Error};
 
 /// A family: the architectures that it describes, by their names in configs and in GGUF files.
@@ -36,7 +36,7 @@ pub(crate) struct Family {
 /// What a family makes of a config.
 pub(crate) struct Described {
     pub(crate) description: Description,
-    pub(crate) names: Names,
+    pub(crate) naming: Naming,
 }
 
 /// Every family.
@@ -66,3 +66,19 @@ pub(crate) fn find(architecture: &str) -> Result<&'static Family, Error> {
         known: FAMILIES.iter().flat_map(|family| family.architectures.iter().copied()).collect(),
     })
 }
+
+/// What GGUF files call an architecture, which configs may call otherwise.
+pub(crate) fn gguf_architecture(architecture: &str) -> &str {
+    let found = GGUF_ARCHITECTURES.iter().find(|(config, _)| *config == architecture);
+    found.map_or(architecture, |(_, gguf)| gguf)
+}
+
+/// As llama.cpp's converter has it; the others have one name.
+const GGUF_ARCHITECTURES: [(&str, &str); 6] = [
+    ("gemma3_text", "gemma3"),
+    ("ministral", "llama"),
+    ("ministral3", "mistral3"),
+    ("mistral", "llama"),
+    ("olmo3", "olmo2"),
+    ("phi", "phi2"),
+];

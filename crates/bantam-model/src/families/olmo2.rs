@@ -27,5 +27,5 @@ fn describe(c: &Config) -> Result<Described, Error> {
             *rope = Some(Arc::clone(&plain));
         }
     }
-    d.finish(c)
+    d.finish()
 }

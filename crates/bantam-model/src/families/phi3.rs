@@ -17,5 +17,5 @@ fn describe(c: &Config) -> Result<Described, Error> {
     if let Mlp::Gated { projections, .. } = &mut d.mlp {
         *projections = GateUp::Fused;
     }
-    d.finish(c)
+    d.finish()
 }

@@ -12,7 +12,7 @@ pub(super) const FAMILY: Family = Family { architectures: &["qwen2"], keys: &[],
 fn describe(c: &Config) -> Result<Described, Error> {
     let mut d = read(c)?;
     d.attention.qkv_bias = Bias::Present;
-    d.finish(c)
+    d.finish()
 }
 
 /// The window is there in most configs, and switched off.

@@ -13,5 +13,5 @@ fn describe(c: &Config) -> Result<Described, Error> {
     d.attention.qkv_bias = bias;
     d.attention.output_bias = bias;
     d.attention.qk_norm = Some(QkNorm { norm: d.norm, over: QkNormOver::Head });
-    d.finish(c)
+    d.finish()
 }

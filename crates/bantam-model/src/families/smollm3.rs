@@ -1,6 +1,6 @@
 //! SmolLM3: Llama in which every fourth layer knows no positions.
 
-use super::dense::{Dense, bias_of, permuted};
+use super::dense::{Dense, bias_of};
 use super::{Described, Family, qwen2};
 use crate::{Config, Error};
 
@@ -14,12 +14,12 @@ fn describe(c: &Config) -> Result<Described, Error> {
         Some(list) => list.iter().map(|flag| flag.as_u64() != Some(0)).collect(),
         None => (1..=layers).map(|layer| !layer.is_multiple_of(every)).collect(),
     };
-    let mut d = Dense::read(c, permuted(c))?;
+    let mut d = Dense::read_permuted(c)?;
     d.windows = qwen2::read(c)?.windows;
     d.attention.qkv_bias = bias_of(c, "blk.0.attn_q.bias", "attention_bias")?;
     d.attention.output_bias = d.attention.qkv_bias;
     for (rope, turns) in d.ropes.iter_mut().zip(turns) {
         *rope = rope.take().filter(|_| turns);
     }
-    d.finish(c)
+    d.finish()
 }

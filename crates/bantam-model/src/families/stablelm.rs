@@ -30,5 +30,5 @@ fn describe(c: &Config) -> Result<Described, Error> {
     if c.flag("use_parallel_residual")? {
         d.wiring = Wiring::Parallel { before: d.norm };
     }
-    d.finish(c)
+    d.finish()
 }

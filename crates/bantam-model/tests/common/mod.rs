@@ -3,9 +3,12 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use bantam_model::{Batch, Executor, Isa, KvStorage, Machine, Model, Numerics, Scratch, State, Want};
-use bantam_tensor::format::safetensors;
+use bantam_model::{
+    Adapter, Batch, Executor, Isa, KvStorage, Machine, Model, Numerics, Scratch, State, Want,
+};
+use bantam_tensor::format::{gguf, safetensors};
 use bantam_tensor::{Checkpoint, Tensor};
 use serde_json::Value;
 
@@ -43,6 +46,51 @@ pub(crate) fn golden_model(family: &str) -> (Model, Value) {
     let folder = tempfile::tempdir().unwrap();
     write_folder(folder.path(), &config, &tensors(&golden));
     (open(folder.path()).unwrap(), golden)
+}
+
+/// GGUF's names of the golden Llama's tensors.
+fn gguf_name(name: &str) -> String {
+    let whole = [("model.embed_tokens", "token_embd"), ("model.norm", "output_norm"), ("lm_head", "output")];
+    let parts = [
+        ("model.layers.", "blk."),
+        ("input_layernorm", "attn_norm"),
+        ("post_attention_layernorm", "ffn_norm"),
+        ("self_attn.q_proj", "attn_q"),
+        ("self_attn.k_proj", "attn_k"),
+        ("self_attn.v_proj", "attn_v"),
+        ("self_attn.o_proj", "attn_output"),
+        ("mlp.gate_proj", "ffn_gate"),
+        ("mlp.up_proj", "ffn_up"),
+        ("mlp.down_proj", "ffn_down"),
+    ];
+    whole.iter().chain(&parts).fold(name.to_owned(), |name, (from, to)| name.replace(from, to))
+}
+
+/// The golden Llama as a GGUF file, each tensor, under its new name, converted.
+pub(crate) fn gguf_model(convert: impl Fn(Tensor) -> Tensor) -> Model {
+    let config = read_json(&golden_dir().join("configs/tinyllama.json"));
+    let mut writer = gguf::Writer::new();
+    writer.set("general.architecture", "llama");
+    for (key, of) in [
+        ("block_count", "num_hidden_layers"),
+        ("embedding_length", "hidden_size"),
+        ("feed_forward_length", "intermediate_size"),
+        ("attention.head_count", "num_attention_heads"),
+        ("attention.head_count_kv", "num_key_value_heads"),
+        ("context_length", "max_position_embeddings"),
+    ] {
+        writer.set(&format!("llama.{key}"), config[of].as_u64().unwrap() as u32);
+    }
+    writer.set("llama.attention.layer_norm_rms_epsilon", 1e-5f32);
+    for tensor in tensors(&read_json(&golden_dir().join("tinyllama.json"))) {
+        let (name, shape) = (gguf_name(tensor.name()), tensor.shape().to_vec());
+        let named = Tensor::new(name, shape, tensor.storage(), tensor.bytes().clone()).unwrap();
+        writer.push(convert(named)).unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    writer.write(&path).unwrap();
+    open(&path).unwrap()
 }
 
 pub(crate) fn open(path: &Path) -> Result<Model, bantam_model::Error> {
@@ -89,6 +137,27 @@ impl Run {
     /// Logits of all positions in one call.
     pub(crate) fn whole(self, model: &Model, tokens: &[u32]) -> Vec<Vec<f32>> {
         self.in_parts(model, tokens, &[tokens.len()])
+    }
+
+    /// Logits of all positions of sequences in one batch, each changed by its adapter.
+    pub(crate) fn adapted(
+        self,
+        model: &Model,
+        sequences: &[(&[u32], Option<&Arc<Adapter>>)],
+    ) -> Vec<Vec<Vec<f32>>> {
+        let machine = Machine::new(self.isa, self.threads);
+        let state = |tokens: &[u32]| State::new(&model.description, KvStorage::F32, tokens.len());
+        let mut states: Vec<State> = sequences.iter().map(|(tokens, _)| state(tokens)).collect();
+        let mut batch = Batch::default();
+        for (tokens, adapter) in sequences {
+            batch.push(tokens, 0, tokens.len(), Want::All);
+            adapter.iter().for_each(|adapter| batch.adapt(adapter));
+        }
+        let mut taking: Vec<&mut State> = states.iter_mut().collect();
+        let mut scratch = Scratch::default();
+        let all = Executor::run(&machine, model, self.numerics, &batch, &mut taking, &mut scratch).unwrap();
+        let mut all = rows(model, &all).into_iter();
+        sequences.iter().map(|(tokens, _)| all.by_ref().take(tokens.len()).collect()).collect()
     }
 
     /// Logits of all positions of the first sequence, with the others in the same batches, token by token.

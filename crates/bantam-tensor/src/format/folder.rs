@@ -43,7 +43,7 @@ pub(super) enum Weights<'a> {
 }
 
 /// Larger JSON files are refused: configs have a few KB, the largest tokeniser configs 1.2 MB.
-const JSON_BYTES_MAX: u64 = 2 << 20;
+pub(super) const JSON_BYTES_MAX: u64 = 2 << 20;
 
 /// A larger index is refused: it takes about 100 bytes per tensor.
 const INDEX_BYTES_MAX: u64 = 16 << 20;
@@ -161,7 +161,7 @@ fn text_at(object: &Value, key: &str) -> Option<String> {
 }
 
 /// A whole regular file that should be small.
-fn read_bounded(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Error> {
+pub(super) fn read_bounded(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Error> {
     let kind = std::fs::metadata(path).map_err(Error::io("open", path))?;
     let refuse = |reason: String| Err(Error::io("read", path)(std::io::Error::other(reason)));
     if !kind.is_file() {

@@ -12,7 +12,7 @@ use crate::{Bytes, Error};
 /// # Errors
 ///
 /// [`Error::Io`] if the system refuses, or the path is not a regular file (a pipe would block).
-pub(super) fn map(path: &Path) -> Result<Bytes, Error> {
+pub fn map(path: &Path) -> Result<Bytes, Error> {
     // Asked before opening, since to open a pipe without a writer would wait for ever.
     let kind = std::fs::metadata(path).map_err(Error::io("open", path))?;
     if !kind.is_file() {

@@ -4,11 +4,12 @@
 //! and its tensors. Everything that a file says about sizes is checked before it is used: a tensor lies inside
 //! its file and overlaps no other, counts are bounded before memory is taken, and nothing is copied.
 
+pub mod adapter;
 pub mod folder;
 pub mod gguf;
 pub mod safetensors;
 
-mod atomic;
+pub mod atomic;
 mod json;
 mod map;
 mod tensors;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 pub use atomic::write as write_atomically;
 pub use folder::Folder;
 pub use json::number as json_number;
+pub use map::map as map_file;
 pub use tensors::Unreadable;
 
 use crate::{Error, Tensor};

@@ -7,6 +7,7 @@
 //! Offsets count from the end of the header. Together the tensors cover the data exactly: no overlap, no hole,
 //! nothing behind. Source: the format's own README, and the checks of its reference implementation.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write as _;
 use std::ops::Range;
@@ -61,6 +62,27 @@ impl File {
     pub fn tensors(&self) -> impl Iterator<Item = &Tensor> {
         self.tensors.iter()
     }
+
+    /// Refuses a file with entries that bantam cannot compute with.
+    pub(super) fn refuse_unreadable(&self) -> Result<(), Error> {
+        self.tensors.unreadable().first().map_or(Ok(()), |entry| Err(entry.refusal()))
+    }
+}
+
+/// The texts under `__metadata__`.
+///
+/// # Errors
+///
+/// [`Error::Malformed`] if there is no header.
+pub fn metadata(bytes: &Bytes) -> Result<BTreeMap<String, String>, Error> {
+    #[derive(serde::Deserialize)]
+    struct Header {
+        #[serde(default, rename = "__metadata__")]
+        metadata: BTreeMap<String, String>,
+    }
+    let (header, _) = split_header(bytes)?;
+    let header: Header = serde_json::from_slice(header).map_err(|error| malformed(error.to_string()))?;
+    Ok(header.metadata)
 }
 
 /// The JSON header, and where the data starts.
@@ -194,7 +216,20 @@ fn malformed(reason: impl Into<String>) -> Error {
 ///
 /// [`Error::Tensor`] for a block storage or a name that is there twice; [`Error::Io`].
 pub fn write(path: &Path, tensors: &[Tensor]) -> Result<(), Error> {
-    let header = header_of(tensors)?;
+    write_with(path, std::iter::empty(), tensors)
+}
+
+/// [`write`] with texts under `__metadata__`.
+///
+/// # Errors
+///
+/// As [`write`].
+pub fn write_with<'a>(
+    path: &Path,
+    metadata: impl Iterator<Item = (&'a str, &'a str)>,
+    tensors: &[Tensor],
+) -> Result<(), Error> {
+    let header = header_of(metadata, tensors)?;
     atomic::write(path, |out| {
         out.write_all(&(header.len() as u64).to_le_bytes())?;
         out.write_all(&header)?;
@@ -202,9 +237,13 @@ pub fn write(path: &Path, tensors: &[Tensor]) -> Result<(), Error> {
     })
 }
 
-fn header_of(tensors: &[Tensor]) -> Result<Vec<u8>, Error> {
+fn header_of<'a>(
+    metadata: impl Iterator<Item = (&'a str, &'a str)>,
+    tensors: &[Tensor],
+) -> Result<Vec<u8>, Error> {
     let mut header = serde_json::Map::new();
-    header.insert("__metadata__".to_owned(), serde_json::json!({ "format": "pt" }));
+    let metadata: BTreeMap<&str, &str> = [("format", "pt")].into_iter().chain(metadata).collect();
+    header.insert("__metadata__".to_owned(), serde_json::json!(metadata));
     let mut begin = 0;
     for tensor in tensors {
         let name = tensor.name();

@@ -22,7 +22,7 @@
 
 use std::collections::HashSet;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{ChatTemplate, Conversation};
 use crate::added::{AddedTokens, Special};
@@ -49,27 +49,38 @@ impl ChatTemplate {
         conversation: &Conversation<'_>,
         tokenizer: &Tokenizer,
     ) -> Result<Vec<u32>, Error> {
-        let guard = Guard::new(free_mark(conversation, &self.source), tokenizer.added());
-        let guarded = |values: &[Value]| values.iter().map(|v| guard.value(v, Special::AsText)).collect();
-        let messages: Vec<Value> = conversation.messages.iter().map(|m| guard.message(m)).collect();
-        let tools: Option<Vec<Value>> = conversation.tools.map(guarded);
-        let documents: Option<Vec<Value>> = conversation.documents.map(guarded);
-        let mut switches = conversation.switches.clone();
-        switches.values_mut().for_each(|switch| *switch = guard.value(switch, Special::AsText));
-        let text = self.render(&Conversation {
-            messages: &messages,
-            tools: tools.as_deref(),
-            documents: documents.as_deref(),
-            switches,
-            ..conversation.clone()
-        })?;
+        let guard = Guard::new(free_marks::<1>(conversation, &self.source)[0], tokenizer.added());
+        let guarded = guard.conversation(conversation);
+        let text = self.render(&guarded.conversation(conversation))?;
         let (text, barriers) = guard.open(&text);
-        let ids = tokenizer.to_ids_between(&text, Special::Parse, &barriers)?;
+        let (ids, _) = tokenizer.to_ids_parts(&text, Special::Parse, &barriers, &[])?;
         Ok(tokenizer.begin(ids))
     }
 }
 
-struct Guard<'t> {
+/// The parts of a conversation, with guards.
+pub(super) struct Guarded {
+    pub(super) messages: Vec<Value>,
+    tools: Option<Vec<Value>>,
+    documents: Option<Vec<Value>>,
+    switches: Map<String, Value>,
+}
+
+impl Guarded {
+    /// The conversation `of` which these are the parts.
+    pub(super) fn conversation<'a>(&'a self, of: &Conversation<'_>) -> Conversation<'a> {
+        Conversation {
+            messages: &self.messages,
+            tools: self.tools.as_deref(),
+            documents: self.documents.as_deref(),
+            switches: self.switches.clone(),
+            add_generation_prompt: of.add_generation_prompt,
+            now: of.now,
+        }
+    }
+}
+
+pub(super) struct Guard<'t> {
     mark: char,
     added: &'t AddedTokens,
     /// For [`Special::AsText`] and for [`Special::Markers`].
@@ -109,9 +120,22 @@ impl<'t> Refused<'t> {
 }
 
 impl<'t> Guard<'t> {
-    fn new(mark: char, added: &'t AddedTokens) -> Self {
+    pub(super) fn new(mark: char, added: &'t AddedTokens) -> Self {
         let refused = [Special::AsText, Special::Markers].map(|allowed| Refused::new(added, allowed));
         Self { mark, added, refused }
+    }
+
+    /// All parts of a conversation.
+    pub(super) fn conversation(&self, conversation: &Conversation<'_>) -> Guarded {
+        let guarded = |values: &[Value]| values.iter().map(|v| self.value(v, Special::AsText)).collect();
+        let mut switches = conversation.switches.clone();
+        switches.values_mut().for_each(|switch| *switch = self.value(switch, Special::AsText));
+        Guarded {
+            messages: conversation.messages.iter().map(|m| self.message(m)).collect(),
+            tools: conversation.tools.map(guarded),
+            documents: conversation.documents.map(guarded),
+            switches,
+        }
     }
 
     /// A message: its content by who speaks, its role as it is.
@@ -164,8 +188,18 @@ impl<'t> Guard<'t> {
         guarded
     }
 
+    /// Bytes of one guard.
+    pub(super) fn bytes(&self) -> usize {
+        self.mark.len_utf8()
+    }
+
+    /// Where in a guarded text the guards are.
+    pub(super) fn places(&self, guarded: &str) -> Vec<usize> {
+        guarded.match_indices(self.mark).map(|(at, _)| at).collect()
+    }
+
     /// The text without guards, and where they were.
-    fn open(&self, guarded: &str) -> (String, Vec<usize>) {
+    pub(super) fn open(&self, guarded: &str) -> (String, Vec<usize>) {
         let mut text = String::with_capacity(guarded.len());
         let mut barriers = Vec::new();
         for (i, part) in guarded.split(self.mark).enumerate() {
@@ -186,14 +220,15 @@ fn overlaps(left: &str, right: &str) -> bool {
     ends.take_while(fits).any(|end| left.ends_with(&right[..end]))
 }
 
-/// A character that is nowhere in the conversation or the template: of the noncharacters if one is free.
-fn free_mark(conversation: &Conversation<'_>, template: &str) -> char {
+/// Characters that are nowhere in the conversation or the template: of the noncharacters if enough are free.
+pub(super) fn free_marks<const N: usize>(conversation: &Conversation<'_>, template: &str) -> [char; N] {
     let mut used: HashSet<char> = template.chars().collect();
     let lists = [Some(conversation.messages), conversation.tools, conversation.documents];
     lists.into_iter().flatten().flatten().for_each(|value| collect(value, &mut used));
     conversation.switches.values().for_each(|value| collect(value, &mut used));
     let candidates = ('\u{fdd0}'..='\u{fdef}').chain('\u{100000}'..='\u{10fffd}');
-    candidates.into_iter().find(|c| !used.contains(c)).unwrap_or('\u{fdd0}')
+    let mut free = candidates.filter(|c| !used.contains(c));
+    std::array::from_fn(|_| free.next().unwrap_or('\u{fdd0}'))
 }
 
 /// Collects the rare characters of all strings.

@@ -5,6 +5,7 @@
 //! %}`. A template comes with a model file and is not trusted: it reaches nothing but the conversation, and
 //! its work and its output are bounded.
 
+mod answers;
 mod budget;
 mod filters;
 mod guard;
@@ -18,6 +19,7 @@ use regex_automata::meta::Regex;
 use serde_json::Map;
 
 use crate::error::Error;
+pub use answers::{Answer, Begins, Rendered};
 pub use time::DateTime;
 
 /// Longest template accepted, in bytes. The longest in use have 20 KB.
@@ -45,6 +47,8 @@ pub struct Conversation<'a> {
 pub struct ChatTemplate {
     env: Environment<'static>,
     source: String,
+    /// The source with filters for its `{% generation %}` blocks, where it has them.
+    marking: Option<String>,
     bos: String,
     eos: String,
 }
@@ -61,10 +65,21 @@ impl ChatTemplate {
             let found = format!("{} bytes", source.len());
             return Err(Error::wanted("chat template", format!("at most {SOURCE_BYTES_MAX} bytes"), found));
         }
-        let source = without_generation_blocks(source)?;
-        let source = program::without_constant_products(&source).map_err(failure)?;
-        program::compile(&source).map_err(failure)?;
-        Ok(Self { env: environment(), source, bos: bos.to_owned(), eos: eos.to_owned() })
+        let blocks = Regex::new(GENERATION_TAG).map_err(|e| Error::pattern("generation", e))?;
+        let compiled = |tag: &str, end: &str| -> Result<String, Error> {
+            let source = with_generation_blocks_as(&blocks, source, tag, end);
+            let source = program::without_constant_products(&source).map_err(failure)?;
+            program::compile(&source).map_err(failure)?;
+            Ok(source)
+        };
+        let has_blocks = blocks.is_match(source);
+        Ok(Self {
+            env: environment(),
+            source: compiled("if true", "endif")?,
+            marking: has_blocks.then(|| compiled("filter generated", "endfilter")).transpose()?,
+            bos: bos.to_owned(),
+            eos: eos.to_owned(),
+        })
     }
 
     /// The text of a conversation.
@@ -74,6 +89,16 @@ impl ChatTemplate {
     /// [`Error::Refused`] where the template calls `raise_exception`; [`Error::Template`] where it fails;
     /// [`Error::TemplateTooBig`] where it wants more work or memory than any honest one.
     pub fn render(&self, conversation: &Conversation<'_>) -> Result<String, Error> {
+        self.run(&self.source, conversation, None)
+    }
+
+    /// Renders `source`, with marks around what the filter of its `{% generation %}` blocks gets.
+    fn run(
+        &self,
+        source: &str,
+        conversation: &Conversation<'_>,
+        marks: Option<[char; 2]>,
+    ) -> Result<String, Error> {
         let messages: Value = conversation.messages.iter().map(with_thinking).collect();
         let list = |list: Option<&[serde_json::Value]>| list.map_or(Value::from(()), list_of);
         let now = conversation.now;
@@ -88,8 +113,9 @@ impl ChatTemplate {
             ("eos_token", Value::from(&*self.eos)),
             ("strftime_now", Value::from_function(strftime)),
             (budget::INPUT_BYTES, Value::from(conversation.bytes())),
+            (answers::MARKS, marks.map_or(Value::from(()), |marks| Value::from(String::from_iter(marks)))),
         ]);
-        program::run(&self.env, &self.source, Value::from_pairs(context)).map_err(failure)
+        program::run(&self.env, source, Value::from_pairs(context)).map_err(failure)
     }
 }
 
@@ -141,6 +167,7 @@ fn environment() -> Environment<'static> {
         Err(error("").with_source(Raised(message)))
     });
     filters::add_to(&mut env);
+    env.add_filter("generated", answers::generated);
     program::add_operators(&mut env);
     env
 }
@@ -176,24 +203,25 @@ fn failure(error: minijinja::Error) -> Error {
     }
 }
 
-/// `{% generation %}` only marks what a trainer should learn; its body is rendered as it is.
-fn without_generation_blocks(source: &str) -> Result<String, Error> {
-    let tag = Regex::new(r"\{%[-+]?\s*(?:end)?generation\s*[-+]?%\}")
-        .map_err(|e| Error::pattern("generation", e))?;
+/// `{% generation %}` and its end.
+const GENERATION_TAG: &str = r"\{%[-+]?\s*(?:end)?generation\s*[-+]?%\}";
+
+/// `{% generation %}` only marks what a trainer should learn: its tags become those of another block.
+fn with_generation_blocks_as(blocks: &Regex, source: &str, tag: &str, end: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut done = 0;
-    for found in tag.find_iter(source) {
+    for found in blocks.find_iter(source) {
         out.push_str(&source[done..found.start()]);
-        let tag = &source[found.range()];
-        let plain = match tag.contains("endgeneration") {
-            true => tag.replace("endgeneration", "endif"),
-            false => tag.replace("generation", "if true"),
+        let written = &source[found.range()];
+        let plain = match written.contains("endgeneration") {
+            true => written.replace("endgeneration", end),
+            false => written.replace("generation", tag),
         };
         out.push_str(&plain);
         done = found.end();
     }
     out.push_str(&source[done..]);
-    Ok(out)
+    out
 }
 
 /// A message with its reasoning also under the name that gpt-oss's template uses.

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use bantam_model::KvStorage;
 use bantam_model::description::Attention;
-use bantam_tensor::kernels::attention::{self as kernel, AttendSpec, KvShape, PAGE, Page, QueryRow};
+use bantam_model::{KvStorage, Machine};
+use bantam_tensor::kernels::attention::{self as kernel, AttendSpec, KvShape, PAGE, Page, QueryRow, append};
 use bantam_tensor::kernels::backward::{AttendGradients, AttendInputs, attend_backward};
 
 use crate::tape::{Derivative, Needs, Place, Rows, Sink, Step, Tape, Var};
@@ -18,7 +18,7 @@ pub(crate) fn attend(tape: &mut Tape<'_>, attention: &Attention, parts: [&Var; 3
     let mut y = tape.blank(count, width);
     let [queries, keys, values] = parts.map(|part| tape.rows(part));
     for span in &spans {
-        let pages = pages(spec.kv, span.clone(), keys, values);
+        let pages = pages(tape.machine, spec.kv, span.clone(), keys, values);
         let rows: Vec<QueryRow<'_>> =
             (0..span.len()).map(|position| QueryRow { pages: &pages, position }).collect();
         let part = span.start * width..span.end * width;
@@ -40,14 +40,11 @@ fn spec(of: &Attention) -> AttendSpec<'static> {
 }
 
 /// Keys and values of one span as the kernel wants them.
-fn pages(shape: KvShape, span: Range<usize>, keys: &Rows, values: &Rows) -> Vec<Page> {
+fn pages(machine: &Machine, shape: KvShape, span: Range<usize>, keys: &Rows, values: &Rows) -> Vec<Page> {
     let count = span.len().div_ceil(PAGE);
     let mut pages: Vec<Page> = (0..count).map(|_| Page::new(shape, KvStorage::F32)).collect();
-    for (position, row) in span.enumerate() {
-        let row = |of: &Rows| row * of.width..(row + 1) * of.width;
-        let (keys, values) = (&keys.data[row(keys)], &values.data[row(values)]);
-        pages[position / PAGE].put(position % PAGE, keys, values);
-    }
+    let rows = |of: &Rows| span.start * of.width..span.end * of.width;
+    append(machine, &mut pages, 0, &keys.data[rows(keys)], &values.data[rows(values)]);
     pages
 }
 

@@ -1,5 +1,6 @@
 //! Sums, products and bounds, number by number.
 
+use bantam_model::Machine;
 use bantam_model::weights::Vector;
 use bantam_tensor::kernels::elementwise;
 
@@ -10,9 +11,7 @@ use crate::tape::{Derivative, Needs, Place, Rows, Sink, Step, Tape, Var};
 pub(crate) fn add_vector(tape: &mut Tape<'_>, x: Var, vector: &Vector) -> Var {
     let from = x.0;
     let mut y = tape.taken(x);
-    for row in y.data.chunks_exact_mut(y.width) {
-        elementwise::add_scaled(tape.machine.isa(), row, &vector.values, 1.0);
-    }
+    elementwise::add_vector(tape.machine, &mut y.data, &vector.values);
     let learns = tape.wanted.vector(vector);
     let width = y.width;
     let vector = learns.then(|| vector.clone());
@@ -41,7 +40,7 @@ impl Derivative for AddVector {
 pub(crate) fn add(tape: &mut Tape<'_>, x: Var, z: &Var, factor: f32) -> Var {
     let (from, z) = (x.0, z.0);
     let mut y = tape.taken(x);
-    elementwise::add_scaled(tape.machine.isa(), &mut y.data, &tape.rows(z).data, factor);
+    elementwise::add_scaled(tape.machine, &mut y.data, &tape.rows(z).data, factor);
     tape.record(y, Needs::of(&[from, z]), Add { x: from, z, factor })
 }
 
@@ -56,7 +55,7 @@ impl Derivative for Add {
         if at.wants(self.z) {
             let mut by_z = sink.pool.copy(&dy);
             if self.factor != 1.0 {
-                elementwise::scale(&mut by_z, self.factor);
+                elementwise::scale(at.machine, &mut by_z, self.factor);
             }
             sink.give(at, self.z, by_z);
         }
@@ -69,7 +68,7 @@ pub(crate) fn multiply(tape: &mut Tape<'_>, x: Var, z: &Var) -> Var {
     let (from, z) = (x.0, z.0);
     let width = tape.rows(from).width;
     let mut data = tape.copied(from);
-    elementwise::multiply(tape.machine.isa(), &mut data, &tape.rows(z).data);
+    elementwise::multiply(tape.machine, &mut data, &tape.rows(z).data);
     let parts = [from, z];
     let needs = Needs::of(&parts).keeping(&parts);
     let y = tape.record(Rows { data, width }, needs, Multiply { x: from, z });
@@ -84,10 +83,9 @@ struct Multiply {
 
 impl Derivative for Multiply {
     fn backward(&self, at: &Step<'_>, dy: Vec<f32>, sink: &mut Sink<'_>) {
-        let isa = at.machine.isa();
         let [mut by_x, mut by_z] = [sink.pool.copy(&dy), dy];
-        elementwise::multiply(isa, &mut by_x, &at.rows(self.z).data);
-        elementwise::multiply(isa, &mut by_z, &at.rows(self.x).data);
+        elementwise::multiply(at.machine, &mut by_x, &at.rows(self.z).data);
+        elementwise::multiply(at.machine, &mut by_z, &at.rows(self.x).data);
         sink.give(at, self.x, by_x);
         sink.give(at, self.z, by_z);
     }
@@ -97,7 +95,7 @@ impl Derivative for Multiply {
 pub(crate) fn scale(tape: &mut Tape<'_>, x: Var, factor: f32) -> Var {
     let from = x.0;
     let mut y = tape.taken(x);
-    elementwise::scale(&mut y.data, factor);
+    elementwise::scale(tape.machine, &mut y.data, factor);
     tape.record(y, Needs::of(&[from]), Scale { x: from, factor })
 }
 
@@ -108,7 +106,7 @@ struct Scale {
 
 impl Derivative for Scale {
     fn backward(&self, at: &Step<'_>, mut dy: Vec<f32>, sink: &mut Sink<'_>) {
-        elementwise::scale(&mut dy, self.factor);
+        elementwise::scale(at.machine, &mut dy, self.factor);
         sink.give(at, self.x, dy);
     }
 }
@@ -117,14 +115,14 @@ impl Derivative for Scale {
 pub(crate) fn scale_rows(tape: &mut Tape<'_>, x: Var, factors: Vec<f32>) -> Var {
     let from = x.0;
     let mut y = tape.taken(x);
-    multiply_rows(&mut y.data, &factors);
+    multiply_rows(tape.machine, &mut y.data, &factors);
     tape.record(y, Needs::of(&[from]), ScaleRows { x: from, factors })
 }
 
-fn multiply_rows(x: &mut [f32], factors: &[f32]) {
+fn multiply_rows(machine: &Machine, x: &mut [f32], factors: &[f32]) {
     let width = x.len() / factors.len().max(1);
     for (row, factor) in x.chunks_exact_mut(width.max(1)).zip(factors) {
-        elementwise::scale(row, *factor);
+        elementwise::scale(machine, row, *factor);
     }
 }
 
@@ -135,7 +133,7 @@ struct ScaleRows {
 
 impl Derivative for ScaleRows {
     fn backward(&self, at: &Step<'_>, mut dy: Vec<f32>, sink: &mut Sink<'_>) {
-        multiply_rows(&mut dy, &self.factors);
+        multiply_rows(at.machine, &mut dy, &self.factors);
         sink.give(at, self.x, dy);
     }
 }
@@ -145,7 +143,7 @@ pub(crate) fn clamp(tape: &mut Tape<'_>, x: Var, limit: f32) -> Var {
     let from = x.0;
     let width = tape.rows(from).width;
     let mut data = tape.copied(from);
-    elementwise::clamp(&mut data, limit);
+    elementwise::clamp(tape.machine, &mut data, limit);
     let parts = [from];
     let needs = Needs::of(&parts).keeping(&parts);
     let y = tape.record(Rows { data, width }, needs, Clamp { x: from, limit });
@@ -172,7 +170,7 @@ impl Derivative for Clamp {
 pub(crate) fn soft_cap(tape: &mut Tape<'_>, x: Var, cap: f32) -> Var {
     let from = x.0;
     let mut y = tape.taken(x);
-    elementwise::soft_cap(tape.machine.isa(), &mut y.data, cap);
+    elementwise::soft_cap(tape.machine, &mut y.data, cap);
     tape.record(y, Needs::of(&[from]).keeping_own(), SoftCap { x: from, cap })
 }
 

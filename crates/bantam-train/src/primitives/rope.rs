@@ -14,7 +14,7 @@ pub(crate) fn rope(tape: &mut Tape<'_>, x: Var, head_dim: usize, rope: &Rope) ->
     let angles = tape.angles(rope);
     let mut y = tape.taken(x);
     let width = y.width;
-    rotate(&mut y.data, head_dim, width, rope.pairing, &angles.cos, &angles.sin);
+    rotate(tape.machine, &mut y.data, (head_dim, width), rope.pairing, &angles.cos, &angles.sin);
     tape.record(y, Needs::of(&[from]), Turn { x: from, head_dim, width, angles })
 }
 
@@ -28,7 +28,7 @@ struct Turn {
 impl Derivative for Turn {
     fn backward(&self, at: &Step<'_>, mut dy: Vec<f32>, sink: &mut Sink<'_>) {
         let Angles { rope, cos, back, .. } = &*self.angles;
-        rotate(&mut dy, self.head_dim, self.width, rope.pairing, cos, back);
+        rotate(at.machine, &mut dy, (self.head_dim, self.width), rope.pairing, cos, back);
         sink.give(at, self.x, dy);
     }
 }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::MachineArgs;
+use super::{AdapterArgs, MachineArgs};
 
 pub(super) const PERPLEXITY_HELP: &str = "Examples:
   bantam perplexity smollm2:135m wiki.test.raw
@@ -38,6 +38,8 @@ pub(crate) struct PerplexityArgs {
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
+    pub(crate) adapter: AdapterArgs,
+    #[command(flatten)]
     pub(crate) machine: MachineArgs,
 }
 
@@ -64,6 +66,8 @@ pub(crate) struct BenchArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) adapter: AdapterArgs,
     #[command(flatten)]
     pub(crate) machine: MachineArgs,
 }

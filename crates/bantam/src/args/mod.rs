@@ -1,5 +1,8 @@
 //! The command line, as data. Help, completions and man pages come from here.
 
+mod adapter;
+mod data;
+mod finetune;
 mod machine;
 mod measure;
 mod models;
@@ -9,6 +12,9 @@ mod speculation;
 
 use clap::{Parser, Subcommand};
 
+pub(crate) use adapter::{AdapterArgs, AdapterVerb, ConvertArgs, MergeArgs, parse_adapter};
+pub(crate) use data::{DataArgs, DataVerb, InspectDataArgs};
+pub(crate) use finetune::{CourseArgs, FinetuneArgs, OptimizerArg, ScheduleArg};
 pub(crate) use machine::MachineArgs;
 pub(crate) use measure::{BenchArgs, PerplexityArgs};
 pub(crate) use models::{
@@ -70,6 +76,22 @@ pub(crate) enum Verb {
     /// Measure how fast a model runs, beside how fast this machine could be
     #[command(after_help = "Example:\n  bantam bench smollm2:135m --prompt 512 --gen 64 --threads 2 --json")]
     Bench(BenchArgs),
+    /// Teach a model a task on its own file, and keep what it learnt beside it as an adapter
+    #[command(after_help = FINETUNE_EXAMPLES)]
+    Finetune(FinetuneArgs),
+    /// Look at training data as a model would learn it
+    Data(DataArgs),
+    /// Fold adapters into their base, and measure what that changes
+    #[command(
+        after_help = "Examples:\n  bantam merge smollm2:135m --adapter ./my-adapter -o merged.gguf\n  bantam merge model.gguf --adapter a.gguf=0.5 -o merged.gguf --storage q8_0 --text held-out.txt"
+    )]
+    Merge(MergeArgs),
+    /// Write adapters in other forms
+    #[command(
+        subcommand,
+        after_help = "Example:\n  bantam adapter convert ./my-adapter --base smollm2:135m -o my-adapter.gguf"
+    )]
+    Adapter(AdapterVerb),
     /// Print completions for a shell
     #[command(
         after_help = "Example:\n  bantam completions bash > ~/.local/share/bash-completion/completions/bantam"
@@ -88,6 +110,17 @@ pub(crate) enum Verb {
     #[command(hide = true)]
     Sgd(SgdArgs),
 }
+
+const FINETUNE_EXAMPLES: &str = "\
+Files are as `bantam data inspect` shows them: chats, prompts with completions, texts. Rank, rate, batch and epochs are
+chosen from the sizes of model and data, and told with their reasons.
+
+Examples:
+  bantam finetune smollm2:135m train.jsonl -o my-task
+  bantam finetune smollm2:135m train.jsonl -o my-task --dry-run      what it would take
+  bantam finetune model.gguf chats/ -o out --epochs 1 --rank 64 --rate 5e-4
+  bantam finetune model.gguf chats/ -o out --epochs 1 --rank 64 --rate 5e-4 --resume
+  bantam run smollm2:135m --adapter my-task";
 
 const RUN_EXAMPLES: &str = "\
 One argument alone is the prompt if it holds a space or names no model; the default model answers.

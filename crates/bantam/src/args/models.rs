@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use super::MachineArgs;
 use super::run::ContextArgs;
+use super::{AdapterArgs, MachineArgs};
 
 /// How models are fetched.
 #[derive(Args, Debug, Clone, Default)]
@@ -66,7 +66,7 @@ pub(crate) struct RemoveArgs {
 /// `bantam inspect`
 #[derive(Args, Debug)]
 pub(crate) struct InspectArgs {
-    /// A file, a folder, or a name such as smollm2:135m
+    /// A file, a folder, or a name such as smollm2:135m; or an adapter
     pub(crate) model: String,
     #[command(flatten)]
     pub(crate) context: ContextArgs,
@@ -88,6 +88,8 @@ pub(crate) struct LogitsArgs {
     /// Token ids, with commas between them
     #[arg(long, value_delimiter = ',', required = true)]
     pub(crate) tokens: Vec<u32>,
+    #[command(flatten)]
+    pub(crate) adapter: AdapterArgs,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

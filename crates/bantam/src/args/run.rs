@@ -6,7 +6,7 @@ use bantam::Loaded;
 use clap::{Args, ValueEnum};
 use clap_complete::Shell;
 
-use super::{MachineArgs, SamplingArgs, SpeculationArgs};
+use super::{AdapterArgs, MachineArgs, SamplingArgs, SpeculationArgs};
 
 /// `bantam run`
 #[derive(Args, Debug)]
@@ -35,6 +35,8 @@ pub(crate) struct RunArgs {
     /// End the answer where it would say this, which is not printed; may be given again
     #[arg(long, value_name = "TEXT")]
     pub(crate) stop: Vec<String>,
+    #[command(flatten)]
+    pub(crate) adapter: AdapterArgs,
     #[command(flatten)]
     pub(crate) context: ContextArgs,
     /// When the context is full: stop, or forget the oldest and go on
@@ -106,6 +108,8 @@ pub(crate) struct GenerateArgs {
     /// Go on after a token that ends the text
     #[arg(long)]
     pub(crate) ignore_eos: bool,
+    #[command(flatten)]
+    pub(crate) adapter: AdapterArgs,
     #[command(flatten)]
     pub(crate) context: ContextArgs,
     #[command(flatten)]

@@ -14,6 +14,8 @@ pub(crate) enum Command {
     Show(String),
     Save(String),
     Load(String),
+    /// `/adapter PATH`, or none
+    Adapter(String),
     Stats,
     Clear,
     Bye,
@@ -28,6 +30,7 @@ pub(crate) const COMMANDS: &[(&str, &str)] = &[
     ("/show TOPIC", "info, parameters, system, template, messages"),
     ("/save NAME", "keep this conversation"),
     ("/load NAME", "go on with a kept conversation, or change to another model"),
+    ("/adapter PATH", "change the model by an adapter; /adapter off takes it away"),
     ("/stats", "speeds of the last answer"),
     ("/clear", "begin a new conversation"),
     ("/help", "this; also /?"),
@@ -56,6 +59,8 @@ impl Command {
             "/save" if !rest.is_empty() => Command::Save(rest.to_owned()),
             "/load" if !rest.is_empty() => Command::Load(rest.to_owned()),
             "/save" | "/load" => Command::Unknown(format!("{word} wants a name, as in: {word} sky")),
+            "/adapter" if !rest.is_empty() => Command::Adapter(rest.to_owned()),
+            "/adapter" => Command::Unknown("/adapter wants a path, PATH=SCALE, or off".to_owned()),
             "/stats" => Command::Stats,
             "/clear" => Command::Clear,
             "/bye" | "/exit" | "/quit" => Command::Bye,
@@ -100,6 +105,7 @@ mod tests {
         assert_eq!(Command::parse("/?"), Command::Help);
         assert_eq!(Command::parse("/exit"), Command::Bye);
         assert_eq!(Command::parse("/load a b"), Command::Load("a b".into()));
+        assert_eq!(Command::parse("/adapter a b=0.5"), Command::Adapter("a b=0.5".into()));
         assert!(matches!(Command::parse("/save"), Command::Unknown(_)));
         assert!(matches!(Command::parse("/what"), Command::Unknown(_)));
     }

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::screen::{Look, Screen};
-use super::style::Style;
+use super::style::{Style, may_style};
 use crate::args::RunArgs;
 use crate::interrupt::Interrupt;
 use crate::limits;
@@ -212,10 +212,4 @@ fn wait() -> ProgressBar {
         ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
     spinner.enable_steady_tick(Duration::from_millis(100));
     spinner
-}
-
-/// <https://no-color.org>, and terminals that only type.
-fn may_style() -> bool {
-    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }

@@ -9,7 +9,7 @@ mod parameter;
 mod screen;
 mod show;
 mod store;
-mod style;
+pub(crate) mod style;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -19,13 +19,13 @@ use bantam::engine::Settings;
 use bantam::{Loaded, Session, Summary};
 use serde_json::json;
 
-use crate::args::{RunArgs, random_seed};
+use crate::args::{RunArgs, parse_adapter, random_seed};
 use crate::models::Models;
 use crate::print::told;
 use command::{COMMANDS, Command};
 pub(crate) use console::Console;
 use input::{Input, Line};
-pub(crate) use open::open;
+pub(crate) use open::{now, open};
 
 /// A chat: what is typed goes to the model or changes how it answers.
 pub(crate) struct Chat<'a> {
@@ -96,6 +96,7 @@ impl<'a> Chat<'a> {
             Command::Show(topic) => show::show(&topic, &self.loaded, &self.session)?,
             Command::Save(name) => self.save(&name)?,
             Command::Load(name) => self.load(&name)?,
+            Command::Adapter(text) => self.set_adapter(&text)?,
             Command::Stats => self.stats(),
             Command::Clear => {
                 self.session.clear();
@@ -179,6 +180,19 @@ impl<'a> Chat<'a> {
         let wanted = parameter::count(value)?.filter(|count| *count > 0).ok_or("wanted a number above 0")?;
         let settings = Settings { context_length: wanted, ..self.session.engine().settings().clone() };
         self.session.restart(settings).map_err(|error| error.to_string())
+    }
+
+    /// The conversation stays; its next answer comes from the changed model.
+    fn set_adapter(&mut self, text: &str) -> Result<()> {
+        if text == "off" {
+            self.session.options.adapter = None;
+            self.console.note("the model as it is");
+            return Ok(());
+        }
+        let wanted = parse_adapter(text).map_err(anyhow::Error::msg)?;
+        self.session.options.adapter = self.loaded.adapter(&[wanted], self.args.adapter.check())?;
+        self.console.note(&format!("adapter {text}"));
+        Ok(())
     }
 
     fn save(&self, name: &str) -> Result<()> {

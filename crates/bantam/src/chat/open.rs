@@ -25,6 +25,7 @@ pub(crate) fn open(args: &RunArgs, models: &Models, loaded: &Loaded) -> Result<S
     options.max_tokens = args.max_tokens;
     options.stops.clone_from(&args.stop);
     options.now = Some(now());
+    options.adapter = args.adapter.open(loaded)?;
     options.when_full = match args.overflow {
         OverflowArg::Stop => WhenFull::Stop,
         OverflowArg::Shift => WhenFull::Shift,
@@ -41,7 +42,7 @@ pub(crate) fn open(args: &RunArgs, models: &Models, loaded: &Loaded) -> Result<S
 }
 
 /// The time in UTC, for templates that tell the model the date.
-fn now() -> DateTime {
+pub(crate) fn now() -> DateTime {
     let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let [year, month, day, hour, minute, second] = units::civil(unix_s);
     DateTime {

@@ -68,6 +68,12 @@ impl Painter {
     }
 }
 
+/// <https://no-color.org>, and terminals that only type.
+pub(crate) fn may_style() -> bool {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
 /// The text with its control characters made visible, so that a model cannot steer the terminal.
 pub(crate) fn visible(text: &str) -> String {
     let picture = |c: char| match c {

@@ -5,9 +5,10 @@
 mod answer;
 mod message;
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use bantam_engine::{Engine, Overflow, Request, Sampling, Settings};
+use bantam_engine::{Adapter, Engine, Overflow, Request, Sampling, Settings};
 use bantam_text::{ChatTemplate, Conversation, DateTime, Shown, Special, Tokenizer};
 use serde_json::{Map, Value};
 
@@ -62,6 +63,8 @@ pub struct Options {
     pub switches: Map<String, Value>,
     /// The time that the template may tell the model.
     pub now: Option<DateTime>,
+    /// What changes the model.
+    pub adapter: Option<Arc<Adapter>>,
 }
 
 impl Options {
@@ -77,6 +80,7 @@ impl Options {
             when_full: WhenFull::default(),
             switches: Map::new(),
             now: None,
+            adapter: None,
         }
     }
 }
@@ -230,7 +234,8 @@ impl Session {
             WhenFull::Shift => Overflow::Shift { keep: self.kept(&prompt) },
         };
         let (max_tokens, sampling) = (options.max_tokens, options.sampling.clone());
-        Ok(Request { prompt, max_tokens, sampling, stop_tokens, overflow, ..Request::default() })
+        let adapter = options.adapter.clone();
+        Ok(Request { prompt, max_tokens, sampling, stop_tokens, overflow, adapter, ..Request::default() })
     }
 
     /// Tokens at the beginning that are not forgotten: those of the system text.

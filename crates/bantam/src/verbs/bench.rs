@@ -1,12 +1,13 @@
 //! `bantam bench`: how fast a model runs here, beside how fast this machine could be.
 
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
 use bantam::{Loaded, decode_bytes};
 use bantam_engine::{Engine, Event, Request, Settings};
-use bantam_model::Model;
+use bantam_model::{Adapter, Model};
 use bantam_tensor::kernels::Machine;
 use serde_json::{Value, json};
 
@@ -33,13 +34,14 @@ pub(crate) fn run(args: &BenchArgs, models: &Models) -> Result<()> {
     let sequences_max = args.sequences;
     let settings = Settings { context_length, kept_bytes_max, sequences_max, ..args.machine.settings() };
     let engine = Engine::start(loaded.model.clone(), settings)?;
+    let adapter = args.adapter.open(&loaded)?;
     let load_ms = begin.elapsed().as_secs_f64() * 1e3;
     let machine = args.machine.machine();
     let mut limits = vec![measure_limits(&machine, &loaded.model)];
     let mut rounds = Vec::new();
     // The first round warms up caches and page tables; it does not count.
     for round in 0..=args.rounds {
-        let measured = measure(&engine, args, round as u32)?;
+        let measured = measure(&engine, adapter.as_ref(), args, round as u32)?;
         if round > 0 {
             rounds.push(measured);
         }
@@ -59,16 +61,16 @@ struct Round {
     decoded: usize,
 }
 
-fn measure(engine: &Engine, args: &BenchArgs, round: u32) -> Result<Round> {
+fn measure(engine: &Engine, adapter: Option<&Arc<Adapter>>, args: &BenchArgs, round: u32) -> Result<Round> {
     let (vocab_size, length) = (engine.model().description.vocab_size, args.depth + args.prompt);
     let seeds = (0..args.sequences as u32).map(|sequence| round * args.sequences as u32 + sequence);
     let prompts: Vec<Vec<u32>> = seeds.map(|seed| tokens(vocab_size, length, seed)).collect();
     if args.depth > 0 {
         for prompt in &prompts {
-            time(engine, &prompt[..args.depth], 0)?;
+            time(engine, adapter, &prompt[..args.depth], 0)?;
         }
     }
-    let times = time_together(engine, &prompts, args.gen_tokens + 1)?;
+    let times = time_together(engine, adapter, &prompts, args.gen_tokens + 1)?;
     let begin = times.iter().filter_map(|times| times.first()).copied().fold(0.0, f64::max);
     let end = times.iter().filter_map(|times| times.last()).copied().fold(f64::INFINITY, f64::min);
     let decoded = times.iter().flatten().filter(|time| **time > begin && **time <= end).count();
@@ -79,10 +81,15 @@ fn measure(engine: &Engine, args: &BenchArgs, round: u32) -> Result<Round> {
 }
 
 /// [`time`] for several prompts at once.
-fn time_together(engine: &Engine, prompts: &[Vec<u32>], max_tokens: usize) -> Result<Vec<Vec<f64>>> {
+fn time_together(
+    engine: &Engine,
+    adapter: Option<&Arc<Adapter>>,
+    prompts: &[Vec<u32>],
+    max_tokens: usize,
+) -> Result<Vec<Vec<f64>>> {
     std::thread::scope(|scope| {
         let readers: Vec<_> =
-            prompts.iter().map(|prompt| scope.spawn(|| time(engine, prompt, max_tokens))).collect();
+            prompts.iter().map(|prompt| scope.spawn(|| time(engine, adapter, prompt, max_tokens))).collect();
         readers.into_iter().map(|reader| reader.join().map_err(|_| anyhow!("a reader panicked"))?).collect()
     })
 }
@@ -94,9 +101,15 @@ fn tokens(vocab_size: usize, count: usize, round: u32) -> Vec<u32> {
 }
 
 /// Seconds from the request to each new token.
-fn time(engine: &Engine, prompt: &[u32], max_tokens: usize) -> Result<Vec<f64>> {
+fn time(
+    engine: &Engine,
+    adapter: Option<&Arc<Adapter>>,
+    prompt: &[u32],
+    max_tokens: usize,
+) -> Result<Vec<f64>> {
     let begin = Instant::now();
-    let request = Request { prompt: prompt.to_vec(), max_tokens: Some(max_tokens), ..Request::default() };
+    let (prompt, adapter) = (prompt.to_vec(), adapter.cloned());
+    let request = Request { prompt, adapter, max_tokens: Some(max_tokens), ..Request::default() };
     let mut times = Vec::new();
     for event in engine.submit(request)? {
         match event {

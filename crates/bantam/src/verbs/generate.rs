@@ -21,10 +21,17 @@ pub(crate) fn run(args: &GenerateArgs, models: &Models, interrupt: &Interrupt) -
     let stop_tokens = if args.ignore_eos { Vec::new() } else { stop_tokens(&loaded, &defaults) };
     let sampling =
         if args.greedy { Sampling::default() } else { args.sampling.over(defaults.sampling, |_| None)? };
+    let adapter = args.adapter.open(&loaded)?;
     let engine = Engine::start(loaded.model.clone(), settings)?;
     let (prompt, max_tokens) = (args.tokens.clone(), Some(args.max_tokens));
-    let stream =
-        engine.submit(Request { prompt, max_tokens, sampling, stop_tokens, ..Request::default() })?;
+    let stream = engine.submit(Request {
+        prompt,
+        max_tokens,
+        sampling,
+        stop_tokens,
+        adapter,
+        ..Request::default()
+    })?;
     let cancel = stream.canceller();
     let mut ids = Vec::new();
     for event in stream {

@@ -8,6 +8,7 @@ use bantam::{Loaded, MemoryNeed};
 use bantam_engine::{Engine, Event, Request, Settings};
 use bantam_model::description::{Attention, Layer, Mixer, Mlp};
 use bantam_model::rope::Frequencies;
+use bantam_tensor::format::adapter::AdapterFile;
 use serde_json::{Value, json};
 
 use crate::args::InspectArgs;
@@ -17,7 +18,11 @@ use crate::units;
 use crate::verbs::bench::peak_rss_bytes;
 
 pub(crate) fn run(args: &InspectArgs, models: &Models) -> Result<()> {
-    let loaded = Loaded::open(&models.locate(&args.model)?)?;
+    let path = models.locate(&args.model)?;
+    if AdapterFile::is_at(&path) {
+        return super::adapter::inspect(&path, args.json);
+    }
+    let loaded = Loaded::open(&path)?;
     let settings = Settings {
         context_length: args.context.length(&loaded),
         sequences_max: 1,

@@ -16,6 +16,9 @@ pub(crate) fn run(args: &LogitsArgs, models: &Models) -> Result<()> {
     let model = &loaded.model;
     let mut batch = Batch::default();
     batch.push(&args.tokens, 0, args.tokens.len(), Want::All);
+    if let Some(adapter) = args.adapter.open(&loaded)? {
+        batch.adapt(&adapter);
+    }
     let mut state = State::new(&model.description, KvStorage::F32, args.tokens.len());
     let machine = args.machine.machine();
     let numerics = args.machine.numerics.into();

@@ -1,11 +1,15 @@
 //! One file for each verb: typed arguments in, work through the library, results printed.
 
+pub(crate) mod adapter;
 pub(crate) mod bench;
+pub(crate) mod data;
+pub(crate) mod finetune;
 pub(crate) mod generate;
 pub(crate) mod inspect;
 pub(crate) mod learn;
 pub(crate) mod list;
 pub(crate) mod logits;
+pub(crate) mod merge;
 pub(crate) mod perplexity;
 pub(crate) mod pull;
 pub(crate) mod rm;

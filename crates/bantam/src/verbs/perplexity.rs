@@ -34,11 +34,12 @@ pub(crate) fn run(args: &PerplexityArgs, models: &Models) -> Result<()> {
         bail!("files of predictions hold the second halves of windows: leave out --whole");
     }
     let settings = Settings { context_length: args.ctx, ..args.machine.settings() };
+    let adapter = args.adapter.open(&loaded)?;
     let engine = Engine::start(loaded.model.clone(), settings)?;
     let mut scoring = Scoring::new(args, &cut, loaded.model.description.vocab_size)?;
     let begin = Instant::now();
     let mut progress = Progress::new(cut.len());
-    bantam_eval::run(&engine, &windows, &cut, |position| {
+    bantam_eval::run(&engine, adapter.as_ref(), &windows, &cut, |position| {
         progress.window(position.window, &scoring.perplexity);
         scoring.add(position.logits, position.token)
     })?;

@@ -1,0 +1,78 @@
+//! Training and validation, such that what is nearly the same is on one side.
+//!
+//! Groups go to validation in the order of a hash of the seed and their content, so that the split does not
+//! depend on the order of files, and a line that is added moves few others.
+
+use std::collections::BTreeMap;
+
+use crate::hash::mix;
+
+/// Whether each sample is for validation. `groups` names the group of each, `hashes` its content.
+pub(crate) fn split(groups: &[usize], hashes: &[u128], share: f64, seed: u64) -> Vec<bool> {
+    let mut sizes: BTreeMap<usize, (usize, u64)> = BTreeMap::new();
+    for (group, hash) in groups.iter().zip(hashes) {
+        let (size, least) = sizes.entry(*group).or_insert((0, u64::MAX));
+        *size += 1;
+        *least = (*least).min(mix(*hash as u64 ^ mix(seed)));
+    }
+    let mut order: Vec<(u64, usize, usize)> =
+        sizes.iter().map(|(group, (size, least))| (*least, *group, *size)).collect();
+    order.sort_unstable();
+    let mut left = wanted(groups.len(), share);
+    let mut is_validation = BTreeMap::new();
+    for (_, group, size) in order {
+        let fits = size <= left;
+        left -= if fits { size } else { 0 };
+        is_validation.insert(group, fits);
+    }
+    groups.iter().map(|group| is_validation.get(group).copied().unwrap_or(false)).collect()
+}
+
+/// How many samples are for validation: one at least, if any are wanted and there is another.
+fn wanted(samples: usize, share: f64) -> usize {
+    if share <= 0.0 || samples < 2 {
+        return 0;
+    }
+    let wanted = (samples as f64 * share).round() as usize;
+    wanted.clamp(1, samples - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Content by number.
+    fn hashes(numbers: impl Iterator<Item = u64>) -> Vec<u128> {
+        numbers.map(|n| u128::from(mix(n))).collect()
+    }
+
+    #[test]
+    fn a_group_is_on_one_side_and_the_share_is_kept() {
+        let groups: Vec<usize> = (0..1000).map(|i| i - i % 7).collect();
+        let is_validation = split(&groups, &hashes(0..1000), 0.1, 1);
+        let count = is_validation.iter().filter(|v| **v).count();
+        assert!((94..=100).contains(&count), "{count}");
+        assert!((0..1000).all(|i| is_validation[i] == is_validation[groups[i]]));
+        assert_ne!(is_validation, split(&groups, &hashes(0..1000), 0.1, 2));
+    }
+
+    #[test]
+    fn the_order_of_samples_does_not_matter() {
+        let alone: Vec<usize> = (0..100).collect();
+        let forth = split(&alone, &hashes(0..100), 0.2, 3);
+        let mut back = split(&alone, &hashes((0..100).rev()), 0.2, 3);
+        back.reverse();
+        assert_eq!(forth, back);
+        assert_eq!(forth.iter().filter(|v| **v).count(), 20);
+    }
+
+    #[test]
+    fn few_samples_still_train() {
+        let counts = [0, 1, 2, 3].map(|n| {
+            let groups: Vec<usize> = (0..n).collect();
+            split(&groups, &hashes(0..n as u64), 0.1, 0).into_iter().filter(|v| *v).count()
+        });
+        assert_eq!(counts, [0, 0, 1, 1]);
+        assert!(split(&[0, 0, 0], &hashes(0..3), 0.5, 0).iter().all(|v| !v));
+    }
+}

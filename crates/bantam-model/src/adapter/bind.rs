@@ -1,0 +1,243 @@
+//! From an adapter's file to a model's projections, and back.
+//!
+//! A file of either form binds to a base of either form: names are looked up in the file's scheme, and where
+//! converters re-order the rows of queries and keys, the rows of `B` are re-ordered likewise.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use bantam_tensor::format::adapter::{AdapterFile, AdapterForm, AdapterPair};
+use bantam_tensor::kernels::matmul::Layout;
+use bantam_tensor::{Bytes, Source, Tensor};
+
+use super::{Adapter, LowRank, Site, refuse};
+use crate::description::Mixer;
+use crate::names::{GgufRows, Prefix, Role};
+use crate::weights::{Linear, Matrix};
+use crate::{Error, Model};
+
+/// Whether an adapter must have been made for the very base.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BaseCheck {
+    /// Its fingerprint, where it carries one, must be the model's.
+    #[default]
+    Fingerprint,
+    /// Shapes alone must fit.
+    Shapes,
+}
+
+impl Adapter {
+    /// The adapter of a file, for a model.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OtherBase`]; [`Error::Adapter`] with the module that the model does not have, or has in another size.
+    pub fn bind(file: &AdapterFile, model: &Model, check: BaseCheck) -> Result<Self, Error> {
+        check_base(file, model, check)?;
+        let targets = targets(model, source_of(file.form));
+        let mut parts: HashMap<Site, Vec<LowRank>> = HashMap::new();
+        for pair in &file.pairs {
+            let target = targets.get(&pair.module).ok_or_else(|| unknown_module(pair, file, model))?;
+            parts.entry(target.site).or_default().push(target.fit(pair, file.form, model)?);
+        }
+        let mut adapter = Adapter::default();
+        for (site, parts) in parts {
+            let parts: Vec<(&LowRank, f32)> = parts.iter().map(|part| (part, 1.0)).collect();
+            let whole = LowRank::sum(&parts).map_err(|reason| refuse(&site.to_string(), reason))?;
+            adapter.sites.insert(site, whole);
+        }
+        Ok(adapter)
+    }
+
+    /// What a file of this form holds of the adapter; it carries the model's fingerprint.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Adapter`] for projections that the form has no name for.
+    pub fn to_file(&self, model: &Model, form: AdapterForm) -> Result<AdapterFile, Error> {
+        self.check(model)?;
+        let pairs =
+            self.sites.iter().map(|(site, low_rank)| pair_of(*site, low_rank, model, source_of(form)));
+        let mut pairs = pairs.collect::<Result<Vec<_>, Error>>()?;
+        pairs.sort_by(|a, b| a.module.cmp(&b.module));
+        Ok(AdapterFile {
+            form,
+            pairs,
+            fingerprint: Some(model.fingerprint()),
+            base_name: None,
+            architecture: Some(model.gguf_architecture().to_owned()),
+            base_layout: model.naming.hugging_face.layout(),
+        })
+    }
+}
+
+fn check_base(file: &AdapterFile, model: &Model, check: BaseCheck) -> Result<(), Error> {
+    if check == BaseCheck::Shapes {
+        return Ok(());
+    }
+    let wanted = model.fingerprint();
+    if let Some(found) = file.fingerprint.as_ref().filter(|found| **found != wanted) {
+        return Err(Error::OtherBase { wanted, found: found.clone() });
+    }
+    match &file.architecture {
+        Some(found) if found != model.gguf_architecture() => {
+            let reason = format!("it is for \"{found}\", the model is \"{}\"", model.gguf_architecture());
+            Err(refuse("architecture", reason))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The kind of checkpoint whose names a form uses.
+fn source_of(form: AdapterForm) -> Source {
+    match form {
+        AdapterForm::Peft | AdapterForm::Mlx => Source::Folder,
+        AdapterForm::Gguf => Source::Gguf,
+    }
+}
+
+/// Which outputs of a projection a module of a file stands for.
+struct Target {
+    site: Site,
+    inputs: usize,
+    outputs: usize,
+    /// Among the outputs.
+    rows: Range<usize>,
+}
+
+/// Every name that a file may use. A matrix that lies fused in the model may come in parts.
+fn targets(model: &Model, source: Source) -> HashMap<String, Target> {
+    let mut targets = HashMap::new();
+    let names = model.naming.of(source);
+    let mut add = |linear: &Linear, role: Role, rows: Range<usize>| {
+        let Some(name) = names.of(role, linear.site.layer) else { return };
+        let Matrix { inputs, outputs, .. } = linear.matrix;
+        for prefix in Prefix::ALL {
+            let target = Target { site: linear.site, inputs, outputs, rows: rows.clone() };
+            targets.entry(prefix.apply(&name)).or_insert(target);
+        }
+    };
+    for linear in model.linears() {
+        add(linear, linear.site.role, 0..linear.matrix.outputs);
+    }
+    for linear in model.linears() {
+        for (role, rows) in parts_of(linear, model) {
+            add(linear, role, rows);
+        }
+    }
+    targets
+}
+
+/// The projections that a fused one consists of.
+fn parts_of(linear: &Linear, model: &Model) -> Vec<(Role, Range<usize>)> {
+    let outputs = linear.matrix.outputs;
+    match linear.site.role {
+        Role::QueryKeyValue => {
+            let Mixer::Attention(attention) = &model.description.layers[linear.site.layer].mixer;
+            let (queries, keys) = (attention.query_width(), attention.kv_width());
+            vec![
+                (Role::Query, 0..queries),
+                (Role::Key, queries..queries + keys),
+                (Role::Value, queries + keys..outputs),
+            ]
+        }
+        Role::GateUp => vec![(Role::Gate, 0..outputs / 2), (Role::Up, outputs / 2..outputs)],
+        _ => Vec::new(),
+    }
+}
+
+impl Target {
+    /// The product of a pair, for the whole of the site's outputs.
+    fn fit(&self, pair: &AdapterPair, form: AdapterForm, model: &Model) -> Result<LowRank, Error> {
+        let (inputs, outputs) = (pair.a.cols(), pair.b.rows());
+        if (inputs, outputs) != (self.inputs, self.rows.len()) {
+            let reason = format!(
+                "wanted {} inputs and {} outputs, found {inputs} and {outputs}",
+                self.inputs,
+                self.rows.len()
+            );
+            return Err(refuse(&pair.module, reason));
+        }
+        let mut b = match row_order(self.site, model, source_of(form), model.source) {
+            Some(order) => in_order(&pair.b, &order)?,
+            None => pair.b.clone(),
+        };
+        if self.rows.len() < self.outputs {
+            b = among_zeros(&b, &self.rows, self.outputs)?;
+        }
+        Ok(LowRank::of(pair.a.clone(), b, pair.scale))
+    }
+}
+
+/// The matrix as some rows of a higher one that is zero elsewhere.
+fn among_zeros(b: &Tensor, rows: &Range<usize>, outputs: usize) -> Result<Tensor, Error> {
+    let width = b.cols();
+    let mut values = vec![0.0; outputs * width];
+    values[rows.start * width..rows.end * width].copy_from_slice(&b.to_f32());
+    Ok(Tensor::from_f32(b.name(), vec![outputs, width], &values)?)
+}
+
+/// Where each row of a projection comes from when it goes from one kind of checkpoint to another; `None` where they lie
+/// alike. The order is that of `permute` in llama.cpp's converter.
+fn row_order(site: Site, model: &Model, from: Source, to: Source) -> Option<Vec<usize>> {
+    let turns = matches!(site.role, Role::Query | Role::Key);
+    if !turns || from == to || model.naming.gguf_rows == GgufRows::Same {
+        return None;
+    }
+    let Mixer::Attention(attention) = &model.description.layers[site.layer].mixer;
+    let (dim, half) = (attention.head_dim, attention.head_dim / 2);
+    let heads = if site.role == Role::Query { attention.num_heads } else { attention.num_kv_heads };
+    let within = |row: usize| match to {
+        Source::Gguf => row % 2 * half + row / 2,
+        Source::Folder => row % half * 2 + row / half,
+    };
+    Some((0..heads * dim).map(|row| row / dim * dim + within(row % dim)).collect())
+}
+
+/// The same rows in another order, in their own bits.
+fn in_order(tensor: &Tensor, order: &[usize]) -> Result<Tensor, Error> {
+    let (width, from) = (tensor.row_bytes(), tensor.bytes());
+    let mut bytes = Vec::with_capacity(from.len());
+    for row in order {
+        bytes.extend_from_slice(&from[row * width..][..width]);
+    }
+    Ok(Tensor::new(tensor.name(), tensor.shape().to_vec(), tensor.storage(), Bytes::from(bytes))?)
+}
+
+fn pair_of(site: Site, low_rank: &LowRank, model: &Model, to: Source) -> Result<AdapterPair, Error> {
+    let module = model.naming.of(to).of(site.role, site.layer);
+    let module = module.ok_or_else(|| refuse(&site.to_string(), "the form has no name for it".into()))?;
+    if to == Source::Gguf && is_tied_head(site, model) {
+        let reason =
+            "the head is the table of tokens, to which llama.cpp would apply it, too; merge it instead";
+        return Err(refuse(&module, reason.into()));
+    }
+    let mut b = plain(&low_rank.b)?;
+    if let Some(order) = row_order(site, model, model.source, to) {
+        b = in_order(&b, &order)?;
+    }
+    Ok(AdapterPair { module, a: plain(&low_rank.a)?, b, scale: low_rank.scale })
+}
+
+fn is_tied_head(site: Site, model: &Model) -> bool {
+    site.role == Role::Head && model.weights.head.matrix.tensor.name() == model.weights.embed.tensor.name()
+}
+
+/// One row for each output.
+fn plain(matrix: &Matrix) -> Result<Tensor, Error> {
+    if matrix.layout == Layout::OutIn {
+        return Ok(matrix.tensor.clone());
+    }
+    let (name, shape) = (matrix.tensor.name(), vec![matrix.outputs, matrix.inputs]);
+    Ok(Tensor::from_f32(name, shape, &matrix.rows_f32())?)
+}
+
+fn unknown_module(pair: &AdapterPair, file: &AdapterFile, model: &Model) -> Error {
+    let names = model.naming.of(source_of(file.form));
+    let known = model.linears().next().and_then(|linear| names.of(linear.site.role, linear.site.layer));
+    let reason = format!(
+        "the model has no such projection; its first is called {}",
+        known.unwrap_or_else(|| "otherwise".into())
+    );
+    refuse(&pair.module, reason)
+}

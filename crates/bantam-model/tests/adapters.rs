@@ -1,0 +1,260 @@
+//! Adapters: what they add is what merged weights would give, in either form, for either kind of base, alone and among
+//! others.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod common;
+
+use std::sync::Arc;
+
+use bantam_model::{Adapter, BaseCheck, Error, Isa, Model, Numerics};
+use bantam_tensor::Tensor;
+use bantam_tensor::format::adapter::{AdapterFile, AdapterForm, AdapterPair};
+use bantam_tensor::kernels::matmul::Layout;
+use common::{
+    Run, gguf_model, golden_dir, golden_model, golden_weights, greatest_difference, ids, open, read_json,
+    tensors, write_folder,
+};
+
+/// A pair of made-up numbers for a projection.
+fn pair(module: &str, [outputs, inputs]: [usize; 2], rank: usize, scale: f32) -> AdapterPair {
+    let tensor = |half: &str, shape: [usize; 2]| {
+        let name = format!("{module}.{half}");
+        Tensor::from_f32(&name, shape.to_vec(), &golden_weights::tensor(&name, &shape)).unwrap()
+    };
+    AdapterPair {
+        module: module.into(),
+        a: tensor("a", [rank, inputs]),
+        b: tensor("b", [outputs, rank]),
+        scale,
+    }
+}
+
+fn file(pairs: Vec<AdapterPair>) -> AdapterFile {
+    AdapterFile {
+        form: AdapterForm::Peft,
+        pairs,
+        fingerprint: None,
+        base_name: None,
+        architecture: None,
+        base_layout: Layout::OutIn,
+    }
+}
+
+/// Pairs for all matrices of a golden model whose names hold one of these parts, ranks and scales all different.
+fn pairs(family: &str, parts: &[&str], transposed: bool) -> Vec<AdapterPair> {
+    let golden = read_json(&golden_dir().join(format!("{family}.json")));
+    let mut pairs = Vec::new();
+    for tensor in tensors(&golden) {
+        let Some(module) = tensor.name().strip_suffix(".weight") else { continue };
+        if tensor.shape().len() == 2 && parts.iter().any(|part| module.contains(part)) {
+            let [rows, cols] = [tensor.rows(), tensor.cols()];
+            let shape = if transposed { [cols, rows] } else { [rows, cols] };
+            let place = pairs.len();
+            pairs.push(pair(module, shape, 1 + place % 5, 0.5 + 0.25 * place as f32));
+        }
+    }
+    pairs
+}
+
+/// The golden model with pairs added to its weights in plain loops.
+fn merged(family: &str, pairs: &[AdapterPair], transposed: bool) -> Model {
+    let golden = read_json(&golden_dir().join(format!("{family}.json")));
+    let config = read_json(&golden_dir().join(format!("configs/{family}.json")));
+    let added = tensors(&golden).into_iter().map(|tensor| {
+        let of = |pair: &&AdapterPair| tensor.name() == format!("{}.weight", pair.module);
+        let Some(pair) = pairs.iter().find(of) else { return tensor };
+        let (mut w, a, b) = (tensor.to_f32(), pair.a.to_f32(), pair.b.to_f32());
+        let (rank, inputs, outputs) = (pair.rank(), pair.a.cols(), pair.b.rows());
+        for i in 0..outputs {
+            for j in 0..inputs {
+                let sum: f32 = (0..rank).map(|r| b[i * rank + r] * a[r * inputs + j]).sum();
+                w[if transposed { j * outputs + i } else { i * inputs + j }] += pair.scale * sum;
+            }
+        }
+        Tensor::from_f32(tensor.name(), tensor.shape().to_vec(), &w).unwrap()
+    });
+    let folder = tempfile::tempdir().unwrap();
+    write_folder(folder.path(), &config, &added.collect::<Vec<_>>());
+    open(folder.path()).unwrap()
+}
+
+fn bound(model: &Model, pairs: Vec<AdapterPair>) -> Arc<Adapter> {
+    Arc::new(Adapter::bind(&file(pairs), model, BaseCheck::Fingerprint).unwrap())
+}
+
+fn near(a: &[Vec<f32>], b: &[Vec<f32>], bound: f32) {
+    for (a, b) in a.iter().zip(b) {
+        let difference = greatest_difference(a, b);
+        assert!(difference < bound, "{difference}");
+    }
+}
+
+const LLAMA: [&str; 8] =
+    ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head"];
+
+#[test]
+fn an_adapter_gives_what_merged_weights_give() {
+    for (family, parts, transposed) in [
+        ("tinyllama", &LLAMA[..], false),
+        ("phi3", &["qkv_proj", "gate_up_proj", "down_proj"][..], false),
+        ("gemma3", &["q_proj", "v_proj", "o_proj"][..], false),
+        ("gpt2", &["c_attn", "c_proj", "c_fc"][..], true),
+        ("phi", &["q_proj", "dense", "fc1", "fc2"][..], false),
+    ] {
+        let (model, golden) = golden_model(family);
+        let (tokens, pairs) = (ids(&golden["tokens"]), pairs(family, parts, transposed));
+        let truth = Run::default().whole(&merged(family, &pairs, transposed), &tokens);
+        let adapter = bound(&model, pairs);
+        let [found] = &Run::default().adapted(&model, &[(&tokens, Some(&adapter))])[..] else { panic!() };
+        near(&truth, found, 2e-4);
+        let plain = Run::default().whole(&model, &tokens);
+        assert!(greatest_difference(&plain[3], &found[3]) > 1e-2, "{family}: the adapter does nothing");
+    }
+}
+
+#[test]
+fn merging_gives_the_same_as_plain_loops() {
+    for (family, transposed) in [("tinyllama", false), ("gpt2", true)] {
+        let (model, _) = golden_model(family);
+        let pairs = pairs(family, &["q_proj", "c_attn", "c_fc", "down_proj"], transposed);
+        let truth = merged(family, &pairs, transposed);
+        let adapter = bound(&model, pairs);
+        for (linear, wanted) in model.linears().zip(truth.linears()) {
+            if let Some(low_rank) = adapter.sites.get(&linear.site) {
+                let found = low_rank.added_to(&linear.matrix);
+                let wanted = wanted.matrix.tensor.to_f32();
+                assert!(greatest_difference(&found, &wanted) < 1e-5, "{}", linear.site);
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_of_several_adapters_have_the_bits_that_they_have_alone() {
+    let (model, golden) = golden_model("tinyllama");
+    let tokens = ids(&golden["tokens"]);
+    let all = bound(&model, pairs("tinyllama", &LLAMA, false));
+    let some = bound(&model, pairs("tinyllama", &["k_proj", "up_proj"], false));
+    for (isa, threads) in [(Isa::best(), 2), (Isa::SCALAR, 1)] {
+        let run = Run { isa, threads, numerics: Numerics::Default };
+        let alone = |adapter| run.adapted(&model, &[(&tokens, adapter)]).remove(0);
+        let wanted = [alone(None), alone(Some(&all)), alone(Some(&some))];
+        assert!(wanted[0] != wanted[1] && wanted[1] != wanted[2]);
+        let orders: [&[usize]; 3] = [&[0, 1, 2], &[1, 1, 0, 2, 2, 1], &[2, 0, 0, 1]];
+        for order in orders {
+            let adapters = [None, Some(&all), Some(&some)];
+            let sequences: Vec<_> = order.iter().map(|place| (&tokens[..], adapters[*place])).collect();
+            let found = run.adapted(&model, &sequences);
+            for (place, found) in order.iter().zip(&found) {
+                assert_eq!(found, &wanted[*place], "{order:?} {place}");
+            }
+        }
+    }
+}
+
+/// The rows of each head of queries and keys as llama.cpp's converter puts them: `reshape(heads, 2, dim / 2)` with the
+/// last two axes swapped.
+fn permuted(tensor: Tensor, head_dim: usize) -> Tensor {
+    let is_turned = tensor.name().contains("attn_q.") || tensor.name().contains("attn_k.");
+    if !is_turned {
+        return tensor;
+    }
+    let (from, width) = (tensor.to_f32(), tensor.cols());
+    let mut to = Vec::new();
+    for head in 0..tensor.rows() / head_dim {
+        for pair in 0..head_dim / 2 {
+            for half in 0..2 {
+                let row = head * head_dim + half * head_dim / 2 + pair;
+                to.extend_from_slice(&from[row * width..][..width]);
+            }
+        }
+    }
+    Tensor::from_f32(tensor.name(), tensor.shape().to_vec(), &to).unwrap()
+}
+
+#[test]
+fn files_of_both_forms_bind_to_bases_of_both_forms() {
+    let (folder_model, golden) = golden_model("tinyllama");
+    let gguf_model = gguf_model(|tensor| permuted(tensor, 8));
+    assert_eq!(folder_model.fingerprint(), gguf_model.fingerprint());
+    let tokens = ids(&golden["tokens"]);
+    let adapter = bound(&folder_model, pairs("tinyllama", &LLAMA, false));
+    let truth = Run::default().adapted(&folder_model, &[(&tokens, Some(&adapter))]).remove(0);
+    let folder = tempfile::tempdir().unwrap();
+    for form in [AdapterForm::Peft, AdapterForm::Gguf] {
+        let path = folder.path().join(if form == AdapterForm::Gguf { "a.gguf" } else { "a" });
+        adapter.to_file(&folder_model, form).unwrap().write(&path).unwrap();
+        let read = AdapterFile::open(&path).unwrap();
+        assert!(AdapterFile::is_at(&path));
+        assert_eq!(read.fingerprint, Some(folder_model.fingerprint()));
+        for model in [&folder_model, &gguf_model] {
+            let adapter = Arc::new(Adapter::bind(&read, model, BaseCheck::Fingerprint).unwrap());
+            let found = Run::default().adapted(model, &[(&tokens, Some(&adapter))]).remove(0);
+            near(&truth, &found, 1e-4);
+            // And back again, from the other base's rows.
+            let again = adapter.to_file(model, form).unwrap();
+            for (again, read) in again.pairs.iter().zip(&read.pairs) {
+                assert_eq!((&again.module, again.scale), (&read.module, read.scale));
+                assert_eq!(again.b.to_f32(), read.b.to_f32(), "{}", read.module);
+            }
+        }
+    }
+}
+
+#[test]
+fn parts_of_a_fused_projection_are_put_together() {
+    let (model, golden) = golden_model("phi3");
+    let tokens = ids(&golden["tokens"]);
+    let site = model.linears().next().unwrap();
+    let (outputs, inputs) = (site.matrix.outputs, site.matrix.inputs);
+    let keys = pair("model.layers.0.self_attn.k_proj", [16, inputs], 2, 0.5);
+    let found = Adapter::bind(&file(vec![keys.clone()]), &model, BaseCheck::Shapes);
+    let width = model.description.layers.first().map(|layer| {
+        let bantam_model::description::Mixer::Attention(attention) = &layer.mixer;
+        (attention.query_width(), attention.kv_width())
+    });
+    let (queries, kv) = width.unwrap();
+    assert_eq!(kv, 16, "{found:?}");
+    let mut whole = vec![0.0; outputs * 2];
+    whole[queries * 2..(queries + kv) * 2].copy_from_slice(&keys.b.to_f32());
+    let b = Tensor::from_f32("b", vec![outputs, 2], &whole).unwrap();
+    let fused = AdapterPair { module: "model.layers.0.self_attn.qkv_proj".into(), b, ..keys };
+    let truth = bound(&model, vec![fused]);
+    let found = Arc::new(found.unwrap());
+    let run = |adapter| Run::default().adapted(&model, &[(&tokens, Some(adapter))]);
+    assert_eq!(run(&truth), run(&found));
+}
+
+#[test]
+fn sums_are_the_sums_of_both() {
+    let (model, golden) = golden_model("tinyllama");
+    let tokens = ids(&golden["tokens"]);
+    let scaled = |pairs: Vec<AdapterPair>, factor: f32| -> Vec<AdapterPair> {
+        pairs.into_iter().map(|pair| AdapterPair { scale: pair.scale * factor, ..pair }).collect()
+    };
+    let one = pairs("tinyllama", &["q_proj", "down_proj"], false);
+    let other = pairs("tinyllama", &["up_proj", "lm_head"], false);
+    let (both, half) = (bound(&model, one.clone()), bound(&model, other.clone()));
+    let sum = Arc::new(Adapter::sum(&[(&both, 2.0), (&half, 0.5), (&both, -1.5)]).unwrap());
+    let all = scaled(one, 0.5).into_iter().chain(scaled(other, 0.5)).collect();
+    let truth = Run::default().adapted(&model, &[(&tokens, Some(&bound(&model, all)))]);
+    let found = Run::default().adapted(&model, &[(&tokens, Some(&sum))]);
+    near(&truth[0], &found[0], 1e-4);
+}
+
+#[test]
+fn what_does_not_fit_is_refused_by_name() {
+    let (model, _) = golden_model("tinyllama");
+    let told = |file: &AdapterFile, check| Adapter::bind(file, &model, check).unwrap_err().to_string();
+    let unknown = file(vec![pair("model.layers.7.self_attn.q_proj", [32, 32], 2, 1.0)]);
+    assert!(told(&unknown, BaseCheck::Shapes).contains("model.layers.7.self_attn.q_proj"));
+    let other = file(vec![pair("model.layers.0.self_attn.k_proj", [32, 32], 2, 1.0)]);
+    assert!(told(&other, BaseCheck::Shapes).contains("32 inputs and 16 outputs"));
+    let mut foreign = file(vec![pair("model.layers.0.self_attn.q_proj", [32, 32], 2, 1.0)]);
+    foreign.fingerprint = Some("llama-2x32-0000000000000000".into());
+    let refused = Adapter::bind(&foreign, &model, BaseCheck::Fingerprint);
+    assert!(matches!(refused, Err(Error::OtherBase { .. })));
+    assert!(Adapter::bind(&foreign, &model, BaseCheck::Shapes).is_ok());
+    let (wide, _) = golden_model("phi3");
+    assert!(bound(&model, pairs("tinyllama", &LLAMA, false)).check(&wide).is_err());
+}

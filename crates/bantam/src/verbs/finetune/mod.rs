@@ -1,0 +1,185 @@
+//! `bantam finetune`: an adapter learnt from examples, on the model's own file.
+
+mod course;
+mod folder;
+mod page;
+mod plan;
+mod score;
+mod show;
+mod trial;
+
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use bantam::Loaded;
+use bantam::model::Adapter;
+use bantam_data::Dataset;
+use bantam_model::Machine;
+use bantam_train::{Example, Trainer};
+use serde_json::{Value, json};
+
+use crate::args::FinetuneArgs;
+use crate::interrupt::{Interrupt, Stopped};
+use crate::models::Models;
+use crate::print::print_json;
+use crate::units;
+use course::{Course, End};
+use folder::Folder;
+use plan::Plan;
+use score::{Questions, Score};
+use trial::Trial;
+
+/// Examples from which on some are kept for validation where nobody says how many.
+const VALIDATED_FROM: usize = 40;
+/// How many of them.
+const VALIDATION: f64 = 0.05;
+
+pub(crate) fn run(args: &FinetuneArgs, models: &Models, interrupt: &Interrupt) -> Result<()> {
+    let path = models.locate(&args.model)?;
+    let loaded = Loaded::open(&path)?;
+    let dataset = dataset(args, &loaded, &path)?;
+    let [examples, validation] = [&dataset.train, &dataset.validation].map(|part| learnt(&part.examples));
+    if examples.is_empty() {
+        bail!("there are only pairs of answers in the data; wanted chats, completions or texts");
+    }
+    let machine = args.machine.machine();
+    let plan = Plan::new(&args.course, &loaded.model, examples.len(), args.machine.numerics.into());
+    let start = plan.lora.start(&loaded.model)?;
+    tell(&plan, &dataset, &start);
+    let trial = Trial::new(&machine, &loaded, &plan, &start, &examples)?;
+    trial.tell(&examples, &plan);
+    trial.check()?;
+    if args.dry_run {
+        return Ok(());
+    }
+    let folder = Folder::open(&args.output, args.resume)?;
+    folder.write_config(&config(args, &plan, &dataset))?;
+    let mut course = Course {
+        plan: &plan,
+        machine: &machine,
+        folder: &folder,
+        train: &dataset.train.examples,
+        examples: &examples,
+        validation: &validation,
+        trainer: Trainer::new((*loaded.model).clone(), Some(start), plan.settings.clone())?,
+        metrics: Vec::new(),
+        patience: args.course.patience,
+        seed: args.source.seed,
+        base_name: &args.model,
+    };
+    if args.resume {
+        folder.read_state(&mut course.trainer)?;
+        course.metrics = folder.metrics(course.trainer.steps())?;
+        eprintln!("going on behind step {} of {}", course.trainer.steps(), plan.steps);
+    }
+    let end = course.run(interrupt)?;
+    if end == End::Stopped {
+        return Err(Stopped("stopped; go on with the same arguments and --resume").into());
+    }
+    finish(args, &loaded, &course, end, &machine)
+}
+
+fn dataset(args: &FinetuneArgs, loaded: &Loaded, path: &std::path::Path) -> Result<Dataset> {
+    let mut loader = args.source.loader(super::data::encoder(path)?)?;
+    let context = loaded.model.description.context_length;
+    loader.length_max = Some(loader.length_max.unwrap_or(context.min(1024)));
+    let dataset = loader.load(&args.source.files)?;
+    if args.source.validation.is_some() || dataset.train.examples.len() < VALIDATED_FROM {
+        return Ok(dataset);
+    }
+    loader.validation = VALIDATION;
+    Ok(loader.load(&args.source.files)?)
+}
+
+fn learnt(examples: &[bantam_data::Example]) -> Vec<Example> {
+    let learnt =
+        |example: &bantam_data::Example| Example { ids: example.ids.clone(), learn: example.learn.clone() };
+    examples.iter().map(learnt).collect()
+}
+
+/// What will be done, and why.
+fn tell(plan: &Plan, dataset: &Dataset, start: &Adapter) {
+    let report = &dataset.report;
+    eprintln!(
+        "{} examples, {} of them for validation; {} tokens, {} learnt",
+        units::grouped(report.examples as u64),
+        units::grouped(report.validation_examples as u64),
+        units::grouped(report.tokens as u64),
+        units::grouped(report.learnt_tokens as u64),
+    );
+    if report.bad + report.duplicates + report.cut.ends + report.cut.dropped > 0 {
+        eprintln!(
+            "{} lines are bad, {} repeat another, {} are too long (`bantam data inspect` shows which)",
+            report.bad,
+            report.duplicates,
+            report.cut.ends + report.cut.dropped
+        );
+    }
+    for [name, value, reason] in &plan.choices {
+        eprintln!("{name:>8}  {value:<8} {reason}");
+    }
+    eprintln!("{} numbers learn; the model's file stays as it is", units::grouped(parameters(start)));
+}
+
+fn parameters(adapter: &Adapter) -> u64 {
+    let numbers = |matrix: &bantam_model::weights::Matrix| matrix.tensor.elements() as u64;
+    adapter.sites.values().map(|site| numbers(&site.a) + numbers(&site.b)).sum()
+}
+
+fn config(args: &FinetuneArgs, plan: &Plan, dataset: &Dataset) -> Value {
+    let choices: Vec<Value> =
+        plan.choices.iter().map(|[n, v, r]| json!({ "name": n, "value": v, "reason": r })).collect();
+    json!({
+        "bantam": env!("CARGO_PKG_VERSION"), "model": args.model, "files": args.source.files,
+        "choices": choices, "alpha": plan.lora.alpha, "seed": args.source.seed, "data": dataset.report,
+    })
+}
+
+/// Measures what was gained, and writes the page.
+fn finish(
+    args: &FinetuneArgs,
+    loaded: &Loaded,
+    course: &Course<'_>,
+    end: End,
+    machine: &Machine,
+) -> Result<()> {
+    let adapter = course.best()?;
+    let [before, after] = scores(args, loaded, course.validation, &adapter)?;
+    course.folder.write_page(&page::page(args, course, [&before, &after]))?;
+    let losses: Vec<(u64, f64)> = course::validation_losses(&course.metrics).collect();
+    let first = losses.first().map(|(_, loss)| *loss);
+    let best = losses.iter().min_by(|a, b| a.1.total_cmp(&b.1)).copied();
+    if args.json {
+        return print_json(&json!({
+            "output": args.output, "steps": course.trainer.steps(), "stopped_early": end == End::NoGain,
+            "validation_loss": [first, best.map(|best| best.1)], "best_step": best.map(|best| best.0),
+            "asked": after.asked(), "right": [before.right(), after.right()],
+            "threads": machine.threads(),
+        }));
+    }
+    if end == End::NoGain {
+        eprintln!("stopped after step {}: the validation loss fell no more", course.trainer.steps());
+    }
+    if let (Some(first), Some((step, best))) = (first, best) {
+        println!("validation loss  {first:.4} before, {best:.4} at its best (step {step})");
+    }
+    if after.asked() > 0 {
+        let (asked, before, after) = (after.asked(), before.right(), after.right());
+        println!("exact answers    {before} of {asked} before, {after} of {asked} after");
+    }
+    let output = args.output.display();
+    println!("use it           bantam run {} --adapter {output}", args.model);
+    println!("look at it       {output}/report.html");
+    Ok(())
+}
+
+/// Answers before and after.
+fn scores(
+    args: &FinetuneArgs,
+    loaded: &Loaded,
+    examples: &[Example],
+    adapter: &Arc<Adapter>,
+) -> Result<[Score; 2]> {
+    let questions = Questions::new(loaded, args.machine.settings(), examples)?;
+    Ok([questions.ask(None)?, questions.ask(Some(adapter))?])
+}
