@@ -5,7 +5,7 @@
 //! A line of IDS is `{"ids": [..], "learn": [..]}`; without `learn` all tokens are learnt. SETTINGS may hold, with the
 //! defaults below: `full`, `rank`, `alpha`, `rslora`, `adapter` (a safetensors file of PEFT to begin with), `optimizer`
 //! (`adamw`, `adamw8`, `muon`), `rate`, `weight_decay`, `beta2`, `steps`, `warmup`, `batch` (examples in a step),
-//! `micro_tokens`, `clip`, `exact`, `threads`.
+//! `micro_tokens`, `clip`, `exact`, `keep` (activations, rather than compute them twice), `threads`.
 #![allow(clippy::print_stdout, reason = "the figures are what it is for")]
 
 use std::error::Error;
@@ -17,7 +17,8 @@ use bantam_model::{Adapter, Isa, LowRank, Machine, Model, Numerics};
 use bantam_tensor::kernels::matmul::Layout;
 use bantam_tensor::{Checkpoint, Tensor};
 use bantam_train::{
-    AdamW, Decay, Example, Lora, Muon, Precision, Rule, Scaling, Schedule, Settings, Trainer, Wanted,
+    AdamW, Decay, Example, Lora, Muon, Precision, Recompute, Rule, Scaling, Schedule, Settings, Trainer,
+    Wanted,
 };
 use serde_json::{Value, json};
 
@@ -94,6 +95,7 @@ fn trainer(model: Model, settings: &Value) -> Result<Trainer> {
         clip: settings["clip"].as_f64().map(|clip| clip as f32),
         micro_tokens: number("micro_tokens", 1024.0) as usize,
         numerics: if is("exact") { Numerics::Exact } else { Numerics::Default },
+        recompute: if is("keep") { Recompute::Nothing } else { Recompute::Layers },
     };
     Ok(Trainer::new(model, adapter, settings)?)
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use bantam_model::{Batch, Machine, Model, Numerics, Want};
 use bantam_tensor::kernels::backward::cross_entropy;
 
-use crate::pass::{Pass, Setting};
+use crate::pass::{Pass, Recompute, Setting};
 use crate::pool::Pool;
 use crate::tape::TensorGradients;
 use crate::{Error, Wanted};
@@ -68,7 +68,8 @@ fn run(
     tensors: &mut TensorGradients,
 ) -> Result<f64, Error> {
     let (batch, targets) = prediction(sequences)?;
-    let setting = Setting { machine, model, wanted, numerics: Numerics::Exact };
+    let (numerics, recompute) = (Numerics::Exact, Recompute::Layers);
+    let setting = Setting { machine, model, wanted, numerics, recompute };
     let mut pass = Pass::forward(setting, &batch, Pool::default())?;
     let share = 1.0 / targets.len() as f64;
     let mut losses = vec![0.0; targets.len()];

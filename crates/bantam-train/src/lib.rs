@@ -14,6 +14,7 @@
 pub mod sgd;
 
 mod angles;
+mod distill;
 mod error;
 mod example;
 mod gradients;
@@ -22,6 +23,7 @@ mod ops;
 mod optimizer;
 mod parameters;
 mod pass;
+mod plan;
 mod pool;
 mod preference;
 mod primitives;
@@ -32,12 +34,16 @@ mod tape;
 mod trainer;
 mod wanted;
 
+pub use bantam_tensor::kernels::backward::Divergence;
+pub use distill::Distillation;
 pub use error::Error;
 pub use example::Example;
 pub use gradients::{Gradients, gradients, loss};
 pub use lora::{Lora, Scaling};
 pub use optimizer::{AdamW, Muon, Precision, Rule};
 pub use parameters::{Kind, Parameter};
+pub use pass::Recompute;
+pub use plan::Plan;
 pub use preference::{Pair, Preference};
 pub use schedule::{Decay, Schedule};
 pub use tape::{Tape, TensorGradients, Var};

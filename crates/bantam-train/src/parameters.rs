@@ -108,10 +108,6 @@ fn change_vector(
 }
 
 /// The tensors that learn, in the order of [`update`].
-///
-/// # Errors
-///
-/// None in truth; the model is copied, which shares all numbers.
 pub(crate) fn list(model: &Model, adapter: Option<&Adapter>, wanted: &Wanted) -> Vec<Parameter> {
     let mut list = Vec::new();
     let parameter = |name: &str, shape: Vec<usize>, kind| Parameter { name: name.to_owned(), shape, kind };

@@ -9,11 +9,14 @@ use std::ops::Range;
 use bantam_model::{Adapter, Batch, Machine, Model, Numerics, forward};
 
 use crate::pool::Pool;
-use crate::tape::{Tape, TensorGradients};
+use crate::tape::{Recording, Tape, TensorGradients};
 use crate::{Error, Var, Wanted};
 
 /// Bytes of logits that exist at a time, about.
 const LOGITS_BYTES: usize = 64 << 20;
+
+/// Nothing is recorded on the way forward.
+const FORWARD: &Wanted = &Wanted::Nothing;
 
 /// What a pass runs with.
 #[derive(Clone, Copy)]
@@ -22,6 +25,25 @@ pub(crate) struct Setting<'a> {
     pub(crate) model: &'a Model,
     pub(crate) wanted: &'a Wanted,
     pub(crate) numerics: Numerics,
+    pub(crate) recompute: Recompute,
+}
+
+/// What is computed a second time on the way back. Results have the same bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Recompute {
+    /// Each layer, from the residual stream before it: least memory.
+    #[default]
+    Layers,
+    /// Nothing; all that derivatives read is kept: a third faster or so.
+    Nothing,
+}
+
+/// What is kept of a layer from the way forward to the way back.
+enum Border {
+    /// The residual stream before it.
+    Stream(Vec<f32>),
+    /// All that derivatives read.
+    Recorded(Recording),
 }
 
 /// A batch after its first way through all layers.
@@ -30,8 +52,8 @@ pub(crate) struct Pass<'a> {
     tape: Tape<'a>,
     /// Where learning begins.
     lowest: Lowest,
-    /// The residual stream before each layer that the way back leads through, the lowest first.
-    borders: Vec<Vec<f32>>,
+    /// Of each layer that the way back leads through, the lowest first.
+    borders: Vec<Border>,
     /// The residual stream after the last layer, `[rows][hidden_size]`.
     stream: Vec<f32>,
     /// Its gradient, once there is some.
@@ -74,7 +96,6 @@ impl<'a> Pass<'a> {
     ///
     /// Tokens or positions that the model does not have; activations that are no longer numbers.
     pub(crate) fn forward(setting: Setting<'a>, batch: &'a Batch, pool: Pool) -> Result<Self, Error> {
-        const FORWARD: &Wanted = &Wanted::Nothing;
         batch.check(setting.model)?;
         let mut tape = Tape::new(setting.machine, batch, FORWARD)?;
         (tape.numerics, tape.pool) = (setting.numerics, pool);
@@ -82,20 +103,14 @@ impl<'a> Pass<'a> {
             Wanted::Nothing => None,
             wanted => Some(Lowest::of(setting.model, tape.adapter, wanted)),
         };
-        let mut x = forward::embed(&mut tape, setting.model);
-        let mut borders = Vec::new();
-        let width = setting.model.description.hidden_size;
-        for layer in 0..setting.model.description.layers.len() {
-            if lowest.is_some_and(|lowest| lowest.is_in_or_below(layer)) {
-                borders.push(tape.copied(x.0));
-            }
-            x = forward::layer(&mut tape, setting.model, layer, x);
-            let stream = tape.take_values(x);
-            tape.clear();
-            x = tape.leaf(stream, width, false);
-        }
-        let stream = tape.take_values(x);
+        let x = forward::embed(&mut tape, setting.model);
+        let mut stream = tape.take_values(x);
         tape.clear();
+        let mut borders = Vec::new();
+        for layer in 0..setting.model.description.layers.len() {
+            let back = lowest.filter(|lowest| lowest.is_in_or_below(layer));
+            stream = through_layer(&mut tape, setting, layer, stream, back, &mut borders);
+        }
         let lowest = lowest.unwrap_or(Lowest::Head);
         let pass = Pass { setting, tape, lowest, borders, stream, gradient: None };
         pass.check_finite(None)?;
@@ -113,7 +128,7 @@ impl<'a> Pass<'a> {
         rows: &[usize],
         mut show: impl FnMut(Range<usize>, &mut [f32]),
     ) -> Result<(), Error> {
-        const FORWARD: &Wanted = &Wanted::Nothing;
+        self.tape.pool.shrink();
         self.tape.wanted = FORWARD;
         for range in chunks(rows.len(), rows_at_once(self.setting.model)) {
             let (_, mut logits) = self.logits(&rows[range.clone()], false)?;
@@ -136,6 +151,8 @@ impl<'a> Pass<'a> {
         tensors: &mut TensorGradients,
         mut turn: impl FnMut(Range<usize>, &mut [f32]),
     ) -> Result<(), Error> {
+        // Layers and logits have no buffers in common.
+        self.tape.pool.shrink();
         self.tape.wanted = self.setting.wanted;
         for range in chunks(rows.len(), rows_at_once(self.setting.model)) {
             let rows = &rows[range.clone()];
@@ -145,7 +162,6 @@ impl<'a> Pass<'a> {
                 self.add_gradient(rows, gradient);
             }
         }
-        // Nothing else is as large as logits.
         self.tape.pool.shrink();
         Ok(())
     }
@@ -183,9 +199,14 @@ impl<'a> Pass<'a> {
         self.tape.pool.put(std::mem::take(&mut self.stream));
         self.tape.wanted = wanted;
         for layer in (0..model.description.layers.len()).rev() {
-            let Some(border) = self.borders.pop() else { break };
-            let x = self.tape.leaf(border, width, self.lowest.is_below(layer));
-            let y = forward::layer(&mut self.tape, model, layer, x);
+            let y = match self.borders.pop() {
+                None => break,
+                Some(Border::Recorded(recording)) => self.tape.put_back(recording),
+                Some(Border::Stream(stream)) => {
+                    let x = self.tape.leaf(stream, width, self.lowest.is_below(layer));
+                    forward::layer(&mut self.tape, model, layer, x)
+                }
+            };
             match self.tape.go_back(y, gradient, tensors) {
                 Some(below) => gradient = below,
                 None => return,
@@ -199,8 +220,14 @@ impl<'a> Pass<'a> {
 
     /// The memory, for the next pass.
     pub(crate) fn into_pool(mut self) -> Pool {
+        for border in std::mem::take(&mut self.borders) {
+            match border {
+                Border::Stream(stream) => self.tape.pool.put(stream),
+                Border::Recorded(recording) => _ = self.tape.put_back(recording),
+            }
+        }
         self.tape.clear();
-        for buffer in self.borders.into_iter().chain(self.gradient).chain([self.stream]) {
+        for buffer in self.gradient.into_iter().chain([self.stream]) {
             self.tape.pool.put(buffer);
         }
         self.tape.pool
@@ -216,6 +243,33 @@ impl<'a> Pass<'a> {
             None => Ok(()),
         }
     }
+}
+
+/// Goes forward through a layer, and keeps of it what the way back needs, if that leads here.
+fn through_layer<'a>(
+    tape: &mut Tape<'a>,
+    setting: Setting<'a>,
+    layer: usize,
+    stream: Vec<f32>,
+    back: Option<Lowest>,
+    borders: &mut Vec<Border>,
+) -> Vec<f32> {
+    let width = setting.model.description.hidden_size;
+    let recorded = back.filter(|_| setting.recompute == Recompute::Nothing);
+    if back.is_some() && recorded.is_none() {
+        borders.push(Border::Stream(tape.pool.copy(&stream)));
+    }
+    tape.wanted = if recorded.is_some() { setting.wanted } else { FORWARD };
+    let x = tape.leaf(stream, width, recorded.is_some_and(|lowest| lowest.is_below(layer)));
+    let y = forward::layer(tape, setting.model, layer, x);
+    if recorded.is_some() {
+        let stream = tape.copied(y.0);
+        borders.push(Border::Recorded(tape.lift(y)));
+        return stream;
+    }
+    let stream = tape.take_values(y);
+    tape.clear();
+    stream
 }
 
 /// Ranges of so many, and a shorter one at the end.

@@ -118,6 +118,12 @@ impl Sink<'_> {
     }
 }
 
+/// Nodes that were lifted off a tape.
+pub(crate) struct Recording {
+    nodes: Vec<Node>,
+    y: Place,
+}
+
 struct Node {
     rows: Rows,
     /// How many numbers it gave, whether they are still there or not.
@@ -254,6 +260,19 @@ impl<'a> Tape<'a> {
         let leaf = sink.leaf;
         self.clear();
         leaf
+    }
+
+    /// Takes all nodes off the tape, of which `y` is the last that counts; [`Tape::put_back`] puts them back.
+    pub(crate) fn lift(&mut self, y: Var) -> Recording {
+        self.codes.0 = None;
+        Recording { nodes: std::mem::take(&mut self.nodes), y: y.0 }
+    }
+
+    /// The tape as it was when the recording was lifted off it.
+    pub(crate) fn put_back(&mut self, recording: Recording) -> Var {
+        self.clear();
+        self.nodes = recording.nodes;
+        Var(recording.y)
     }
 
     /// Forgets everything but memory.

@@ -12,7 +12,7 @@ use crate::example::{self, Example, Packed};
 use crate::gradients::check_finite;
 use crate::optimizer::Optimizer;
 use crate::parameters::{self, Parameter};
-use crate::pass::{Pass, Setting};
+use crate::pass::{Pass, Recompute, Setting};
 use crate::pool::Pool;
 use crate::tape::TensorGradients;
 use crate::{Error, Rule, Schedule, Wanted};
@@ -33,6 +33,8 @@ pub struct Settings {
     pub micro_tokens: usize,
     /// How products with quantised weights are rounded.
     pub numerics: Numerics,
+    /// What is computed twice rather than kept.
+    pub recompute: Recompute,
 }
 
 /// What a step did.
@@ -221,7 +223,8 @@ impl Trainer {
         packed: &'a Packed,
         wanted: &'a Wanted,
     ) -> Result<Pass<'a>, Error> {
-        let setting = Setting { machine, model: &self.model, wanted, numerics: self.settings.numerics };
+        let Settings { numerics, recompute, .. } = self.settings;
+        let setting = Setting { machine, model: &self.model, wanted, numerics, recompute };
         Pass::forward(setting, &packed.batch, std::mem::take(&mut self.pool))
     }
 

@@ -6,7 +6,8 @@ mod common;
 use bantam_model::{Isa, Machine, Model, Numerics, Role};
 use bantam_tensor::{Storage, Tensor};
 use bantam_train::{
-    AdamW, Decay, Error, Example, Lora, Muon, Precision, Rule, Scaling, Schedule, Settings, Trainer, Wanted,
+    AdamW, Decay, Distillation, Divergence, Error, Example, Lora, Muon, Pair, Plan, Precision, Preference,
+    Recompute, Rule, Scaling, Schedule, Settings, Trainer, Wanted,
 };
 use common::{golden_model, golden_tensors, sequences};
 
@@ -18,6 +19,7 @@ fn settings(wanted: Wanted) -> Settings {
         clip: Some(1.0),
         micro_tokens: 100,
         numerics: Numerics::Exact,
+        recompute: Recompute::Layers,
     }
 }
 
@@ -253,4 +255,95 @@ fn batches_without_loss_are_refused() {
     assert!(matches!(refused, Error::Mask { example: 0, tokens: 3, learn: 1 }), "{refused}");
     assert!(matches!(trainer.step(&machine, &[]), Err(Error::EmptyBatch)));
     assert_eq!(trainer.steps(), 0);
+}
+
+#[test]
+fn a_plan_tells_the_memory_within_a_tenth() {
+    let machine = Machine::new(Isa::best(), 2);
+    for family in ["llama3", "qwen3", "gemma3", "phi3", "phi", "gpt2"] {
+        let all = [Recompute::Layers, Recompute::Nothing].map(|r| [(Wanted::Adapter, r), (Wanted::All, r)]);
+        for (wanted, recompute) in all.into_iter().flatten() {
+            let model = golden_model(family);
+            let adapter = (wanted == Wanted::Adapter).then(|| lora().start(&model).unwrap());
+            let settings = Settings { micro_tokens: 96, recompute, ..settings(wanted.clone()) };
+            let planned = Plan::new(&model, adapter.as_ref(), &settings);
+            let mut trainer = Trainer::new(model, adapter, settings).unwrap();
+            let ids: Vec<u32> = (0..96).map(|i| i * 7 % 60).collect();
+            let example = Example::whole(ids);
+            trainer.step(&machine, &[&example]).unwrap();
+            let found = trainer.activation_bytes() as f64;
+            let error = (planned.activations as f64 - found) / found;
+            assert!(
+                error.abs() < 0.1,
+                "{family} {wanted:?} {recompute:?}: planned {}, found {found}",
+                planned.activations
+            );
+            let parameters = trainer.parameters();
+            let numbers: usize = parameters.iter().map(|p| p.shape.iter().product::<usize>()).sum();
+            assert_eq!((planned.learning, planned.optimizer), (4 * numbers, 8 * numbers), "{family}");
+        }
+    }
+}
+
+#[test]
+fn preferences_are_learnt() {
+    let machine = Machine::new(Isa::best(), 2);
+    let answer = |tail: &[u32]| {
+        let ids = [&[4, 8, 15], tail].concat();
+        let learn = (0..ids.len()).map(|place| place >= 3).collect();
+        Example { ids, learn }
+    };
+    for preference in [Preference::Dpo { beta: 0.5 }, Preference::Orpo { lambda: 0.5 }] {
+        let mut trainer = on_adapter(golden_model("llama3"), &lora());
+        let (chosen, rejected) = (answer(&[16, 23, 42]), answer(&[50, 51]));
+        let before = trainer.log_probs(&machine, &[&chosen, &rejected]).unwrap();
+        let reference = [before[0], before[1]];
+        let pair = Pair { chosen: chosen.clone(), rejected: rejected.clone(), reference };
+        let run =
+            |trainer: &mut Trainer| trainer.step_pairs(&machine, preference, &[&pair, &pair]).unwrap().loss;
+        let losses: Vec<f64> = (0..10).map(|_| run(&mut trainer)).collect();
+        if let Preference::Dpo { .. } = preference {
+            assert!((losses[0] - 2.0_f64.ln()).abs() < 1e-6, "{losses:?}");
+        }
+        assert!(losses[9] < 0.8 * losses[0], "{preference:?}: {losses:?}");
+        let evaluate = |trainer: &mut Trainer, of: &Example| trainer.evaluate(&machine, &[of]).unwrap().loss;
+        assert!(-3.0 * evaluate(&mut trainer, &chosen) > reference[0], "{preference:?}");
+        // Without its adapter the model is what it was.
+        assert_eq!(trainer.log_probs(&machine, &[&chosen, &rejected]).unwrap(), before);
+    }
+}
+
+#[test]
+fn a_student_comes_near_its_teacher() {
+    let machine = Machine::new(Isa::best(), 2);
+    let examples = examples();
+    let all: Vec<&Example> = examples.iter().collect();
+    let teacher = golden_model("qwen3");
+    for divergence in [Divergence::Forward, Divergence::Reverse, Divergence::JensenShannon { share: 0.5 }] {
+        let how = Distillation { divergence, temperature: 1.5, hard_share: 0.0 };
+        let mut student = Trainer::new(golden_model("llama3"), None, settings(Wanted::All)).unwrap();
+        let step = |student: &mut Trainer| student.step_distill(&machine, &teacher, how, &all).unwrap().loss;
+        let losses: Vec<f64> = (0..10).map(|_| step(&mut student)).collect();
+        assert!(losses[9] < 0.7 * losses[0] && losses[9] > 0.0, "{divergence:?}: {losses:?}");
+        let mut same = Trainer::new(teacher.clone(), None, settings(Wanted::All)).unwrap();
+        let loss = same.step_distill(&machine, &teacher, how, &all).unwrap().loss;
+        assert!(loss.abs() < 1e-6, "{divergence:?}: {loss}");
+    }
+}
+
+#[test]
+fn what_is_kept_or_computed_again_has_the_same_bits() {
+    let machine = Machine::new(Isa::best(), 2);
+    for family in ["llama3", "gemma2", "phi"] {
+        for wanted in [Wanted::Adapter, Wanted::All] {
+            let run = |recompute| {
+                let model = golden_model(family);
+                let adapter = (wanted == Wanted::Adapter).then(|| lora().start(&model).unwrap());
+                let settings = Settings { recompute, ..settings(wanted.clone()) };
+                let mut trainer = Trainer::new(model, adapter, settings).unwrap();
+                (learn(&mut trainer, &machine, 3), state(&trainer))
+            };
+            assert_eq!(run(Recompute::Layers), run(Recompute::Nothing), "{family} {wanted:?}");
+        }
+    }
 }

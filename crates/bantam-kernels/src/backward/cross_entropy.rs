@@ -2,6 +2,7 @@
 
 use crate::Machine;
 use crate::lanes::{Kernel, Lanes, dispatch, exp, groups, map};
+use crate::machine::Isa;
 use crate::share::Shared;
 
 /// Writes `ln sum exp(logits) - logits[target]` of each row, in nats, to `losses`. The logits become the derivative
@@ -49,9 +50,14 @@ pub fn log_softmax(machine: &Machine, logits: &mut [f32], width: usize) {
         for row in range {
             // SAFETY: each row is one thread's.
             let logits = unsafe { logits.slice_mut(row * width, width) };
-            dispatch(machine.isa(), LogSoftmax { logits });
+            log_softmax_row(machine.isa(), logits);
         }
     });
+}
+
+/// Turns one row into `ln softmax`.
+pub(super) fn log_softmax_row(isa: Isa, logits: &mut [f32]) {
+    dispatch(isa, LogSoftmax { logits });
 }
 
 struct Row<'a> {

@@ -6,12 +6,14 @@
 mod activation;
 mod attention;
 mod cross_entropy;
+mod divergence;
 mod norm;
 mod sums;
 
 pub use activation::{activate_backward, activate_gated_backward};
 pub use attention::{AttendGradients, AttendInputs, attend_backward};
 pub use cross_entropy::{cross_entropy, log_softmax};
+pub use divergence::{Divergence, Rows as DivergenceRows, divergence};
 pub use norm::{NormGradients, normalize_backward};
 pub use sums::First;
 

@@ -4,6 +4,7 @@ mod attention;
 mod backward;
 mod exactness;
 mod ggml;
+mod learning;
 mod products;
 mod random;
 mod rows;

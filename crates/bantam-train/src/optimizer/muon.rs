@@ -1,4 +1,5 @@
-//! Momentum made orthogonal by Newton and Schulz's iteration (Jordan et al., 2024).
+//! Momentum made orthogonal by Newton and Schulz's iteration (Jordan et al., 2024), with steps as long as AdamW's
+//! (Liu et al., 2025), so that one rate serves both.
 
 use bantam_model::Machine;
 use bantam_tensor::kernels::backward::{First, add_product};
@@ -13,7 +14,7 @@ pub struct Muon {
     pub momentum: f32,
     /// What matrices shrink by at each step, times the rate.
     pub weight_decay: f32,
-    /// For everything that is no matrix of a layer; its steps are this much of the rate.
+    /// For everything that is no matrix of a layer.
     pub adamw: AdamW,
 }
 
@@ -43,12 +44,15 @@ impl Muon {
             ahead.push(gradient + (*mean - gradient) * self.momentum);
         }
         let direction = orthogonalize(machine, ahead, rows, columns);
-        let size = rate * (rows as f32 / columns as f32).max(1.0).sqrt();
+        let size = rate * STEP_LENGTH * (rows.max(columns) as f32).sqrt();
         for (value, direction) in values.iter_mut().zip(direction) {
             *value = *value * (1.0 - rate * self.weight_decay) - size * direction;
         }
     }
 }
+
+/// The root of the mean square of AdamW's steps, in rates.
+const STEP_LENGTH: f32 = 0.2;
 
 /// A matrix whose singular values are all between 0.7 and 1.2 or so, with the same singular vectors.
 fn orthogonalize(machine: &Machine, matrix: Vec<f32>, rows: usize, columns: usize) -> Vec<f32> {

@@ -71,6 +71,7 @@ impl Plan {
             clip: Some(1.0),
             micro_tokens: args.micro_tokens as usize,
             numerics,
+            recompute: bantam_train::Recompute::Layers,
         };
         let choices = vec![
             choice("rank", rank.value, rank.reason),

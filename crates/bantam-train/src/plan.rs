@@ -1,0 +1,109 @@
+//! The memory of a run, before it begins.
+
+use bantam_model::description::{Attention, Layer, Mixer, Mlp};
+use bantam_model::weights::LayerWeights;
+use bantam_model::{Adapter, Model};
+
+use crate::optimizer::{Memory, beginning};
+use crate::pass::rows_at_once;
+use crate::{Recompute, Settings, parameters};
+
+/// What a run holds at most, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Frozen weights in their own bits, mapped from their file or held.
+    pub frozen: usize,
+    /// Tensors that learn.
+    pub learning: usize,
+    /// Their gradients.
+    pub gradients: usize,
+    /// What the optimiser remembers.
+    pub optimizer: usize,
+    /// Activations and their gradients.
+    pub activations: usize,
+}
+
+impl Plan {
+    /// The memory that a trainer with these settings needs, in micro-batches of `settings.micro_tokens`.
+    pub fn new(model: &Model, adapter: Option<&Adapter>, settings: &Settings) -> Self {
+        const NUMBER: usize = size_of::<f32>();
+        let parameters = parameters::list(model, adapter, &settings.wanted);
+        let numbers: usize = parameters.iter().map(|one| one.shape.iter().product::<usize>()).sum();
+        let memory = |parameter| match beginning(&settings.rule, parameter) {
+            Memory::Moments([first, second]) => (first.len() + second.len()) * NUMBER,
+            Memory::Momentum(momentum) => momentum.len() * NUMBER,
+            Memory::Coded(both) => both.iter().map(|one| one.codes.len() + one.scales.len() * NUMBER).sum(),
+        };
+        let frozen = model.tensors().into_iter().filter(|(name, _)| !settings.wanted.weight(name));
+        Plan {
+            frozen: frozen.map(|(_, tensor)| tensor.bytes().len()).sum(),
+            learning: numbers * NUMBER,
+            gradients: numbers * NUMBER,
+            optimizer: parameters.iter().map(memory).sum(),
+            activations: activations(model, adapter, settings) * NUMBER,
+        }
+    }
+
+    /// All of it.
+    pub fn bytes(&self) -> usize {
+        self.frozen + self.learning + self.gradients + self.optimizer + self.activations
+    }
+}
+
+/// Numbers that exist together at most while so many tokens, all of them learnt, go forward and back.
+fn activations(model: &Model, adapter: Option<&Adapter>, settings: &Settings) -> usize {
+    let (d, tokens) = (&model.description, settings.micro_tokens);
+    let learns =
+        |layer: &usize| settings.wanted.embed(model) || settings.wanted.layer(model, adapter, *layer);
+    let lowest = (0..d.layers.len()).find(learns).unwrap_or(d.layers.len());
+    let layers = d.layers.iter().zip(&model.weights.layers).skip(lowest);
+    let layers: Vec<OfLayer> =
+        layers.map(|(layer, weights)| OfLayer::new(d.hidden_size, layer, weights, adapter)).collect();
+    let most = |of: fn(&OfLayer) -> usize| layers.iter().map(of).max().unwrap_or(0);
+    let (borders, on_top) = match settings.recompute {
+        Recompute::Layers => (layers.len() * d.hidden_size, most(|layer| layer.kept + layer.on_top)),
+        // What went in and what came out are kept too.
+        Recompute::Nothing => {
+            (layers.iter().map(|layer| layer.kept + 2 * d.hidden_size).sum(), most(|layer| layer.on_top))
+        }
+    };
+    // The stream and its gradient; of the rows at a time what goes in, its norm, and what comes out.
+    let chunk = rows_at_once(model).min(tokens);
+    let head = 2 * d.hidden_size * tokens + chunk * (d.vocab_size + 3 * d.hidden_size);
+    borders * tokens + head.max(on_top * tokens)
+}
+
+/// Numbers of a layer for each token.
+struct OfLayer {
+    /// What its derivatives read.
+    kept: usize,
+    /// What comes on top where most is there on the way back: in the middle of the mlp.
+    on_top: usize,
+}
+
+impl OfLayer {
+    fn new(hidden: usize, layer: &Layer, weights: &LayerWeights, adapter: Option<&Adapter>) -> Self {
+        let Mixer::Attention(attention) = &layer.mixer;
+        let norms = [&weights.mixer_before, &weights.mixer_after, &weights.mlp_before, &weights.mlp_after];
+        // What norms read or give, and the stream between the branches.
+        let stream = (norms.into_iter().flatten().count() + 1) * hidden;
+        let ranks = weights.linears().filter_map(|linear| adapter?.sites.get(&linear.site));
+        let ranks: usize = ranks.map(|site| site.a.outputs).sum();
+        let (mlp, gradients) = match layer.mlp {
+            // The gate, its factors and what comes of them; the gradients of two of them.
+            Mlp::Gated { intermediate_size, .. } => (3 * intermediate_size, 2 * intermediate_size),
+            // What goes into the function and what comes out; the gradient.
+            Mlp::Plain { intermediate_size, .. } => (2 * intermediate_size, intermediate_size),
+        };
+        let kept = stream + of_attention(attention) + mlp + ranks;
+        OfLayer { kept, on_top: hidden + gradients }
+    }
+}
+
+/// Queries, keys, values and what comes of them; what is normed or clipped is kept before it and after.
+fn of_attention(attention: &Attention) -> usize {
+    let (queries, keys) = (attention.query_width(), attention.kv_width());
+    let normed = if attention.qk_norm.is_some() { queries + keys } else { 0 };
+    let clipped = if attention.clip.is_some() { queries + 2 * keys } else { 0 };
+    2 * (queries + keys) + normed + clipped
+}
