@@ -75,8 +75,9 @@ impl Lesson {
             Self::Pair { chosen, rejected } => vec![chosen, rejected],
         };
         let marked = encoded.into_iter().flat_map(|one| one.ids.iter().zip(&one.learn));
-        let bytes: Vec<u8> =
-            marked.flat_map(|(id, learn)| ((u64::from(*id) << 1) | u64::from(*learn)).to_le_bytes()).collect();
+        let bytes: Vec<u8> = marked
+            .flat_map(|(id, learn)| ((u64::from(*id) << 1) | u64::from(*learn)).to_le_bytes())
+            .collect();
         let [low, high] = [1, 2].map(|seed| u128::from(hash(&bytes, seed)));
         low | (high << 64)
     }

@@ -100,6 +100,7 @@ mod tests {
             when_full: WhenFull::Stop,
             switches: serde_json::Map::new(),
             now: None,
+            adapter: None,
         }
     }
 
