@@ -54,6 +54,8 @@ pub(crate) struct Encoded {
     pub(crate) unended: usize,
     /// Completions that follow their prompt without a space between them.
     pub(crate) glued: usize,
+    /// Answers of which the template writes nothing.
+    pub(crate) empty: usize,
 }
 
 /// What a sample becomes.
@@ -75,8 +77,9 @@ impl Lesson {
             Self::Pair { chosen, rejected } => vec![chosen, rejected],
         };
         let marked = encoded.into_iter().flat_map(|one| one.ids.iter().zip(&one.learn));
-        let bytes: Vec<u8> =
-            marked.flat_map(|(id, learn)| ((u64::from(*id) << 1) | u64::from(*learn)).to_le_bytes()).collect();
+        let bytes: Vec<u8> = marked
+            .flat_map(|(id, learn)| ((u64::from(*id) << 1) | u64::from(*learn)).to_le_bytes())
+            .collect();
         let [low, high] = [1, 2].map(|seed| u128::from(hash(&bytes, seed)));
         low | (high << 64)
     }
@@ -217,6 +220,11 @@ impl Encoder {
             encoded.unended += usize::from(end.is_none());
             let end = end.unwrap_or(answer.ids.end);
             encoded.learn.resize(encoded.ids.len(), false);
+            let said = &encoded.ids[answer.ids.start.min(end)..end];
+            if said.iter().all(|id| self.tokenizer.stops().contains(id)) {
+                encoded.empty += 1;
+                continue;
+            }
             encoded.learn[answer.ids.start.max(1).min(end)..end].fill(true);
         }
         let end = encoded.learn.iter().rposition(|learn| *learn).map_or(0, |last| last + 1);
