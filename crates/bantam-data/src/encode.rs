@@ -54,6 +54,8 @@ pub(crate) struct Encoded {
     pub(crate) unended: usize,
     /// Completions that follow their prompt without a space between them.
     pub(crate) glued: usize,
+    /// Answers of which the template writes nothing.
+    pub(crate) empty: usize,
 }
 
 /// What a sample becomes.
@@ -218,6 +220,11 @@ impl Encoder {
             encoded.unended += usize::from(end.is_none());
             let end = end.unwrap_or(answer.ids.end);
             encoded.learn.resize(encoded.ids.len(), false);
+            let said = &encoded.ids[answer.ids.start.min(end)..end];
+            if said.iter().all(|id| self.tokenizer.stops().contains(id)) {
+                encoded.empty += 1;
+                continue;
+            }
             encoded.learn[answer.ids.start.max(1).min(end)..end].fill(true);
         }
         let end = encoded.learn.iter().rposition(|learn| *learn).map_or(0, |last| last + 1);

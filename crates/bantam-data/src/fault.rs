@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 /// Most bytes of a line, a row of a table, or an element of a JSON array.
-pub(crate) const LINE_BYTES_MAX: usize = 8 << 20;
+pub(crate) const LINE_BYTES_MAX: usize = 2 << 20;
 /// Most values in the JSON of a line.
 pub(crate) const VALUES_MAX: usize = 100_000;
 

@@ -280,6 +280,7 @@ impl<'l> Loading<'l> {
     fn fit(&mut self, encoded: Encoded, form: Form) -> Vec<Encoded> {
         self.report.unprompted_answers += encoded.unprompted;
         self.report.unended_answers += encoded.unended;
+        self.report.empty_answers += encoded.empty;
         self.report.glued_completions += encoded.glued;
         let cut = &mut self.report.cut;
         let length = encoded.ids.len();

@@ -73,7 +73,7 @@ mod tests {
         let example = |i: usize| Example {
             ids: vec![0; 2 + i * 7 % 10],
             learn: vec![false; 2 + i * 7 % 10],
-            rank: (i % 5 != 0).then_some((i % 3) as f64),
+            rank: (!i.is_multiple_of(5)).then_some((i % 3) as f64),
             origin: Origin { file: 0, line: i },
         };
         (0..50).map(example).collect()

@@ -50,6 +50,8 @@ pub struct Report {
     pub unprompted_answers: usize,
     /// Answers after which nothing tells the model to stop.
     pub unended_answers: usize,
+    /// Answers of which the template writes nothing, say tool calls that it does not know. They are not learnt.
+    pub empty_answers: usize,
     /// Completions that, without a template, follow their prompt without a space between them.
     pub glued_completions: usize,
     /// Lines whose column to order by holds no number and no name with a weight.

@@ -172,6 +172,18 @@ fn an_end_that_the_template_leaves_out_is_put() {
 }
 
 #[test]
+fn an_answer_that_the_template_drops_is_not_learnt() {
+    let plain = "{% for m in messages %}<|im_start|>{{ m.content }}<|im_end|>\n{% endfor %}\
+                 {% if add_generation_prompt %}<|im_start|>{% endif %}";
+    let call = json!({"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f"}}]});
+    let answer = json!({"role": "assistant", "content": "x"});
+    let folder = Folder::new(&[("a.jsonl", &lines(&[json!({"messages": [call, answer]})]))]);
+    let dataset = folder.load(&Loader::new(encoder(Some(plain))));
+    assert_eq!(shown_all(&dataset), ["<|bos|><|im_start|><|im_end|>\n<|im_start|>[x<|im_end|>]"]);
+    assert_eq!(dataset.report.empty_answers, 1);
+}
+
+#[test]
 fn bad_lines_are_named_and_a_wrong_file_is_an_error() {
     let good = "{\"text\": \"a\"}\n";
     let folder =

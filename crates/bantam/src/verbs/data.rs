@@ -99,7 +99,7 @@ fn print_report(dataset: &Dataset) -> Result<()> {
 }
 
 /// What is worth a line if it happened.
-fn notes(report: &Report) -> [(&'static str, usize, &'static str); 13] {
+fn notes(report: &Report) -> [(&'static str, usize, &'static str); 14] {
     let cut = &report.cut;
     [
         ("bad", report.bad, "lines give no example"),
@@ -138,6 +138,7 @@ fn notes(report: &Report) -> [(&'static str, usize, &'static str); 13] {
         ),
         ("unended", report.unended_answers, "answers have no token that ends them"),
         ("glued", report.glued_completions, "completions follow their prompt without a space between them"),
+        ("empty", report.empty_answers, "answers are not learnt: the template writes nothing of them (tool calls?)"),
         ("skipped", report.skipped_files.len(), "files in the folders are of no known kind"),
     ]
 }
