@@ -14,7 +14,10 @@ use common::{Answer, collect, golden, llama, request, settings};
 
 /// An adapter that changes all projections of the model's first layer.
 fn adapter(model: &Model, seed: usize) -> Arc<Adapter> {
-    let pairs = model.linears().filter(|linear| linear.site.layer == 0).map(|linear| {
+    // A tied head has no name of its own.
+    let table = model.weights.embed.tensor.name();
+    let first = model.linears().filter(|linear| linear.site.layer == 0);
+    let pairs = first.filter(|linear| linear.matrix.tensor.name() != table).map(|linear| {
         let name = linear.matrix.tensor.name();
         let tensor = |rows: usize, cols: usize| {
             let value = |i: usize| ((i * 7 + seed * 13) % 17) as f32 / 40.0 - 0.2;
