@@ -111,7 +111,10 @@ def main():
         model.save_pretrained(pathlib.Path(folder) / "model")
         if not options.full:
             model = with_adapter(model, options.seed)
-            model.save_pretrained(pathlib.Path(folder) / "adapter")
+            adapter = pathlib.Path(folder) / "adapter"
+            model.save_pretrained(adapter)
+            # A file of tensors is a checkpoint where there is a config beside it.
+            (adapter / "config.json").write_text((pathlib.Path(folder) / "model" / "config.json").read_text())
         found = learn_in_bantam(options.learn, folder, ids, learn, options)
     expected = learn_in_torch(model, ids, learn, options.steps, options.rate)
 

@@ -96,7 +96,8 @@ impl OfLayer {
             Mlp::Plain { intermediate_size, .. } => (2 * intermediate_size, intermediate_size),
         };
         let kept = stream + of_attention(attention) + mlp + ranks;
-        OfLayer { kept, on_top: hidden + gradients }
+        // The gradient of the stream, and two buffers of its width that were used and are not wanted yet.
+        OfLayer { kept, on_top: 3 * hidden + gradients }
     }
 }
 

@@ -340,59 +340,43 @@ fn product<L: Lanes>(
     out: &mut [f32],
     stride: usize,
 ) {
-    let mut column = 0;
-    while column < width {
-        let pair = width - column >= 2 * LANES;
+    for column in (0..width).step_by(LANES) {
+        let second = Rows { numbers: &second.numbers[column..], ..second };
         let mut row = 0;
         while row < rows {
-            let (first, out) = (
-                Factors { numbers: &first.numbers[row * first.row..], ..first },
-                &mut out[row * stride + column..],
-            );
-            let second = Rows { numbers: &second.numbers[column..], ..second };
-            row += match (pair, rows - row >= 3) {
-                (true, true) => tile::<L, 3, 2>(first, second, terms, out, stride),
-                (true, false) => tile::<L, 1, 2>(first, second, terms, out, stride),
-                (false, true) => tile::<L, 3, 1>(first, second, terms, out, stride),
-                (false, false) => tile::<L, 1, 1>(first, second, terms, out, stride),
+            let first = Factors { numbers: &first.numbers[row * first.row..], ..first };
+            let out = &mut out[row * stride + column..];
+            row += match rows - row {
+                6.. => tile::<L, 6>(first, second, terms, out, stride),
+                3.. => tile::<L, 3>(first, second, terms, out, stride),
+                _ => tile::<L, 1>(first, second, terms, out, stride),
             };
         }
-        column += if pair { 2 * LANES } else { LANES };
     }
 }
 
-/// `R` rows of `G` groups of sixteen sums; gives `R`.
+/// `R` rows of sixteen sums; gives `R`.
 #[inline(always)]
-fn tile<L: Lanes, const R: usize, const G: usize>(
+fn tile<L: Lanes, const R: usize>(
     first: Factors<'_>,
     second: Rows<'_>,
     terms: usize,
     out: &mut [f32],
     stride: usize,
 ) -> usize {
-    let mut sums = [[L::splat(0.0); G]; R];
+    let mut sums = [L::splat(0.0); R];
     for r in 0..R {
-        for g in 0..G {
-            sums[r][g] = L::load(&groups(&out[r * stride..][..G * LANES]).0[g]);
-        }
+        sums[r] = L::load(&groups(&out[r * stride..][..LANES]).0[0]);
     }
     for t in 0..terms {
-        let numbers = groups(&second.numbers[t * second.stride..][..G * LANES]).0;
-        let mut lanes = [L::splat(0.0); G];
-        for g in 0..G {
-            lanes[g] = L::load(&numbers[g]);
-        }
+        let numbers = L::load(&groups(&second.numbers[t * second.stride..][..LANES]).0[0]);
         for r in 0..R {
             let factor = L::splat(first.numbers[r * first.row + t * first.term]);
-            for g in 0..G {
-                sums[r][g] = lanes[g].mul_add(factor, sums[r][g]);
-            }
+            sums[r] = numbers.mul_add(factor, sums[r]);
         }
     }
     for r in 0..R {
-        for g in 0..G {
-            sums[r][g].store(&mut groups_mut(&mut out[r * stride..][..G * LANES]).0[g]);
-        }
+        sums[r].store(&mut groups_mut(&mut out[r * stride..][..LANES]).0[0]);
     }
     R
 }

@@ -12,8 +12,9 @@ use crate::share::Shared;
 
 /// Terms that are added before a sum goes back to memory.
 const TERMS: usize = 128;
-/// Columns of sums that are kept in registers together.
-pub(super) const STRIP: usize = 2 * LANES;
+/// Columns of sums that are kept in registers together. One group of lanes and many rows: with two groups, their
+/// second factors do not fit into sixteen registers beside twelve sums, and two sums are spilled at each term.
+const STRIP: usize = LANES;
 /// Columns whose second factors are laid out together: 256 KiB, half of a second-level cache.
 const COLUMNS: usize = 512;
 /// Rows whose first factors stay in the second-level cache from strip to strip.
@@ -54,7 +55,9 @@ impl Sums<'_> {
         let part = |rows, columns| dispatch(machine.isa(), Part { sums: self, rows, columns });
         match self.second {
             Second::Weights(weights) => {
-                let granule = weights.storage.block_len().max(STRIP);
+                // One part for each thread: the more blocks of a row are widened together, the cheaper each.
+                let share = self.width.div_ceil(machine.threads());
+                let granule = share.next_multiple_of(weights.storage.block_len().max(STRIP));
                 machine.split(self.width, granule, |columns| part(all_rows.clone(), columns));
             }
             Second::Rows(_) if self.rows < self.width => {
@@ -79,15 +82,14 @@ impl Kernel for Part<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         // As many sums as hide the wait of each for the one before it.
-        if L::ROWS == 3 { self.blocks::<L, 3, 6>() } else { self.blocks::<L, 6, 12>() }
+        if L::ROWS == 3 { self.blocks::<L, 6>() } else { self.blocks::<L, 12>() }
     }
 }
 
 impl<'a> Part<'a> {
-    /// Goes through blocks of terms, columns and rows; `WIDE` rows go side by side in whole strips, `NARROW` in strips
-    /// of half the width.
+    /// Goes through blocks of terms, columns and rows, `R` rows side by side.
     #[inline(always)]
-    fn blocks<L: Lanes, const WIDE: usize, const NARROW: usize>(&self) {
+    fn blocks<L: Lanes, const R: usize>(&self) {
         let mut slab = Slab::new();
         let mut gathered = Vec::new();
         for first in (0..self.sums.terms).step_by(TERMS) {
@@ -101,11 +103,7 @@ impl<'a> Part<'a> {
                     for (begin, strip) in columns.clone().step_by(STRIP).zip(slab.strips()) {
                         let strip = &strip[..terms.len()];
                         let columns = begin..(begin + STRIP).min(columns.end);
-                        if columns.len() > LANES {
-                            self.strip::<L, WIDE, 2>(&factors, strip, rows.clone(), columns);
-                        } else {
-                            self.strip::<L, NARROW, 1>(&factors, strip, rows.clone(), columns);
-                        }
+                        self.strip::<L, R>(&factors, strip, rows.clone(), columns);
                     }
                 }
             }
@@ -137,7 +135,7 @@ impl<'a> Part<'a> {
 
     /// Adds some terms to some rows of a strip of columns, `R` rows at a time.
     #[inline(always)]
-    fn strip<L: Lanes, const R: usize, const G: usize>(
+    fn strip<L: Lanes, const R: usize>(
         &self,
         factors: &Factors<'_>,
         strip: &[[f32; STRIP]],
@@ -155,23 +153,23 @@ impl<'a> Part<'a> {
             for (r, sums) in sums.iter_mut().enumerate().take(count) {
                 let at = (begin + r) * self.sums.width + columns.start;
                 // SAFETY: these sums belong to this thread's part, and no other slice of them is in use.
-                copy(unsafe { self.sums.out.slice_mut(at, columns.len()) }, &mut sums[..columns.len()]);
+                copy::<L>(unsafe { self.sums.out.slice_mut(at, columns.len()) }, &mut sums[..columns.len()]);
             }
-            add_terms::<L, R, G>(&first, strip, &mut sums);
+            add_terms::<L, R>(&first, strip, &mut sums);
             for (r, sums) in sums.iter().enumerate().take(count) {
                 let at = (begin + r) * self.sums.width + columns.start;
                 // SAFETY: as above.
-                copy(&sums[..columns.len()], unsafe { self.sums.out.slice_mut(at, columns.len()) });
+                copy::<L>(&sums[..columns.len()], unsafe { self.sums.out.slice_mut(at, columns.len()) });
             }
         }
     }
 }
 
-/// Copies a strip; a whole one without a call.
+/// Copies a strip; a whole one through registers, without a call.
 #[inline(always)]
-fn copy(from: &[f32], to: &mut [f32]) {
+fn copy<L: Lanes>(from: &[f32], to: &mut [f32]) {
     match (<&[f32; STRIP]>::try_from(from), <&mut [f32; STRIP]>::try_from(&mut *to)) {
-        (Ok(from), Ok(to)) => *to = *from,
+        (Ok(from), Ok(to)) => L::load(from).store(to),
         _ => to.copy_from_slice(from),
     }
 }
@@ -221,46 +219,35 @@ impl Slab {
                 Second::Rows(numbers) => &numbers[term * sums.width..][columns.clone()],
             };
             for (strip, numbers) in row.chunks(STRIP).enumerate() {
-                copy(numbers, &mut self.numbers[strip * TERMS + place][..numbers.len()]);
+                copy::<L>(numbers, &mut self.numbers[strip * TERMS + place][..numbers.len()]);
             }
         }
     }
 }
 
-/// `sums[r][c] += first[r][t] * strip[t][c]` for all terms, in the first `G` groups of columns.
+/// `sums[r][c] += first[r][t] * strip[t][c]` for all terms.
 #[inline(always)]
-fn add_terms<L: Lanes, const R: usize, const G: usize>(
+fn add_terms<L: Lanes, const R: usize>(
     first: &[&[f32]; R],
     strip: &[[f32; STRIP]],
     sums: &mut [[f32; STRIP]; R],
 ) {
-    let mut lanes = [[L::splat(0.0); G]; R];
+    let mut lanes = [L::splat(0.0); R];
     for r in 0..R {
-        for g in 0..G {
-            lanes[r][g] = L::load(&sums[r].as_chunks::<LANES>().0[g]);
-        }
+        lanes[r] = L::load(&sums[r]);
     }
     let mut rows = *first;
     for row in &mut rows {
         *row = &row[..strip.len()];
     }
     for (t, strip) in strip.iter().enumerate() {
-        let strip = strip.as_chunks::<LANES>().0;
-        let mut numbers = [L::splat(0.0); G];
-        for g in 0..G {
-            numbers[g] = L::load(&strip[g]);
-        }
+        let numbers = L::load(strip);
         for r in 0..R {
-            let factor = L::splat(rows[r][t]);
-            for g in 0..G {
-                lanes[r][g] = numbers[g].mul_add(factor, lanes[r][g]);
-            }
+            lanes[r] = numbers.mul_add(L::splat(rows[r][t]), lanes[r]);
         }
     }
     for r in 0..R {
-        for g in 0..G {
-            lanes[r][g].store(&mut sums[r].as_chunks_mut::<LANES>().0[g]);
-        }
+        lanes[r].store(&mut sums[r]);
     }
 }
 

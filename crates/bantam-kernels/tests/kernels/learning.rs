@@ -280,7 +280,7 @@ fn divergences_against_differences() {
     for measure in measures {
         let loss = |student: &[f64]| {
             let (p, q) = (softmax(&widened(&p)), softmax(student));
-            let share = 0.3_f32.into();
+            let share = f64::from(0.3_f32);
             let m: Vec<f64> = p.iter().zip(&q).map(|(p, q)| share * p + (1.0 - share) * q).collect();
             temperature
                 * temperature
