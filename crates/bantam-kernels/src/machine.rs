@@ -76,9 +76,10 @@ impl Isa {
     /// Whether products of many rows are formed in tiles.
     pub(crate) fn has_tiles(self) -> bool {
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        return self.0 == Level::Amx;
+        let tiles = self.0 == Level::Amx;
         #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
-        return false;
+        let tiles = false;
+        tiles
     }
 }
 

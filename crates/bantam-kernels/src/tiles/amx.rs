@@ -5,7 +5,7 @@
 //! tiles for the system to save.
 
 use std::arch::asm;
-use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
+use std::arch::x86_64::{__cpuid_count, _xgetbv, CpuidResult};
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::OnceLock;
@@ -27,12 +27,20 @@ fn detected() -> bool {
     const INT8: u32 = 1 << 25;
     const PALETTES: u32 = 0x1d;
     // AVX-512 was found before, so leaf 7 is there.
-    if __cpuid_count(7, 0).edx & (TILE | INT8) != TILE | INT8 || __cpuid(0).eax < PALETTES {
+    if cpuid(7, 0).edx & (TILE | INT8) != TILE | INT8 || cpuid(0, 0).eax < PALETTES {
         return false;
     }
-    let palette = __cpuid_count(PALETTES, 1);
+    let palette = cpuid(PALETTES, 1);
     let (row_bytes, tiles, rows) = (palette.ebx & 0xffff, palette.ebx >> 16, palette.ecx & 0xffff);
     row_bytes >= 64 && tiles >= 8 && rows >= 16
+}
+
+fn cpuid(leaf: u32, part: u32) -> CpuidResult {
+    #[allow(unused_unsafe, reason = "newer compilers take the function for safe")]
+    // SAFETY: every processor of this architecture has the instruction.
+    unsafe {
+        __cpuid_count(leaf, part)
+    }
 }
 
 /// Whether the system saves tiles and their configuration when it changes threads.
@@ -168,7 +176,7 @@ impl Tiles for Amx {
         // of each of sixteen rows of `RUN` bytes, twice, the second 512 bytes behind the first: the two fields of `Digits`.
         // What is written: sixteen rows of 64 bytes, twice: the two fields of `DigitSums`, which is borrowed mutably.
         unsafe {
-            if turn % 2 == 0 {
+            if turn.is_multiple_of(2) {
                 multiply!("tmm0", "tmm1", "tmm6", codes, digits, sums);
             } else {
                 multiply!("tmm2", "tmm3", "tmm7", codes, digits, sums);
