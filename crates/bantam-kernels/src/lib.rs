@@ -26,6 +26,7 @@ mod blocks;
 mod lanes;
 mod pool;
 mod share;
+mod tiles;
 
 pub use machine::{Isa, Machine};
 pub use storage::Storage;

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::lanes::LANES;
 use crate::pool::Pool;
 use crate::share::Shared;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use crate::tiles;
 
 /// An instruction set that the kernels have code for. A value other than [`Isa::SCALAR`] is
 /// only made where the processor was asked and has it.
@@ -21,6 +23,9 @@ pub(crate) enum Level {
     /// AVX-512 F, BW, DQ, VL and VNNI.
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// The same registers, and AMX-INT8 tiles that the system lets this process use.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    Amx,
     #[cfg(target_arch = "aarch64")]
     Neon,
 }
@@ -41,6 +46,10 @@ impl Isa {
             }
             found.push(Isa(level));
         }
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        if found.last() == Some(&Isa(Level::Avx512)) && tiles::permitted() {
+            found.push(Isa(Level::Amx));
+        }
         #[cfg(target_arch = "aarch64")]
         found.push(Isa(Level::Neon));
         found
@@ -59,9 +68,20 @@ impl Isa {
             Level::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => "avx512",
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Level::Amx => "amx",
             #[cfg(target_arch = "aarch64")]
             Level::Neon => "neon",
         }
+    }
+
+    /// Whether products of many rows are formed in tiles.
+    pub(crate) fn has_tiles(self) -> bool {
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        let tiles = self.0 == Level::Amx;
+        #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+        let tiles = false;
+        tiles
     }
 }
 

@@ -239,6 +239,11 @@ impl Lanes for Avx2 {
         unsafe { _mm256_add_epi8(bytes, _mm256_set1_epi8(value)) }
     }
     #[inline(always)]
+    fn bytes_store(bytes: Self::Bytes, to: &mut [u8; RUN]) {
+        // SAFETY: as in `both!`; thirty-two bytes can be written.
+        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), bytes) }
+    }
+    #[inline(always)]
     fn bytes_to_codes(bytes: Self::Bytes, codes: &mut [i16; RUN]) {
         let to = codes.as_mut_ptr().cast::<__m256i>();
         // SAFETY: as in `both!`; thirty-two codes can be written.
@@ -323,6 +328,19 @@ impl Lanes for Avx2 {
             (
                 _mm256_add_epi32(sums.0, _mm256_madd_epi16(low, pair)),
                 _mm256_add_epi32(sums.1, _mm256_madd_epi16(high, pair)),
+            )
+        }
+    }
+    #[inline(always)]
+    fn ints_of_digits(high: &[i32; LANES], low: &[i32; LANES]) -> Self::Ints {
+        let (high, low) = (high.as_ptr().cast::<__m256i>(), low.as_ptr().cast::<__m256i>());
+        // SAFETY: as in `both!`; two times eight integers can be read from either.
+        unsafe {
+            let first = _mm256_slli_epi32::<8>(_mm256_loadu_si256(high));
+            let second = _mm256_slli_epi32::<8>(_mm256_loadu_si256(high.add(1)));
+            (
+                _mm256_add_epi32(first, _mm256_loadu_si256(low)),
+                _mm256_add_epi32(second, _mm256_loadu_si256(low.add(1))),
             )
         }
     }

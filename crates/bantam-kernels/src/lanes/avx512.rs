@@ -53,6 +53,7 @@ impl Lanes for Avx512 {
     // Each sum of products waits five cycles for the one before it, and two can be begun in a cycle: three sums of
     // their own would leave most of them unused.
     const ROWS: usize = 6;
+    const TILES: bool = cfg!(target_os = "linux");
 
     type Ints = __m512i;
     type Bytes = __m256i;
@@ -227,6 +228,10 @@ impl Lanes for Avx512 {
         Avx2::bytes_add(bytes, value)
     }
     #[inline(always)]
+    fn bytes_store(bytes: Self::Bytes, to: &mut [u8; RUN]) {
+        Avx2::bytes_store(bytes, to);
+    }
+    #[inline(always)]
     fn bytes_to_codes(bytes: Self::Bytes, codes: &mut [i16; RUN]) {
         // SAFETY: as in `lanes!`; thirty-two codes can be written.
         unsafe { _mm512_storeu_si512(codes.as_mut_ptr().cast(), _mm512_cvtepi8_epi16(bytes)) }
@@ -289,6 +294,14 @@ impl Lanes for Avx512 {
         unsafe {
             let pair = _mm512_set1_epi32(pair.as_ptr().cast::<i32>().read_unaligned());
             multiply_add(sums, _mm512_loadu_si512(codes.as_ptr().cast()), pair)
+        }
+    }
+    #[inline(always)]
+    fn ints_of_digits(high: &[i32; LANES], low: &[i32; LANES]) -> Self::Ints {
+        // SAFETY: as in `lanes!`; sixteen integers can be read from either.
+        unsafe {
+            let high = _mm512_slli_epi32::<8>(_mm512_loadu_si512(high.as_ptr().cast()));
+            _mm512_add_epi32(high, _mm512_loadu_si512(low.as_ptr().cast()))
         }
     }
     #[inline(always)]

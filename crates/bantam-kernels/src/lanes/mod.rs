@@ -33,6 +33,8 @@ pub(crate) trait Lanes: Copy {
     /// Rows of activations, 3 or 6, whose [`Lanes::ints_add_pairs`] had better go on side by side: as many as the
     /// registers hold, or as it takes to hide the wait of each sum for the one before it.
     const ROWS: usize;
+    /// Whether a processor with these registers may have tiles; elsewhere their code is left out.
+    const TILES: bool = false;
 
     fn splat(x: f32) -> Self;
     fn load(from: &[f32; LANES]) -> Self;
@@ -82,6 +84,7 @@ pub(crate) trait Lanes: Copy {
     /// The number at each place of a table; places are below 16.
     fn bytes_look_up(places: Self::Bytes, table: &[i8; 16]) -> Self::Bytes;
     fn bytes_add(bytes: Self::Bytes, value: i8) -> Self::Bytes;
+    fn bytes_store(bytes: Self::Bytes, to: &mut [u8; RUN]);
 
     /// Bytes as signed numbers.
     fn bytes_to_codes(bytes: Self::Bytes, codes: &mut [i16; RUN]);
@@ -103,6 +106,8 @@ pub(crate) trait Lanes: Copy {
     fn ints_zero() -> Self::Ints;
     /// Adds `codes[2 i] * pair[0] + codes[2 i + 1] * pair[1]` to lane `i`.
     fn ints_add_pairs(sums: Self::Ints, codes: &[i16; 2 * LANES], pair: &[i16; 2]) -> Self::Ints;
+    /// `256 * high + low`.
+    fn ints_of_digits(high: &[i32; LANES], low: &[i32; LANES]) -> Self::Ints;
     fn ints_to_f32(ints: Self::Ints) -> Self;
 
     /// The sum of all lanes, in halves: 8 + 8, 4 + 4, 2 + 2, 1 + 1.
@@ -155,6 +160,9 @@ pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
         // SAFETY: `Level::Avx512` is only made where AVX-512 F, BW, DQ, VL and VNNI, AVX2, FMA and F16C were detected.
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => unsafe { avx512::run(kernel) },
+        // SAFETY: `Level::Amx` is only made where those of `Level::Avx512` were detected.
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        Level::Amx => unsafe { avx512::run(kernel) },
         #[cfg(target_arch = "aarch64")]
         Level::Neon => kernel.run::<neon::Neon>(),
     }

@@ -222,6 +222,14 @@ impl Lanes for Neon {
         }
     }
     #[inline(always)]
+    fn bytes_store(bytes: Self::Bytes, to: &mut [u8; RUN]) {
+        // SAFETY: as in `each!`; two times sixteen bytes can be written.
+        unsafe {
+            vst1q_u8(to.as_mut_ptr(), bytes.0);
+            vst1q_u8(to.as_mut_ptr().add(RUN / 2), bytes.1);
+        }
+    }
+    #[inline(always)]
     fn bytes_to_codes(bytes: Self::Bytes, codes: &mut [i16; RUN]) {
         let (a, b, c, d) = Self::codes_of(bytes);
         let to = codes.as_mut_ptr();
@@ -325,6 +333,19 @@ impl Lanes for Neon {
                 add_pairs((sums.2, sums.3), vld1q_s16(from.add(16)), vld1q_s16(from.add(24)), pair),
             );
             (low.0, low.1, high.0, high.1)
+        }
+    }
+    #[inline(always)]
+    fn ints_of_digits(high: &[i32; LANES], low: &[i32; LANES]) -> Self::Ints {
+        let (high, low) = (high.as_ptr(), low.as_ptr());
+        // SAFETY: as in `each!`; four times four integers can be read from either.
+        unsafe {
+            (
+                four_of_digits(high, low),
+                four_of_digits(high.add(4), low.add(4)),
+                four_of_digits(high.add(8), low.add(8)),
+                four_of_digits(high.add(12), low.add(12)),
+            )
         }
     }
     #[inline(always)]
@@ -444,6 +465,17 @@ unsafe fn products_of_sixteen(a: int16x8_t, b: int16x8_t, x: int16x8_t, y: int16
         let sums = vmlal_s16(sums, vget_low_s16(b), vget_low_s16(y));
         vmlal_high_s16(sums, b, y)
     }
+}
+
+/// `256 * high + low` of four integers each.
+///
+/// # Safety
+///
+/// The processor must have NEON; four integers must lie behind either place.
+#[inline(always)]
+unsafe fn four_of_digits(high: *const i32, low: *const i32) -> int32x4_t {
+    // SAFETY: by the caller's promise.
+    unsafe { vaddq_s32(vshlq_n_s32::<8>(vld1q_s32(high)), vld1q_s32(low)) }
 }
 
 /// Both halves of a row's products in one register.

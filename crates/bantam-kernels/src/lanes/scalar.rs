@@ -132,6 +132,10 @@ impl Lanes for Scalar {
         bytes.map(|byte| byte.wrapping_add_signed(value))
     }
     #[inline(always)]
+    fn bytes_store(bytes: Self::Bytes, to: &mut [u8; RUN]) {
+        *to = bytes;
+    }
+    #[inline(always)]
     fn bytes_to_codes(bytes: Self::Bytes, codes: &mut [i16; RUN]) {
         *codes = Self::codes_of(bytes);
     }
@@ -173,6 +177,10 @@ impl Lanes for Scalar {
     fn ints_add_pairs(sums: Self::Ints, codes: &[i16; 2 * LANES], pair: &[i16; 2]) -> Self::Ints {
         let (even, odd) = (i32::from(pair[0]), i32::from(pair[1]));
         std::array::from_fn(|i| sums[i] + i32::from(codes[2 * i]) * even + i32::from(codes[2 * i + 1]) * odd)
+    }
+    #[inline(always)]
+    fn ints_of_digits(high: &[i32; LANES], low: &[i32; LANES]) -> Self::Ints {
+        std::array::from_fn(|i| 256 * high[i] + low[i])
     }
     #[inline(always)]
     fn ints_to_f32(ints: Self::Ints) -> Self {

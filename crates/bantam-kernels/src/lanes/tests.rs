@@ -119,6 +119,9 @@ impl Kernel for Integers<'_> {
             let mut codes = [0; RUN];
             L::bytes_to_codes(run, &mut codes);
             out.extend(codes.iter().map(|code| i64::from(*code)));
+            let mut bytes = [0; RUN];
+            L::bytes_store(run, &mut bytes);
+            out.extend(bytes.iter().map(|byte| i64::from(*byte)));
         }
         let mut across = [[0; 2 * LANES]; LANES / 2];
         L::pairs_across(self.1, 35, &mut across);
@@ -132,7 +135,8 @@ impl Kernel for Integers<'_> {
             rows[lane] = L::products(L::codes_of(runs[lane % runs.len()]), L::codes_load(x));
         }
         let [first, second] = L::products_sum_halves(&rows);
-        for ints in [sums, L::products_sum(&rows), first, second] {
+        let digits = L::ints_of_digits(&codes.map(|code| i32::from(code) * -5), &codes.map(i32::from));
+        for ints in [sums, L::products_sum(&rows), first, second, digits] {
             let mut floats = [0.0; LANES];
             L::ints_to_f32(ints).store(&mut floats);
             out.extend(floats.iter().map(|x| *x as i64));

@@ -1,5 +1,6 @@
 //! Rows of activations as 16-bit integers.
 
+use super::tiled::{self, CodeTile, TILED_ROWS};
 use crate::Machine;
 use crate::lanes::{Kernel, LANES, Lanes, dispatch};
 use crate::machine::Isa;
@@ -24,6 +25,8 @@ pub struct Codes {
     scales: Vec<f32>,
     /// Sums of 16 codes, exact in f32; `[rows][width / 16]`
     sums: Vec<f32>,
+    /// The same in tiles, `[rows / 16][width / 32]`, where the instruction set and the number of rows ask for it.
+    tiles: Vec<CodeTile>,
 }
 
 /// One row of [`Codes`].
@@ -37,7 +40,7 @@ pub(super) struct Row<'a> {
 impl Codes {
     /// No rows yet.
     pub fn new() -> Self {
-        Codes { width: 0, codes: Vec::new(), scales: Vec::new(), sums: Vec::new() }
+        Codes { width: 0, codes: Vec::new(), scales: Vec::new(), sums: Vec::new(), tiles: Vec::new() }
     }
 
     /// Whether rows of this width can be coded.
@@ -69,7 +72,28 @@ impl Codes {
         };
         let groups = x.len() / GROUP;
         // One row is coded faster than a second thread is woken.
-        if groups < 512 { work(0..groups) } else { machine.split(groups, 16, work) }
+        if groups < 512 {
+            work(0..groups)
+        } else {
+            machine.split(groups, 16, work)
+        }
+        self.tiles.clear();
+        if isa.has_tiles() && self.rows() >= TILED_ROWS {
+            self.fill_tiles(machine);
+        }
+    }
+
+    /// Lays the codes out in tiles, too.
+    pub(super) fn fill_tiles(&mut self, machine: &Machine) {
+        let mut tiles = std::mem::take(&mut self.tiles);
+        tiles.resize(self.rows().div_ceil(LANES) * (self.width / GROUP), CodeTile::default());
+        tiled::fill(machine, self, &mut tiles);
+        self.tiles = tiles;
+    }
+
+    /// Tiles of all rows; none where they were not asked for.
+    pub(super) fn tiles(&self) -> &[CodeTile] {
+        &self.tiles
     }
 
     /// The number of rows.

@@ -10,11 +10,13 @@ use std::ops::Range;
 use bytemuck::Zeroable;
 
 use super::codes::{GROUP, Row};
+use super::tiled::TiledSums;
 use super::{Codes, Weights};
 use crate::blocks::{Block, OverBlock, with_block};
 use crate::lanes::{Kernel, LANES, Lanes, RUN, dispatch};
 use crate::machine::Isa;
 use crate::share::Shared;
+use crate::tiles::Amx;
 
 /// Weights of a row that are taken apart at a time: 16 rows of codes then take 8 KiB.
 const CHUNK: usize = 256;
@@ -24,21 +26,26 @@ const CACHE_LINE: usize = 64;
 const UNITS: usize = CHUNK / 16;
 /// Rows up to this many take panels one at a time.
 const FEW: usize = 16;
-/// Codes in a slab of panels: 128 KiB, so that it stays in the second-level cache.
-const SLAB: usize = 64 * 1024;
+/// Bytes of codes in a slab of panels: such a slab stays in the second-level cache.
+const SLAB: usize = 128 * 1024;
+/// Bytes of a code in panels for products of 16-bit pairs.
+const WORD: usize = 2;
+/// Bytes of a code in panels for tiles.
+pub(super) const BYTE: usize = 1;
 
 /// The outputs `outputs` of a product, for all its rows.
 pub(super) fn multiply(isa: Isa, of: &super::Part<'_>, x: &Codes, outputs: Range<usize>) {
-    dispatch(isa, Part { weights: of.weights, x, y: &of.y, outputs });
+    dispatch(isa, Part { isa, weights: of.weights, x, y: &of.y, outputs });
 }
 
 /// The part of a product that one thread computes: a range of the outputs, for all rows.
 #[derive(Clone)]
-struct Part<'a> {
-    weights: Weights<'a>,
-    x: &'a Codes,
-    y: &'a Shared<'a, f32>,
-    outputs: Range<usize>,
+pub(super) struct Part<'a> {
+    pub(super) isa: Isa,
+    pub(super) weights: Weights<'a>,
+    pub(super) x: &'a Codes,
+    pub(super) y: &'a Shared<'a, f32>,
+    pub(super) outputs: Range<usize>,
 }
 
 impl Kernel for Part<'_> {
@@ -55,6 +62,7 @@ impl Kernel for Part<'_> {
                     2 => self.0.few_rows::<L, B, 2>(),
                     3 => self.0.few_rows::<L, B, 3>(),
                     4 => self.0.few_rows::<L, B, 4>(),
+                    _ if L::TILES && self.0.tiled_rows::<L, B, Amx>() => {}
                     _ => self.0.many_rows::<L, B>(),
                 }
             }
@@ -66,8 +74,8 @@ impl Kernel for Part<'_> {
 }
 
 /// A chunk of sixteen rows of weights, taken apart.
-struct Chunk {
-    /// `[16][CHUNK]`
+pub(super) struct Chunk {
+    /// `[16][CHUNK]`, in [`WORD`]s or in [`BYTE`]s.
     codes: Vec<i16>,
     /// `[UNITS][16]`
     scales: [[f32; LANES]; UNITS],
@@ -82,14 +90,26 @@ impl Chunk {
 
     /// Takes apart the weights of columns `columns` of the sixteen rows from `output` on.
     #[inline(always)]
-    fn fill<L: Lanes, B: Block>(&mut self, weights: &Weights<'_>, output: usize, columns: Range<usize>) {
+    fn fill<L: Lanes, B: Block, const WIDTH: usize>(
+        &mut self,
+        weights: &Weights<'_>,
+        output: usize,
+        columns: Range<usize>,
+    ) {
         let (first, count) = (columns.start / B::LEN, columns.len() / B::LEN);
         let rows = rows_of::<B>(weights, output);
-        for (row, codes) in rows.iter().zip(self.codes.chunks_exact_mut(CHUNK)) {
+        for (row, codes) in rows.iter().zip(self.codes.chunks_exact_mut(CHUNK * WIDTH / WORD)) {
             let blocks = &row[first..first + count];
-            for (block, codes) in blocks.iter().zip(codes.chunks_exact_mut(B::LEN)) {
-                for (run, codes) in codes.as_chunks_mut().0.iter_mut().enumerate() {
-                    L::bytes_to_codes(B::codes::<L>(block, run), codes);
+            for (block, codes) in blocks.iter().zip(codes.chunks_exact_mut(B::LEN * WIDTH / WORD)) {
+                if WIDTH == WORD {
+                    for (run, codes) in codes.as_chunks_mut().0.iter_mut().enumerate() {
+                        L::bytes_to_codes(B::codes::<L>(block, run), codes);
+                    }
+                } else {
+                    let codes: &mut [u8] = bytemuck::cast_slice_mut(codes);
+                    for (run, codes) in codes.as_chunks_mut().0.iter_mut().enumerate() {
+                        L::bytes_store(B::codes::<L>(block, run), codes);
+                    }
                 }
             }
         }
@@ -147,7 +167,14 @@ fn prefetch_ahead<L: Lanes, B: Block>(weights: &Weights<'_>, output: usize, inde
 /// Adds a unit's products to the sums of sixteen outputs. This is the one place that fixes the
 /// rounding: the product of the scales, then one fused multiply-add (two where there are minima).
 #[inline(always)]
-fn add_unit<L: Lanes, B: Block>(sums: L, ints: L::Ints, scales: L, minima: L, scale: f32, codes: f32) -> L {
+pub(super) fn add_unit<L: Lanes, B: Block>(
+    sums: L,
+    ints: L::Ints,
+    scales: L,
+    minima: L,
+    scale: f32,
+    codes: f32,
+) -> L {
     let scale = L::splat(scale);
     let sums = L::ints_to_f32(ints).mul_add(scales.mul(scale), sums);
     if B::MINIMA { minima.mul(scale).mul_add(L::splat(-codes), sums) } else { sums }
@@ -177,6 +204,8 @@ macro_rules! each_lane {
     };
 }
 
+pub(super) use each_lane;
+
 impl Part<'_> {
     /// `N` rows of activations, each block taken apart once for all of them.
     #[inline(always)]
@@ -203,17 +232,15 @@ impl Part<'_> {
     #[inline(always)]
     fn many_rows<L: Lanes, B: Block>(&self) {
         let inputs = self.weights.inputs;
-        // Few rows use a panel so briefly that it had better stay in the first-level cache.
-        let slab = if self.x.rows() <= FEW { 0 } else { SLAB / (LANES * inputs) };
-        let panels_max = slab.clamp(1, PANELS_MAX);
+        let panels_max = panels_together::<WORD>(self.x.rows(), inputs);
         let mut workspace = Workspace::take();
-        let Workspace { panels, chunk } = &mut *workspace;
-        panels.iter_mut().take(panels_max).for_each(|panel| panel.fit::<B>(inputs));
+        let Workspace { panels, chunk, .. } = &mut *workspace;
+        panels.iter_mut().take(panels_max).for_each(|panel| panel.fit::<B, WORD>(inputs));
         let mut output = self.outputs.start;
         while output < self.outputs.end {
             let count = (self.outputs.end - output).div_ceil(LANES).min(panels_max);
             for (i, panel) in panels[..count].iter_mut().enumerate() {
-                panel.fill::<L, B>(&self.weights, output + i * LANES, chunk);
+                panel.fill::<L, B, WORD>(&self.weights, output + i * LANES, chunk);
             }
             let mut row = 0;
             while row < self.x.rows() {
@@ -298,24 +325,36 @@ impl Part<'_> {
     }
 
     #[inline(always)]
-    fn store<L: Lanes>(&self, row: usize, output: usize, sums: L) {
-        let mut values = [0.0; LANES];
-        sums.store(&mut values);
+    pub(super) fn store<L: Lanes>(&self, row: usize, output: usize, sums: L) {
         let count = LANES.min(self.outputs.end - output);
         // SAFETY: these outputs belong to this thread's range, and no other slice of them is in use.
         let y = unsafe { self.y.slice_mut(row * self.weights.outputs + output, count) };
-        y.copy_from_slice(&values[..count]);
+        if let Some(whole) = y.first_chunk_mut() {
+            sums.store(whole);
+        } else {
+            let mut values = [0.0; LANES];
+            sums.store(&mut values);
+            y.copy_from_slice(&values[..count]);
+        }
     }
 }
 
 /// Panels that are used together, at most.
 const PANELS_MAX: usize = 8;
 
+/// As many panels as stay in the second-level cache. Few rows use a panel so briefly that one had better stay in
+/// the first-level cache.
+pub(super) fn panels_together<const WIDTH: usize>(rows: usize, inputs: usize) -> usize {
+    let slab = if rows <= FEW { 0 } else { SLAB / (LANES * inputs * WIDTH) };
+    slab.clamp(1, PANELS_MAX)
+}
+
 /// What a thread takes weights apart into. It is kept from one call to the next, since a thread is called for small
 /// parts of a product, and empty memory is not free.
-struct Workspace {
-    panels: [Panel; PANELS_MAX],
-    chunk: Chunk,
+pub(super) struct Workspace {
+    pub(super) panels: [Panel; PANELS_MAX],
+    pub(super) chunk: Chunk,
+    pub(super) tiled: TiledSums,
 }
 
 thread_local! {
@@ -323,47 +362,58 @@ thread_local! {
 }
 
 impl Workspace {
-    fn take() -> Box<Self> {
+    pub(super) fn take() -> Box<Self> {
         let kept = WORKSPACE.with(|kept| kept.take());
-        kept.unwrap_or_else(|| Box::new(Workspace { panels: Default::default(), chunk: Chunk::new() }))
+        kept.unwrap_or_else(|| {
+            Box::new(Workspace {
+                panels: Default::default(),
+                chunk: Chunk::new(),
+                tiled: TiledSums::default(),
+            })
+        })
     }
 
-    fn put_back(self: Box<Self>) {
+    pub(super) fn put_back(self: Box<Self>) {
         WORKSPACE.with(|kept| kept.replace(Some(self)));
     }
 }
 
-/// Sixteen rows of weights taken apart, codes in pairs across the rows.
+/// Sixteen rows of weights taken apart, codes in groups of four bytes across the rows.
 #[derive(Default)]
-struct Panel {
-    /// `[inputs / 2][16][2]`
-    pairs: Vec<[i16; 2 * LANES]>,
+pub(super) struct Panel {
+    /// `[inputs / 2][16][2]` of [`WORD`]s, or `[inputs / 4][16][4]` of [`BYTE`]s.
+    pub(super) pairs: Vec<[i16; 2 * LANES]>,
     /// `[inputs / UNIT][16]`
-    scales: Vec<[f32; LANES]>,
-    minima: Vec<[f32; LANES]>,
+    pub(super) scales: Vec<[f32; LANES]>,
+    pub(super) minima: Vec<[f32; LANES]>,
 }
 
 impl Panel {
     /// Makes it as long as the inputs; what it holds does not matter.
-    fn fit<B: Block>(&mut self, inputs: usize) {
+    pub(super) fn fit<B: Block, const WIDTH: usize>(&mut self, inputs: usize) {
         let units = inputs / B::UNIT;
-        self.pairs.resize(inputs / 2, [0; 2 * LANES]);
+        self.pairs.resize(inputs * WIDTH / 4, [0; 2 * LANES]);
         self.scales.resize(units, [0.0; LANES]);
         self.minima.resize(if B::MINIMA { units } else { 0 }, [0.0; LANES]);
     }
 
     #[inline(always)]
-    fn fill<L: Lanes, B: Block>(&mut self, weights: &Weights<'_>, output: usize, chunk: &mut Chunk) {
+    pub(super) fn fill<L: Lanes, B: Block, const WIDTH: usize>(
+        &mut self,
+        weights: &Weights<'_>,
+        output: usize,
+        chunk: &mut Chunk,
+    ) {
         let mut begin = 0;
         while begin < weights.inputs {
             let end = (begin + CHUNK).min(weights.inputs);
-            chunk.fill::<L, B>(weights, output, begin..end);
+            chunk.fill::<L, B, WIDTH>(weights, output, begin..end);
             let (unit, units) = (begin / B::UNIT, (end - begin) / B::UNIT);
             self.scales[unit..][..units].copy_from_slice(&chunk.scales[..units]);
             if B::MINIMA {
                 self.minima[unit..][..units].copy_from_slice(&chunk.minima[..units]);
             }
-            across::<L>(&chunk.codes, &mut self.pairs[begin / 2..end / 2]);
+            across::<L, WIDTH>(&chunk.codes, &mut self.pairs[begin * WIDTH / 4..end * WIDTH / 4]);
             begin = end;
         }
     }
@@ -400,10 +450,11 @@ impl Panel {
     }
 }
 
-/// Lays sixteen rows of codes out in pairs: `[16][CHUNK]` to `[CHUNK / 2][16][2]`.
+/// Lays sixteen rows of codes out by four bytes: `[16][CHUNK]` to `[CHUNK / 2][16][2]` of [`WORD`]s or `[CHUNK / 4][16][4]`
+/// of [`BYTE`]s.
 #[inline(always)]
-fn across<L: Lanes>(codes: &[i16], pairs: &mut [[i16; 2 * LANES]]) {
+fn across<L: Lanes, const WIDTH: usize>(codes: &[i16], pairs: &mut [[i16; 2 * LANES]]) {
     for (step, pairs) in pairs.as_chunks_mut::<{ LANES / 2 }>().0.iter_mut().enumerate() {
-        L::pairs_across(&codes[step * LANES..], CHUNK, pairs);
+        L::pairs_across(&codes[step * LANES..], CHUNK * WIDTH / WORD, pairs);
     }
 }

@@ -12,6 +12,7 @@
 mod codes;
 mod exact;
 mod integer;
+mod tiled;
 mod widen;
 
 pub use codes::Codes;

@@ -151,7 +151,7 @@ impl Sequence {
 fn hadamard(group: &mut [f32]) {
     let of = group.to_vec();
     for (row, out) in group.iter_mut().enumerate() {
-        let sign = |column: usize| if (row & column).count_ones() % 2 == 0 { 1.0 } else { -1.0 };
+        let sign = |column: usize| if (row & column).count_ones().is_multiple_of(2) { 1.0 } else { -1.0 };
         let sum: f64 = of.iter().enumerate().map(|(column, x)| sign(column) * f64::from(*x)).sum();
         *out = (sum / (of.len() as f64).sqrt()) as f32;
     }

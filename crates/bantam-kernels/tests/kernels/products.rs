@@ -171,6 +171,18 @@ fn many_rows_and_slabs() {
 }
 
 #[test]
+fn sixteen_rows_and_their_rests_over_every_storage() {
+    for storage in Storage::ALL.into_iter().filter(|storage| storage.is_quantized()) {
+        for (rows, outputs, inputs) in [(12, 33, 256), (16, 16, 1024), (17, 50, 768), (40, 21, 256)] {
+            let product = Product::new(storage, Layout::OutIn, rows, outputs, inputs);
+            let y = product.check_sameness(Arithmetic::Coded);
+            let error = nmse(&product.naive(&rounded(&product.x)), &y);
+            assert!(error < NMSE_MAX, "{} of rounded activations: {error:e}", product.what());
+        }
+    }
+}
+
+#[test]
 fn activations_of_any_magnitude() {
     for magnitude in [1e-25f32, 1e-10, 1e10, 1e25] {
         for storage in [Storage::Q8_0, Storage::Q4K] {
@@ -203,7 +215,7 @@ fn what_is_not_a_number_reaches_the_output_of_its_row_alone() {
         };
         for arithmetic in arithmetics {
             for (poison, place) in [(f32::NAN, 0), (f32::INFINITY, 100), (f32::NEG_INFINITY, 255)] {
-                let (rows, outputs, inputs) = (4, 19, 256);
+                let (rows, outputs, inputs) = (13, 19, 256);
                 let mut product = Product::new(storage, Layout::OutIn, rows, outputs, inputs);
                 let clean = product.check_sameness(arithmetic);
                 product.x[2 * inputs + place] = poison;

@@ -138,7 +138,11 @@ fn notes(report: &Report) -> [(&'static str, usize, &'static str); 14] {
         ),
         ("unended", report.unended_answers, "answers have no token that ends them"),
         ("glued", report.glued_completions, "completions follow their prompt without a space between them"),
-        ("empty", report.empty_answers, "answers are not learnt: the template writes nothing of them (tool calls?)"),
+        (
+            "empty",
+            report.empty_answers,
+            "answers are not learnt: the template writes nothing of them (tool calls?)",
+        ),
         ("skipped", report.skipped_files.len(), "files in the folders are of no known kind"),
     ]
 }

@@ -1,0 +1,287 @@
+//! The integer arithmetic in tiles: sixteen rows of activations times sixteen outputs at a time.
+//!
+//! Tiles give the exact sums of each unit's products of digits; then `add_unit` adds the units in order, as for every
+//! other path. Sums of sixteen rows stay in registers while a stretch of the inputs passes.
+
+use std::ops::Range;
+
+use super::Codes;
+use super::codes::GROUP;
+use super::integer::{BYTE, Chunk, Panel, Part, Workspace, add_unit, each_lane, panels_together};
+use crate::Machine;
+use crate::blocks::Block;
+use crate::lanes::{Kernel, LANES, Lanes, RUN, dispatch};
+use crate::share::Shared;
+use crate::tiles::{DigitSums, Digits, Tiles};
+
+/// From so many rows on tiles are used. Up to sixteen rows in tiles cost as much as five in 16-bit pairs, or ten where units
+/// are short, by count (see docs/kernels.md): nobody has measured it yet, so the doubt is left some room.
+pub(super) const TILED_ROWS: usize = 12;
+/// Groups of inputs whose tiles, 40 KiB with those of the weights, stay in the first-level cache for a slab of panels.
+const STRETCH: usize = 20;
+
+/// A group of codes of sixteen rows of activations. Rows behind the last one are zero.
+#[derive(Clone, Default)]
+#[repr(C)]
+pub(super) struct CodeTile {
+    digits: Digits,
+    scales: [f32; LANES],
+    /// Sums of the codes of the first unit of 16, of the second, and of both.
+    sums: [[f32; LANES]; 3],
+}
+
+/// Sums of a thread's products in tiles, kept from one stretch of the inputs to the next.
+#[derive(Default)]
+pub(super) struct TiledSums {
+    /// Of the unit that is multiplied and of the one before it, which is added up meanwhile.
+    digits: [DigitSums; 2],
+    /// `[panels][16 rows][16 outputs]`
+    sums: Vec<[[f32; LANES]; LANES]>,
+}
+
+/// Lays codes out in tiles, `[rows / 16][width / 32]`.
+pub(super) fn fill(machine: &Machine, codes: &Codes, tiles: &mut [CodeTile]) {
+    let count = tiles.len();
+    let tiles = Shared::new(tiles);
+    machine.split(count, 16, |range| {
+        // SAFETY: the ranges of the threads do not overlap.
+        let tiles = unsafe { tiles.slice_mut(range.start, range.len()) };
+        dispatch(machine.isa(), Fill { codes, first: range.start, tiles });
+    });
+}
+
+struct Fill<'a> {
+    codes: &'a Codes,
+    first: usize,
+    tiles: &'a mut [CodeTile],
+}
+
+impl Kernel for Fill<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let groups = self.codes.width() / GROUP;
+        for (index, tile) in self.tiles.iter_mut().enumerate() {
+            let (sixteen, group) = ((self.first + index) / groups, (self.first + index) % groups);
+            for lane in 0..LANES {
+                tile.take_row(self.codes, LANES * sixteen + lane, group, lane);
+            }
+        }
+    }
+}
+
+impl CodeTile {
+    /// Takes a group of one row.
+    #[inline(always)]
+    fn take_row(&mut self, codes: &Codes, row: usize, group: usize, lane: usize) {
+        let (low, high) = (&mut self.digits.low[lane], &mut self.digits.high[lane]);
+        if row >= codes.rows() {
+            (*low, *high, self.scales[lane]) = ([0; RUN], [0; RUN], 0.0);
+            self.sums.iter_mut().for_each(|sums| sums[lane] = 0.0);
+            return;
+        }
+        let row = codes.row(row);
+        for ((code, low), high) in row.codes.as_chunks::<GROUP>().0[group].iter().zip(low).zip(high) {
+            (*low, *high) = (*code as u8, (*code >> 8) as i8);
+        }
+        self.scales[lane] = row.scales[group];
+        let (first, second) = (row.sums[2 * group], row.sums[2 * group + 1]);
+        // Exact: whole numbers below 2^24.
+        (self.sums[0][lane], self.sums[1][lane], self.sums[2][lane]) = (first, second, first + second);
+    }
+}
+
+impl Part<'_> {
+    /// All rows of activations in tiles; gives whether that could be done.
+    #[inline(always)]
+    pub(super) fn tiled_rows<L: Lanes, B: Block, T: Tiles>(&self) -> bool {
+        if self.x.tiles().is_empty() {
+            return false;
+        }
+        let Some(mut tiles) = T::configure(self.isa, B::UNIT) else { return false };
+        let inputs = self.weights.inputs;
+        let panels_max = panels_together::<BYTE>(self.x.rows(), inputs);
+        let mut workspace = Workspace::take();
+        let Workspace { panels, chunk, tiled } = &mut *workspace;
+        panels.iter_mut().take(panels_max).for_each(|panel| panel.fit::<B, BYTE>(inputs));
+        tiled.sums.resize(panels_max, [[0.0; LANES]; LANES]);
+        for output in self.outputs.clone().step_by(panels_max * LANES) {
+            let count = (self.outputs.end - output).div_ceil(LANES).min(panels_max);
+            let panels = &mut panels[..count];
+            fill_slab::<L, B>(self, panels, output, chunk);
+            self.tiled_slab::<L, B, T>(panels, output, &mut tiles, tiled);
+        }
+        workspace.put_back();
+        true
+    }
+
+    /// The outputs of a slab of panels from `output` on.
+    #[inline(always)]
+    fn tiled_slab<L: Lanes, B: Block, T: Tiles>(
+        &self,
+        panels: &[Panel],
+        output: usize,
+        tiles: &mut T,
+        tiled: &mut TiledSums,
+    ) {
+        let groups = self.weights.inputs / GROUP;
+        for (sixteen, x) in self.x.tiles().chunks_exact(groups).enumerate() {
+            for begin in (0..groups).step_by(STRETCH) {
+                let end = (begin + STRETCH).min(groups);
+                for (i, panel) in panels.iter().enumerate() {
+                    let kept = &mut tiled.sums[i];
+                    let mut sums = [L::splat(0.0); LANES];
+                    if begin > 0 {
+                        sums = each_lane!(|lane| L::load(&kept[lane]));
+                    }
+                    sums = add_stretch::<L, B, T>(sums, panel, x, begin..end, tiles, &mut tiled.digits);
+                    if end < groups {
+                        each_lane!(|lane| sums[lane].store(&mut kept[lane]));
+                    } else {
+                        self.store_sixteen(sixteen * LANES, output + i * LANES, sums);
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn store_sixteen<L: Lanes>(&self, row: usize, output: usize, sums: [L; LANES]) {
+        let rows = self.x.rows() - row;
+        each_lane!(|lane| {
+            if lane < rows {
+                self.store(row + lane, output, sums[lane]);
+            }
+        });
+    }
+}
+
+#[inline(always)]
+fn fill_slab<L: Lanes, B: Block>(of: &Part<'_>, panels: &mut [Panel], output: usize, chunk: &mut Chunk) {
+    for (i, panel) in panels.iter_mut().enumerate() {
+        panel.fill::<L, B, BYTE>(&of.weights, output + i * LANES, chunk);
+    }
+}
+
+/// Adds the products of the units of some groups to the sums of sixteen rows. While one unit is multiplied in
+/// tiles, the one before it is added.
+#[inline(always)]
+fn add_stretch<L: Lanes, B: Block, T: Tiles>(
+    mut sums: [L; LANES],
+    panel: &Panel,
+    x: &[CodeTile],
+    groups: Range<usize>,
+    tiles: &mut T,
+    digits: &mut [DigitSums; 2],
+) -> [L; LANES] {
+    let codes = bytemuck::cast_slice(&panel.pairs);
+    let (first, end) = (groups.start * (GROUP / B::UNIT), groups.end * (GROUP / B::UNIT));
+    for unit in first..=end {
+        if unit < end {
+            let (group, begin) = (unit * B::UNIT / GROUP, unit * B::UNIT % GROUP);
+            let codes = &codes[unit * B::UNIT / 4..][..B::UNIT / 4];
+            tiles.multiply(&x[group].digits, begin, codes, unit, &mut digits[unit % 2]);
+        }
+        if unit > first {
+            let unit = unit - 1;
+            sums = add_sixteen::<L, B>(sums, &digits[unit % 2], panel, &x[unit * B::UNIT / GROUP], unit);
+        }
+    }
+    sums
+}
+
+/// Adds one unit to the sums of sixteen rows.
+#[inline(always)]
+fn add_sixteen<L: Lanes, B: Block>(
+    sums: [L; LANES],
+    digits: &DigitSums,
+    panel: &Panel,
+    x: &CodeTile,
+    unit: usize,
+) -> [L; LANES] {
+    let scales = L::load(&panel.scales[unit]);
+    let minima = if B::MINIMA { L::load(&panel.minima[unit]) } else { L::splat(0.0) };
+    let code_sums = &x.sums[if B::UNIT == GROUP { 2 } else { unit % 2 }];
+    each_lane!(|lane| {
+        let ints = L::ints_of_digits(&digits.high[lane], &digits.low[lane]);
+        add_unit::<L, B>(sums[lane], ints, scales, minima, x.scales[lane], code_sums[lane])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blocks::{OverBlock, with_block};
+    use crate::matmul::{Input, Layout, Weights, multiply};
+    use crate::tiles::Model;
+    use crate::{Isa, Storage};
+
+    /// A part of a product by way of [`Model`] on any processor.
+    struct Modelled<'a>(Part<'a>);
+
+    impl Kernel for Modelled<'_> {
+        type Output = bool;
+        #[inline(always)]
+        fn run<L: Lanes>(self) -> bool {
+            struct WithLanes<'a, L>(Part<'a>, std::marker::PhantomData<L>);
+            impl<L: Lanes> OverBlock for WithLanes<'_, L> {
+                type Output = bool;
+                #[inline(always)]
+                fn run<B: Block>(self) -> bool {
+                    self.0.tiled_rows::<L, B, Model>()
+                }
+            }
+            let storage = self.0.weights.storage;
+            with_block(storage, WithLanes::<L>(self.0, std::marker::PhantomData)).unwrap_or(false)
+        }
+    }
+
+    /// Bytes whose halves are no special numbers.
+    fn bytes(count: usize) -> Vec<u8> {
+        (0..count).map(|i| 0x28 + (i.wrapping_mul(2_654_435_761) >> 13) as u8 % 16).collect()
+    }
+
+    fn check(storage: Storage, rows: usize, outputs: usize, inputs: usize) {
+        let bytes = bytes(storage.bytes_of(inputs).expect("whole blocks") * outputs);
+        let weights = Weights { storage, layout: Layout::OutIn, outputs, inputs, bytes: &bytes };
+        let x: Vec<f32> = (0..rows * inputs).map(|i| (i as f32 * 0.37).sin() * (i % 41) as f32).collect();
+        let machine = Machine::new(Isa::SCALAR, 2);
+        let mut codes = Codes::new();
+        codes.fill(&machine, &x, inputs);
+        let mut truth = vec![0.0; rows * outputs];
+        multiply(&machine, weights, Input::Coded(&codes), &mut truth);
+        for isa in Isa::available() {
+            codes.fill_tiles(&Machine::new(isa, 2));
+            let mut y = vec![f32::NAN; rows * outputs];
+            let part = Part { isa, weights, x: &codes, y: &Shared::new(&mut y), outputs: 0..outputs };
+            assert!(dispatch(isa, Modelled(part)));
+            assert!(
+                truth.iter().zip(&y).all(|(truth, y)| truth.to_bits() == y.to_bits()),
+                "{storage} on {isa}: {rows} rows, {outputs} x {inputs}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_storage_in_tiles() {
+        for storage in Storage::ALL.into_iter().filter(|storage| storage.is_quantized()) {
+            check(storage, 16, 16, 256);
+            check(storage, 37, 21, 768);
+        }
+    }
+
+    #[test]
+    fn every_number_of_rows_and_outputs_in_tiles() {
+        for rows in 1..34 {
+            check(Storage::Q4_1, rows, 1 + rows % 19, 96);
+            check(Storage::Q2K, rows, 16 + rows % 19, 256);
+        }
+    }
+
+    #[test]
+    fn slabs_and_stretches() {
+        // More panels than a slab holds, and more groups than a stretch does, with a rest of either.
+        check(Storage::Q8_0, 18, 150, 32 * (2 * STRETCH + 1));
+        check(Storage::Q6K, 18, 40, 256 * 9);
+    }
+}

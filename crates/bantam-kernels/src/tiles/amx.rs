@@ -1,0 +1,195 @@
+//! AMX-INT8: the instructions, and leave to use them.
+//!
+//! The compiler's own intrinsics are not stable, so each use is written out. Tiles belong to a thread: a value of
+//! [`Amx`] stands for its configuration, which is given up when the value is dropped, so that an idle thread has no
+//! tiles for the system to save.
+
+use std::arch::asm;
+use std::arch::x86_64::{__cpuid_count, _xgetbv, CpuidResult};
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::sync::OnceLock;
+
+use super::{DigitSums, Digits, TileRow, Tiles};
+use crate::Isa;
+use crate::lanes::{LANES, RUN};
+
+/// Whether the processor has AMX-INT8 with tiles of 16 rows of 64 bytes, and the system lets this process use them.
+/// The first call asks for that.
+pub(crate) fn permitted() -> bool {
+    static PERMITTED: OnceLock<bool> = OnceLock::new();
+    *PERMITTED.get_or_init(|| detected() && saved() && granted())
+}
+
+/// The processor's own word. Intel's manual, volume 2, CPUID leaves 7 and 1DH.
+fn detected() -> bool {
+    const TILE: u32 = 1 << 24;
+    const INT8: u32 = 1 << 25;
+    const PALETTES: u32 = 0x1d;
+    // AVX-512 was found before, so leaf 7 is there.
+    if cpuid(7, 0).edx & (TILE | INT8) != TILE | INT8 || cpuid(0, 0).eax < PALETTES {
+        return false;
+    }
+    let palette = cpuid(PALETTES, 1);
+    let (row_bytes, tiles, rows) = (palette.ebx & 0xffff, palette.ebx >> 16, palette.ecx & 0xffff);
+    row_bytes >= 64 && tiles >= 8 && rows >= 16
+}
+
+fn cpuid(leaf: u32, part: u32) -> CpuidResult {
+    #[allow(unused_unsafe, reason = "newer compilers take the function for safe")]
+    // SAFETY: every processor of this architecture has the instruction.
+    unsafe {
+        __cpuid_count(leaf, part)
+    }
+}
+
+/// Whether the system saves tiles and their configuration when it changes threads.
+fn saved() -> bool {
+    const CONFIGURATION_AND_DATA: u64 = 0b11 << 17;
+    // SAFETY: AVX-512 was found before, which takes a processor and a system that have this instruction.
+    let states = unsafe { _xgetbv(0) };
+    states & CONFIGURATION_AND_DATA == CONFIGURATION_AND_DATA
+}
+
+/// Asks Linux for the use of tiles by this process. Documentation/arch/x86/xstate.rst of the kernel.
+fn granted() -> bool {
+    const ARCH_PRCTL: i64 = 158;
+    const ARCH_REQ_XCOMP_PERM: u64 = 0x1023;
+    const TILE_DATA: u64 = 18;
+    let result: i64;
+    // SAFETY: this call of the system takes two numbers, changes no memory of this process, and says by its result
+    // whether it knows the request. The instruction changes rax, rcx, r11 and flags, which are given here.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") ARCH_PRCTL => result,
+            in("rdi") ARCH_REQ_XCOMP_PERM,
+            in("rsi") TILE_DATA,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    result == 0
+}
+
+/// Tiles configured for units of one length, on the thread that holds it.
+///
+/// Tiles 0 to 3 are sums, 4 and 5 digits of activations, 6 and 7 codes of weights.
+pub(crate) struct Amx {
+    unit: usize,
+    /// Tiles are the thread's: the value stays on it.
+    not_send: PhantomData<*const ()>,
+}
+
+thread_local! {
+    /// Whether a value of [`Amx`] is alive on this thread.
+    static CONFIGURED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What `ldtilecfg` reads: Intel's manual, volume 1, chapter 18.
+#[repr(C, align(64))]
+struct Configuration {
+    palette: u8,
+    start_row: u8,
+    reserved: [u8; 14],
+    row_bytes: [u16; 16],
+    rows: [u8; 16],
+}
+
+impl Configuration {
+    fn new(unit: usize) -> Self {
+        let (sums, digits, codes) = (4 * LANES as u16, unit as u16, 4 * LANES as u16);
+        let (all, of_codes) = (LANES as u8, unit as u8 / 4);
+        let mut row_bytes = [0; 16];
+        row_bytes[..8].copy_from_slice(&[sums, sums, sums, sums, digits, digits, codes, codes]);
+        let mut rows = [0; 16];
+        rows[..8].copy_from_slice(&[all, all, all, all, all, all, of_codes, of_codes]);
+        Configuration { palette: 1, start_row: 0, reserved: [0; 14], row_bytes, rows }
+    }
+}
+
+/// Multiplies one unit: zeroes the sums, loads, multiplies and stores, first the low digits, then the high ones.
+macro_rules! multiply {
+    ($low:tt, $high:tt, $codes:tt, $from:expr, $digits:expr, $to:expr) => {
+        asm!(
+            concat!("tileloadd ", $codes, ", [{codes} + {line}*1]"),
+            "tileloadd tmm4, [{digits} + {row}*1]",
+            concat!("tilezero ", $low),
+            concat!("tdpbusd ", $low, ", tmm4, ", $codes),
+            "tileloadd tmm5, [{digits} + {row}*1 + 512]",
+            concat!("tilezero ", $high),
+            concat!("tdpbssd ", $high, ", tmm5, ", $codes),
+            concat!("tilestored [{sums} + {line}*1], ", $low),
+            concat!("tilestored [{sums} + {line}*1 + 1024], ", $high),
+            codes = in(reg) $from,
+            digits = in(reg) $digits,
+            sums = in(reg) $to,
+            line = in(reg) size_of::<TileRow>(),
+            row = in(reg) RUN,
+            out("tmm4") _,
+            out("tmm5") _,
+            out($low) _,
+            out($high) _,
+            out($codes) _,
+            options(nostack, preserves_flags),
+        )
+    };
+}
+
+impl Tiles for Amx {
+    #[inline(always)]
+    fn configure(isa: Isa, unit: usize) -> Option<Self> {
+        assert!(unit == RUN / 2 || unit == RUN);
+        if !isa.has_tiles() {
+            return None;
+        }
+        assert!(!CONFIGURED.replace(true), "a thread's tiles are configured once at a time");
+        let configuration = Configuration::new(unit);
+        // SAFETY: such an `Isa` is only made where `permitted` says so; sixty-four bytes can be read, and they are a
+        // configuration within the bounds of palette 1, so that no fault is raised.
+        unsafe {
+            asm!(
+                "ldtilecfg [{}]",
+                in(reg) &raw const configuration,
+                options(nostack, preserves_flags, readonly),
+            );
+        }
+        Some(Amx { unit, not_send: PhantomData })
+    }
+
+    #[inline(always)]
+    fn multiply(
+        &mut self,
+        digits: &Digits,
+        begin: usize,
+        codes: &[TileRow],
+        turn: usize,
+        sums: &mut DigitSums,
+    ) {
+        assert!(codes.len() * 4 >= self.unit && begin + self.unit <= RUN);
+        let (codes, sums) = (codes.as_ptr(), std::ptr::from_mut(sums));
+        // SAFETY: place `begin` lies within a row of digits, by the assertion.
+        let digits = unsafe { std::ptr::from_ref(digits).cast::<u8>().add(begin) };
+        // SAFETY: the thread's tiles are configured as long as this value lives, by no other value, for rows of `unit` digits and `unit / 4`
+        // rows of codes. What is read: by the assertion, that many rows of 64 bytes of codes, and from `begin` on `unit` bytes
+        // of each of sixteen rows of `RUN` bytes, twice, the second 512 bytes behind the first: the two fields of `Digits`.
+        // What is written: sixteen rows of 64 bytes, twice: the two fields of `DigitSums`, which is borrowed mutably.
+        unsafe {
+            if turn.is_multiple_of(2) {
+                multiply!("tmm0", "tmm1", "tmm6", codes, digits, sums);
+            } else {
+                multiply!("tmm2", "tmm3", "tmm7", codes, digits, sums);
+            }
+        }
+    }
+}
+
+impl Drop for Amx {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // SAFETY: the instruction touches tiles and their configuration only, and the value that stands for them ends.
+        unsafe { asm!("tilerelease", options(nostack, nomem, preserves_flags)) }
+        CONFIGURED.set(false);
+    }
+}
