@@ -1,6 +1,6 @@
 //! The memory of a run, before it begins.
 
-use bantam_model::description::{Attention, Layer, Mixer, Mlp};
+use bantam_model::description::{Attention, GateUp, Layer, Mixer, Mlp, Wiring};
 use bantam_model::weights::LayerWeights;
 use bantam_model::{Adapter, Model};
 
@@ -85,13 +85,20 @@ impl OfLayer {
     fn new(hidden: usize, layer: &Layer, weights: &LayerWeights, adapter: Option<&Adapter>) -> Self {
         let Mixer::Attention(attention) = &layer.mixer;
         let norms = [&weights.mixer_before, &weights.mixer_after, &weights.mlp_before, &weights.mlp_after];
-        // What norms read or give, and the stream between the branches.
-        let stream = (norms.into_iter().flatten().count() + 1) * hidden;
+        // What norms read or give, and the stream between the branches where they follow each other.
+        let between = usize::from(matches!(layer.wiring, Wiring::Sequential { .. }));
+        let stream = (norms.into_iter().flatten().count() + between) * hidden;
         let ranks = weights.linears().filter_map(|linear| adapter?.sites.get(&linear.site));
         let ranks: usize = ranks.map(|site| site.a.outputs).sum();
         let (mlp, gradients) = match layer.mlp {
             // The gate, its factors and what comes of them; the gradients of two of them.
-            Mlp::Gated { intermediate_size, .. } => (3 * intermediate_size, 2 * intermediate_size),
+            Mlp::Gated { intermediate_size, projections: GateUp::Separate, .. } => {
+                (3 * intermediate_size, 2 * intermediate_size)
+            }
+            // Gate and factors once more together, and their gradient.
+            Mlp::Gated { intermediate_size, projections: GateUp::Fused, .. } => {
+                (3 * intermediate_size, 5 * intermediate_size)
+            }
             // What goes into the function and what comes out; the gradient.
             Mlp::Plain { intermediate_size, .. } => (2 * intermediate_size, intermediate_size),
         };
