@@ -149,6 +149,15 @@ impl Play {
     }
 }
 
+impl Drop for Play {
+    /// A stream that nobody reads to its end is cancelled, as the engine's are.
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.signals.change(|counts| counts.cancelled += 1);
+        }
+    }
+}
+
 impl Iterator for Play {
     type Item = Event;
 
