@@ -8,6 +8,7 @@ mod measure;
 mod models;
 mod run;
 mod sampling;
+mod serve;
 mod speculation;
 
 use clap::{Parser, Subcommand};
@@ -22,6 +23,7 @@ pub(crate) use models::{
 };
 pub(crate) use run::{BatchArgs, CompletionsArgs, GenerateArgs, ManArgs, OverflowArg, RunArgs, SgdArgs};
 pub(crate) use sampling::{SamplingArgs, random_seed};
+pub(crate) use serve::ServeArgs;
 pub(crate) use speculation::SpeculationArgs;
 
 /// Small language models on hardware people own.
@@ -49,6 +51,9 @@ pub(crate) enum Verb {
     /// Ask a model, or chat with it
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
+    /// Serve models to other programs: OpenAI's, Anthropic's and Ollama's clients
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(ServeArgs),
     /// Bring a model to this machine
     #[command(after_help = "Examples:\n  bantam pull qwen3:0.6b\n  bantam pull hf.co/ORG/REPO:Q4_K_M")]
     Pull(PullArgs),
@@ -132,6 +137,12 @@ Examples:
   bantam run qwen3:0.6b \"Why is the sky blue?\"
   git diff | bantam run \"Write a commit message:\"
   bantam run ./model.gguf --temp 0 --json \"Hi\"";
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  bantam serve                                    the default model, on http://127.0.0.1:11434
+  bantam serve smollm2:135m --alias gpt-4o-mini   under another name, too
+  BANTAM_API_KEY=... bantam serve --host 0.0.0.0  for other machines";
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,297 @@
+//! One answer in the making: events of the engine become pieces of text.
+//!
+//! However the text is cut into tokens, the same text, thinking and end come out, and each token of the answer comes
+//! with the text that it begins in or before it.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bantam_engine::{Event, Reason, Usage};
+use bantam_text::{Shown, TextStream, Tokenizer};
+
+use crate::ask::{Ask, Prepared};
+use crate::fault::{Fault, Kind};
+use crate::served::Served;
+use crate::text::{Split, StopStrings, ThinkingSplitter, is_marker};
+
+/// Some more of an answer, or its end.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Piece {
+    /// The prompt's tokens from the second on; before all else, where they were asked for.
+    Prompt(Vec<Token>),
+    /// Some more.
+    Chunk(Chunk),
+    /// The end.
+    Done(Summary),
+    /// The end, without an answer.
+    Failed(Fault),
+}
+
+/// Some more of an answer: the thinking comes before the text.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Chunk {
+    pub(crate) thinking: String,
+    pub(crate) text: String,
+    /// The tokens of the text, where they were asked for.
+    pub(crate) tokens: Vec<Token>,
+}
+
+/// A token and how likely it was.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Token {
+    pub(crate) id: u32,
+    pub(crate) logprob: f32,
+    /// The likeliest in its place, likeliest first.
+    pub(crate) top: Vec<(u32, f32)>,
+}
+
+/// How an answer went.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Summary {
+    pub(crate) ended: Ended,
+    pub(crate) usage: Usage,
+    /// Tokens of thinking among those generated.
+    pub(crate) thinking_tokens: usize,
+    pub(crate) timings: Timings,
+}
+
+/// Why an answer ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The model ended it.
+    #[default]
+    Stop,
+    /// A stop string came.
+    StopString(String),
+    /// It has as many tokens as were wanted, or the context is full.
+    Length,
+}
+
+/// How long an answer took.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Timings {
+    /// Until it was its turn.
+    pub(crate) queued: Duration,
+    /// From then to the first token.
+    pub(crate) prefill: Duration,
+    /// From the first token to the last.
+    pub(crate) decode: Duration,
+}
+
+impl Chunk {
+    fn is_empty(&self) -> bool {
+        self.thinking.is_empty() && self.text.is_empty() && self.tokens.is_empty()
+    }
+}
+
+/// One answer in the making.
+pub(crate) struct Choice {
+    tokenizer: Tokenizer,
+    text: TextStream,
+    thinking: ThinkingSplitter,
+    stops: StopStrings,
+    /// The stop string that came.
+    found: Option<String>,
+    /// Stop tokens that are told like others, and whether one came.
+    stop_tokens: Vec<u32>,
+    has_stopped: bool,
+    /// Tokens of the prompt, and how many are still to come.
+    prompt: Vec<Token>,
+    prompt_left: usize,
+    tokens: TokenQueue,
+    thinking_tokens: usize,
+    clock: Clock,
+}
+
+impl Choice {
+    /// An answer to a prompt that has not begun.
+    pub(crate) fn new(ask: &Ask, prompt: &Prepared, served: &Served) -> Self {
+        let text = served.tokenizer.stream(Shown::Text);
+        let scored = prompt.ids.len() - 1;
+        Choice {
+            tokenizer: served.tokenizer.clone(),
+            // A text that goes on keeps the space before its first word; an answer of its own does not.
+            text: if prompt.continues { text.continuing() } else { text },
+            thinking: prompt.thinking.clone(),
+            stops: StopStrings::new(ask.stops.clone()),
+            found: None,
+            stop_tokens: if ask.tells_stop() { served.stop_tokens.clone() } else { Vec::new() },
+            has_stopped: false,
+            prompt: Vec::new(),
+            prompt_left: if ask.scores_prompt { scored } else { 0 },
+            tokens: TokenQueue::new(ask.top_logprobs.is_some()),
+            thinking_tokens: 0,
+            clock: Clock::new(),
+        }
+    }
+
+    /// It is its turn now.
+    pub(crate) fn begin(&mut self) {
+        self.clock.begun = Instant::now();
+    }
+
+    /// Whether what comes from now on is not wanted.
+    pub(crate) fn is_over(&self) -> bool {
+        self.found.is_some()
+    }
+
+    /// Takes an event in.
+    pub(crate) fn take(&mut self, event: Event) -> Vec<Piece> {
+        match event {
+            Event::Token { id, logprob, top } if self.prompt_left > 0 => {
+                self.score(Token { id, logprob, top }).into_iter().collect()
+            }
+            Event::Token { .. } if self.is_over() => Vec::new(),
+            Event::Token { id, logprob, top } => {
+                let chunk = self.token(Token { id, logprob, top });
+                if chunk.is_empty() { Vec::new() } else { vec![Piece::Chunk(chunk)] }
+            }
+            Event::Done { reason, usage } => self.end(reason, usage),
+            Event::Failed(error) => vec![Piece::Failed(error.into())],
+            Event::Prompt { .. } | Event::Shifted { .. } => Vec::new(),
+        }
+    }
+
+    fn score(&mut self, token: Token) -> Option<Piece> {
+        self.prompt.push(token);
+        self.prompt_left -= 1;
+        (self.prompt_left == 0).then(|| Piece::Prompt(std::mem::take(&mut self.prompt)))
+    }
+
+    fn token(&mut self, token: Token) -> Chunk {
+        self.clock.tick();
+        let id = token.id;
+        self.has_stopped |= self.stop_tokens.contains(&id);
+        self.tokens.push(token);
+        let mut text = self.text.push(id);
+        if text.is_empty() && self.tokenizer.is_special(id) {
+            let piece = self.tokenizer.piece(id).map(|piece| piece.text()).unwrap_or_default();
+            text = if is_marker(&piece) { piece } else { text };
+        }
+        let was_thinking = self.thinking.is_thinking();
+        let split = self.thinking.push(&text);
+        let is_thinking = self.thinking.is_thinking();
+        self.thinking_tokens += usize::from(was_thinking || is_thinking);
+        if is_thinking || (was_thinking && split.answer.is_empty()) {
+            self.tokens.forget();
+        }
+        self.chunk(split)
+    }
+
+    fn chunk(&mut self, split: Split) -> Chunk {
+        self.tokens.seen += split.answer.len();
+        let scanned = self.stops.push(&split.answer);
+        self.tokens.told += scanned.text.len();
+        self.found = scanned.found;
+        Chunk { thinking: split.thinking, text: scanned.text, tokens: self.tokens.ready() }
+    }
+
+    /// What was held back, now that no more comes.
+    fn rest(&mut self) -> Chunk {
+        if self.is_over() {
+            return Chunk::default();
+        }
+        let text = std::mem::replace(&mut self.text, self.tokenizer.stream(Shown::Text)).finish();
+        let mut split = self.thinking.push(&text);
+        let last = self.thinking.finish();
+        split.thinking.push_str(&last.thinking);
+        split.answer.push_str(&last.answer);
+        let mut chunk = self.chunk(split);
+        if !self.is_over() {
+            chunk.text.push_str(&self.stops.finish());
+            chunk.tokens.extend(self.tokens.rest());
+        }
+        chunk
+    }
+
+    fn end(&mut self, reason: Reason, usage: Usage) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        if self.prompt_left == 0 && !self.prompt.is_empty() {
+            pieces.push(Piece::Prompt(std::mem::take(&mut self.prompt)));
+        }
+        let rest = self.rest();
+        if !rest.is_empty() {
+            pieces.push(Piece::Chunk(rest));
+        }
+        let ended = match (self.found.take(), reason) {
+            (Some(stop), _) => Ended::StopString(stop),
+            (None, Reason::Stop(_)) => Ended::Stop,
+            (None, _) if self.has_stopped => Ended::Stop,
+            (None, Reason::Length | Reason::ContextFull) => Ended::Length,
+            (None, Reason::Cancelled) => {
+                pieces.push(Piece::Failed(Fault::new(Kind::Stopping, "the answer was cancelled")));
+                return pieces;
+            }
+        };
+        let (thinking_tokens, timings) = (self.thinking_tokens, self.clock.timings());
+        pieces.push(Piece::Done(Summary { ended, usage, thinking_tokens, timings }));
+        pieces
+    }
+}
+
+/// Tokens of the answer that wait for the text before them to be told.
+struct TokenQueue {
+    is_wanted: bool,
+    /// Each with where its text begins in the answer.
+    waiting: VecDeque<(usize, Token)>,
+    /// Bytes of the answer that came, and that were told.
+    seen: usize,
+    told: usize,
+}
+
+impl TokenQueue {
+    fn new(is_wanted: bool) -> Self {
+        TokenQueue { is_wanted, waiting: VecDeque::new(), seen: 0, told: 0 }
+    }
+
+    fn push(&mut self, token: Token) {
+        if self.is_wanted {
+            self.waiting.push_back((self.seen, token));
+        }
+    }
+
+    /// What waits is no part of the answer.
+    fn forget(&mut self) {
+        self.waiting.clear();
+    }
+
+    /// Those whose text was told, or has begun to be.
+    fn ready(&mut self) -> Vec<Token> {
+        let ready = self.waiting.iter().take_while(|(begin, _)| *begin < self.told).count();
+        self.waiting.drain(..ready).map(|(_, token)| token).collect()
+    }
+
+    /// All that wait.
+    fn rest(&mut self) -> Vec<Token> {
+        self.waiting.drain(..).map(|(_, token)| token).collect()
+    }
+}
+
+struct Clock {
+    asked: Instant,
+    begun: Instant,
+    first: Option<Instant>,
+    last: Instant,
+}
+
+impl Clock {
+    fn new() -> Self {
+        let now = Instant::now();
+        Clock { asked: now, begun: now, first: None, last: now }
+    }
+
+    fn tick(&mut self) {
+        self.last = Instant::now();
+        self.first.get_or_insert(self.last);
+    }
+
+    fn timings(&self) -> Timings {
+        // Without a token, all the time went into the prompt.
+        let first = self.first.unwrap_or_else(Instant::now);
+        Timings {
+            queued: self.begun.saturating_duration_since(self.asked),
+            prefill: first.saturating_duration_since(self.begun),
+            decode: self.last.saturating_duration_since(first),
+        }
+    }
+}

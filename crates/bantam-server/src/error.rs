@@ -1,0 +1,49 @@
+//! Why a server does not start, or ends.
+
+use std::net::SocketAddr;
+
+/// Everything that can go wrong with a server, apart from its requests.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is nothing to serve.
+    #[error("no model to serve: wanted at least one")]
+    NoModel,
+
+    /// Two models with one name.
+    #[error("two models are called `{name}`: give one of them another name with --alias, or leave it out")]
+    SameName {
+        /// The name, in lower case.
+        name: String,
+    },
+
+    /// Others could reach it, and nothing would keep them out.
+    #[error(
+        "{address} can be reached from other machines, and there is no key: set one with BANTAM_API_KEY or \
+         --api-key-file, or stay on 127.0.0.1"
+    )]
+    KeyNeeded {
+        /// Where it was to listen.
+        address: SocketAddr,
+    },
+
+    /// A key that no client could send.
+    #[error("an API key is {found}: wanted 8 to 512 printable ASCII characters without spaces")]
+    Key {
+        /// What is wrong with it.
+        found: &'static str,
+    },
+
+    /// The address is taken, or not of this machine.
+    #[error("cannot listen on {address}: {source}; choose another with --host and --port")]
+    Listen {
+        /// Where it was to listen.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+
+    /// The system gives no threads, sockets or signals.
+    #[error("the server cannot run: {0}")]
+    System(#[source] std::io::Error),
+}

@@ -1,0 +1,157 @@
+//! The one way in: no request comes past the checks of host, origin, key and content type, whatever its path.
+//!
+//! Health alone may be asked without a key, and tells nothing but itself.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{Request, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use futures_util::{FutureExt, StreamExt};
+use tokio::time::timeout;
+
+use crate::dialect::Dialect;
+use crate::fault::{Fault, Kind};
+use crate::limits::{BODY_BYTES_MAX, BODY_TIME_MAX};
+use crate::state::App;
+
+/// Paths that need no key.
+const OPEN: [&str; 2] = ["/health", "/ready"];
+
+/// Lets a request through to its handler, or says why not. A panic behind it is this request's failure alone.
+pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let dialect = Dialect::of(&path);
+    let mut reply = match check(&app, &request) {
+        Err(fault) => dialect.refusal(&fault),
+        Ok(()) => match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+            Ok(reply) => reply,
+            Err(_) => dialect.refusal(&crate::ask::broken("the request broke off")),
+        },
+    };
+    harden(reply.headers_mut());
+    let (status, ms) = (reply.status().as_u16(), begun.elapsed().as_millis());
+    // The path is the client's own word; of a path that is not there, only that is told.
+    let path: String = if status == 404 { "(unknown)".into() } else { path.chars().take(80).collect() };
+    (app.settings.log)(&format!("{method} {path} {status} {ms} ms"));
+    reply
+}
+
+/// No reply is a page, and none is to be read as anything but what it says it is.
+fn harden(headers: &mut HeaderMap) {
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'"));
+}
+
+fn check(app: &App, request: &Request) -> Result<(), Fault> {
+    let (headers, path) = (request.headers(), request.uri().path());
+    check_host(app, request)?;
+    check_origin(app, headers)?;
+    if !OPEN.contains(&path) {
+        check_key(app, headers)?;
+    }
+    if app.is_stopping() && request.method() == Method::POST {
+        return Err(Fault::new(Kind::Stopping, "the server is being stopped"));
+    }
+    if request.method() == Method::POST { check_content_type(headers) } else { Ok(()) }
+}
+
+fn check_host(app: &App, request: &Request) -> Result<(), Fault> {
+    let header = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    let uri = request.uri().authority().map(axum::http::uri::Authority::as_str);
+    let mut hosts = header.into_iter().chain(uri).peekable();
+    if hosts.peek().is_none() {
+        return Err(Fault::invalid("the request has no Host header"));
+    }
+    match hosts.find(|host| !app.settings.is_own_host(host)) {
+        None => Ok(()),
+        Some(host) => {
+            let host: String = host.chars().take(100).collect();
+            let message = format!("host `{host}` is not this server: if it is, start it with --allow-host");
+            Err(Fault::new(Kind::Forbidden, message))
+        }
+    }
+}
+
+/// A page of another site may not ask; programs send no origin, and pages of this machine are its user's.
+fn check_origin(app: &App, headers: &HeaderMap) -> Result<(), Fault> {
+    let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
+    let origin = origin.to_str().unwrap_or("null");
+    let is_own = match origin.split_once("://") {
+        Some(("http" | "https", host)) => app.settings.is_own_host(host),
+        // Extensions and applications have schemes of their own, which no web page can have.
+        Some(_) => true,
+        None => false,
+    };
+    if is_own {
+        Ok(())
+    } else {
+        Err(Fault::new(Kind::Forbidden, "pages of other sites may not use this server"))
+    }
+}
+
+fn check_key(app: &App, headers: &HeaderMap) -> Result<(), Fault> {
+    let keys = &app.settings.keys;
+    if keys.is_empty() || sent_keys(headers).any(|key| keys.has(key)) {
+        return Ok(());
+    }
+    let message =
+        "wrong or missing API key: send it as `Authorization: Bearer KEY`, `x-api-key` or `api-key`";
+    Err(Fault { code: Some("invalid_api_key"), ..Fault::new(Kind::Unauthorized, message) })
+}
+
+/// The keys in a request, in any of the styles that clients have.
+fn sent_keys(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let bearer = headers.get_all(AUTHORIZATION).iter().filter_map(|value| {
+        let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+    });
+    let plain = ["x-api-key", "api-key"].into_iter().flat_map(|name| headers.get_all(name));
+    bearer.chain(plain.filter_map(|value| value.to_str().ok()))
+}
+
+/// A web page can send other types to any server without asking first; JSON it cannot.
+fn check_content_type(headers: &HeaderMap) -> Result<(), Fault> {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("nothing");
+    let name = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if name == "application/json" || (name.starts_with("application/") && name.ends_with("+json")) {
+        return Ok(());
+    }
+    let message = "wanted the header `Content-Type: application/json`";
+    Err(Fault::new(Kind::MediaType, message))
+}
+
+/// The body of a request.
+///
+/// # Errors
+///
+/// One that is too large, too slow, or breaks off.
+pub(crate) async fn body(request: Request) -> Result<Vec<u8>, Fault> {
+    let too_large = || {
+        Fault::new(Kind::TooLarge, format!("the body is too large: wanted at most {BODY_BYTES_MAX} bytes"))
+    };
+    let announced =
+        request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|bytes: usize| bytes > BODY_BYTES_MAX) {
+        return Err(too_large());
+    }
+    let read = async {
+        let mut stream = request.into_body().into_data_stream();
+        let mut body = Vec::new();
+        while let Some(part) = stream.next().await {
+            let part = part.map_err(|error| Fault::invalid(format!("the body broke off: {error}")))?;
+            if body.len() + part.len() > BODY_BYTES_MAX {
+                return Err(too_large());
+            }
+            body.extend_from_slice(&part);
+        }
+        Ok(body)
+    };
+    let late = |_| Fault::new(Kind::Timeout, "the body took too long to come");
+    timeout(BODY_TIME_MAX, read).await.map_err(late)?
+}

@@ -1,0 +1,41 @@
+//! HTTP and JSON to requests and events: OpenAI's, Anthropic's and Ollama's protocols over the engine.
+//!
+//! [`Server::bind`] takes [`Settings`] and the models to serve; [`Server::run`] answers until it is stopped. This is
+//! the only crate with an async runtime, and it never touches a tensor: what it knows of a model is what generates,
+//! its tokeniser and its template ([`Served`]).
+//!
+//! What a request holds becomes an `Ask`, which is free of any protocol; its answers come as pieces, which each
+//! protocol writes in its own form. So all protocols have the same settings, limits and order of events.
+#![forbid(unsafe_code)]
+
+mod answer;
+mod anthropic;
+mod ask;
+mod clock;
+mod counters;
+mod dialect;
+mod error;
+mod fault;
+mod fields;
+mod guard;
+mod limits;
+mod logprobs;
+mod messages;
+mod metrics;
+mod models;
+mod native;
+mod ollama;
+mod openai;
+mod queue;
+mod routes;
+mod served;
+mod server;
+mod settings;
+mod state;
+mod text;
+mod wire;
+
+pub use error::Error;
+pub use served::{Details, Generate, Running, Served};
+pub use server::{Server, Stopper};
+pub use settings::{DEFAULT_PORT, Keys, Settings};

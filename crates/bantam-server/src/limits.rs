@@ -1,0 +1,29 @@
+//! What a client can make the server do at most.
+
+use std::time::Duration;
+
+/// Bytes of a body.
+pub(crate) const BODY_BYTES_MAX: usize = 32 << 20;
+/// Time for a body to come.
+pub(crate) const BODY_TIME_MAX: Duration = Duration::from_secs(60);
+/// Bytes of a request's first line and headers together.
+pub(crate) const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Headers of a request.
+pub(crate) const HEADERS_MAX: usize = 100;
+/// Time for a head to come, and for a connection to do nothing.
+pub(crate) const HEAD_TIME_MAX: Duration = Duration::from_secs(60);
+/// Connections that are open.
+pub(crate) const CONNECTIONS_MAX: usize = 1024;
+/// Answers to one request, all prompts together.
+pub(crate) const CHOICES_MAX: usize = 128;
+/// Likely tokens told with each token.
+pub(crate) const TOP_LOGPROBS_MAX: usize = 20;
+/// Stop strings, and bytes of each.
+pub(crate) const STOPS_MAX: usize = 32;
+pub(crate) const STOP_BYTES_MAX: usize = 1024;
+/// Tokens with a bias.
+pub(crate) const BIASES_MAX: usize = 1024;
+/// Messages of a conversation.
+pub(crate) const MESSAGES_MAX: usize = 10_000;
+/// A stream that has nothing to say says so this often.
+pub(crate) const PING_EVERY: Duration = Duration::from_secs(15);

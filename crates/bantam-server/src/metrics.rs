@@ -1,0 +1,87 @@
+//! `GET /metrics`: figures in Prometheus' text, under vLLM's names, so that its dashboards and the endpoint pickers of
+//! clusters fit.
+
+use std::fmt::Write;
+
+use axum::body::Body;
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::Response;
+
+use crate::counters::Times;
+use crate::models::Model;
+use crate::state::App;
+
+/// A figure's name, help, kind and value.
+type Figure = (&'static str, &'static str, &'static str, fn(&Model) -> u64);
+
+const FIGURES: [Figure; 7] = [
+    ("num_requests_running", "Answers that are being computed.", "gauge", |model| {
+        model.queue.running() as u64
+    }),
+    ("num_requests_waiting", "Requests that wait.", "gauge", |model| {
+        model.queue.inside().saturating_sub(model.queue.running()) as u64
+    }),
+    ("prompt_tokens_total", "Tokens of prompts.", "counter", |model| model.counters.prompt_tokens.value()),
+    ("generation_tokens_total", "New tokens.", "counter", |model| model.counters.generated_tokens.value()),
+    ("prefix_cache_queries_total", "Tokens of prompts that were looked for.", "counter", |model| {
+        model.counters.prompt_tokens.value()
+    }),
+    ("prefix_cache_hits_total", "Tokens of prompts that were there already.", "counter", |model| {
+        model.counters.reused_tokens.value()
+    }),
+    ("request_failure_total", "Answers that failed or were cancelled.", "counter", |model| {
+        model.counters.failed.value()
+    }),
+];
+
+/// All figures of all models.
+pub(crate) fn metrics(app: &App) -> Response {
+    let mut out = String::new();
+    for (name, help, kind, figure) in FIGURES {
+        head(&mut out, name, help, kind);
+        for model in app.models.iter() {
+            let _ = writeln!(out, "vllm:{name}{{{}}} {}", label(model), figure(model));
+        }
+    }
+    head(&mut out, "request_success_total", "Answers that came to their end.", "counter");
+    for model in app.models.iter() {
+        for (reason, counter) in [("stop", &model.counters.stopped), ("length", &model.counters.cut)] {
+            let (name, label) = ("vllm:request_success_total", label(model));
+            let _ = writeln!(out, "{name}{{{label},finished_reason=\"{reason}\"}} {}", counter.value());
+        }
+    }
+    times(&mut out, app, "time_to_first_token_seconds", "From the request to the first token.", |model| {
+        &model.counters.first_token
+    });
+    times(&mut out, app, "e2e_request_latency_seconds", "From the request to the end.", |model| {
+        &model.counters.whole
+    });
+    let mut reply = Response::new(Body::from(out));
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    reply.headers_mut().insert(CONTENT_TYPE, kind);
+    reply
+}
+
+fn times(out: &mut String, app: &App, name: &str, help: &str, of: fn(&Model) -> &Times) {
+    head(out, name, help, "histogram");
+    for model in app.models.iter() {
+        let (times, label) = (of(model), label(model));
+        for (limit, count) in times.up_to() {
+            let _ = writeln!(out, "vllm:{name}_bucket{{{label},le=\"{limit:?}\"}} {count}");
+        }
+        let count = times.count();
+        let _ = writeln!(out, "vllm:{name}_bucket{{{label},le=\"+Inf\"}} {count}");
+        let _ = writeln!(out, "vllm:{name}_sum{{{label}}} {}", times.sum_s());
+        let _ = writeln!(out, "vllm:{name}_count{{{label}}} {count}");
+    }
+}
+
+fn head(out: &mut String, name: &str, help: &str, kind: &str) {
+    let _ = writeln!(out, "# HELP vllm:{name} {help}\n# TYPE vllm:{name} {kind}");
+}
+
+fn label(model: &Model) -> String {
+    let name = model.served.name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    format!("model_name=\"{name}\"")
+}

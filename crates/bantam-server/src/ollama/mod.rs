@@ -1,0 +1,122 @@
+//! Ollama's protocol: lines of JSON, streamed unless the client says otherwise.
+
+mod chat;
+mod generate;
+mod models;
+mod options;
+
+pub(crate) use chat::chat;
+pub(crate) use generate::generate;
+pub(crate) use models::{ps, show, tags, version};
+
+use std::time::Duration;
+
+use bantam_text::Tokenizer;
+use serde_json::{Map, Value, json};
+
+use crate::answer::{Ended, Piece, Summary, Token, Whole};
+use crate::clock;
+use crate::dialect::Dialect;
+use crate::fault::Fault;
+use crate::logprobs;
+use crate::wire::{self, Wire};
+
+/// Where the text of an answer lies in a line.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// `message.content` and `message.thinking`.
+    Message,
+    /// `response` and `thinking`.
+    Response,
+}
+
+/// The lines of an answer.
+struct Lines {
+    model: String,
+    place: Place,
+    tokenizer: Option<Tokenizer>,
+}
+
+impl Lines {
+    fn line(&self, text: &str, thinking: &str, tokens: &[Token]) -> Map<String, Value> {
+        let mut line = Map::new();
+        line.insert("model".into(), json!(self.model));
+        line.insert("created_at".into(), json!(clock::rfc3339_now()));
+        let mut said = Map::new();
+        if matches!(self.place, Place::Message) {
+            said.insert("role".into(), json!("assistant"));
+        }
+        let name = if matches!(self.place, Place::Message) { "content" } else { "response" };
+        said.insert(name.into(), json!(text));
+        if !thinking.is_empty() {
+            said.insert("thinking".into(), json!(thinking));
+        }
+        match self.place {
+            Place::Message => drop(line.insert("message".into(), Value::Object(said))),
+            Place::Response => line.extend(said),
+        }
+        line.insert("done".into(), json!(false));
+        if let Some(tokenizer) = self.tokenizer.as_ref().filter(|_| !tokens.is_empty()) {
+            line.insert("logprobs".into(), logprobs::of_chat(tokenizer, tokens).into());
+        }
+        line
+    }
+
+    fn end(&self, mut line: Map<String, Value>, reason: &str) -> Map<String, Value> {
+        line.insert("done".into(), json!(true));
+        line.insert("done_reason".into(), json!(reason));
+        line
+    }
+
+    /// All of an answer in one line.
+    fn whole(&self, answer: &Whole) -> Value {
+        let line = self.line(&answer.text, &answer.thinking, &answer.tokens);
+        Value::Object(self.done(line, &answer.summary))
+    }
+
+    fn done(&self, line: Map<String, Value>, summary: &Summary) -> Map<String, Value> {
+        let mut line = self.end(line, done_reason(&summary.ended));
+        let (times, usage) = (&summary.timings, &summary.usage);
+        let figures = [
+            ("total_duration", nanos(times.queued + times.prefill + times.decode)),
+            ("load_duration", nanos(times.queued)),
+            ("prompt_eval_count", json!(usage.prompt_tokens)),
+            ("prompt_eval_duration", nanos(times.prefill)),
+            ("eval_count", json!(usage.generated_tokens)),
+            ("eval_duration", nanos(times.decode)),
+        ];
+        line.extend(figures.map(|(name, figure)| (name.to_owned(), figure)));
+        line
+    }
+
+    /// The answer to a request that only wants the model to be there.
+    fn loaded(&self) -> Value {
+        Value::Object(self.end(self.line("", "", &[]), "load"))
+    }
+}
+
+impl Wire for Lines {
+    fn piece(&mut self, _: usize, piece: Piece) -> String {
+        let line = match piece {
+            Piece::Chunk(chunk) => self.line(&chunk.text, &chunk.thinking, &chunk.tokens),
+            Piece::Done(summary) => self.done(self.line("", "", &[]), &summary),
+            Piece::Prompt(_) | Piece::Failed(_) => return String::new(),
+        };
+        wire::line(&Value::Object(line))
+    }
+
+    fn fault(&mut self, fault: &Fault) -> String {
+        wire::line(&Dialect::Ollama.error(fault))
+    }
+}
+
+fn done_reason(ended: &Ended) -> &'static str {
+    match ended {
+        Ended::Stop | Ended::StopString(_) => "stop",
+        Ended::Length => "length",
+    }
+}
+
+fn nanos(time: Duration) -> Value {
+    json!(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+}

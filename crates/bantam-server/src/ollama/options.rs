@@ -1,0 +1,86 @@
+//! How to answer, as Ollama's requests say it.
+
+use serde_json::{Map, Value, json};
+
+use crate::ask::{Ask, check_stops};
+use crate::fault::Fault;
+use crate::fields::Fields;
+use crate::limits::TOP_LOGPROBS_MAX;
+
+/// Puts what the request says over what is there. Options that this server has no use for are not looked at.
+///
+/// # Errors
+///
+/// Wrong types, and what goes beyond a limit.
+pub(super) fn read(fields: &Fields<'_>, ask: &mut Ask) -> Result<(), Fault> {
+    refuse_unsupported(fields)?;
+    if let Some(options) = fields.object("options")? {
+        read_options(&options, ask)?;
+    }
+    let top = fields.count("top_logprobs")?.unwrap_or(0);
+    if top > TOP_LOGPROBS_MAX {
+        return Err(fields.wrong("top_logprobs", &format!("at most {TOP_LOGPROBS_MAX}")));
+    }
+    ask.top_logprobs = fields.flag("logprobs")?.unwrap_or(false).then_some(top);
+    Ok(())
+}
+
+fn read_options(options: &Fields<'_>, ask: &mut Ask) -> Result<(), Fault> {
+    let sampling = &mut ask.sampling;
+    let numbers = [
+        ("temperature", &mut sampling.temperature),
+        ("top_p", &mut sampling.top_p),
+        ("min_p", &mut sampling.min_p),
+        ("typical_p", &mut sampling.typical),
+        ("repeat_penalty", &mut sampling.repeat_penalty),
+        ("presence_penalty", &mut sampling.presence_penalty),
+        ("frequency_penalty", &mut sampling.frequency_penalty),
+    ];
+    for (name, place) in numbers {
+        *place = options.number(name)?.unwrap_or(*place);
+    }
+    if let Some(top_k) = options.integer("top_k")? {
+        sampling.top_k = usize::try_from(top_k).unwrap_or(0);
+    }
+    // Below zero is as far back as there is.
+    if let Some(last_n) = options.integer("repeat_last_n")? {
+        sampling.repeat_last_n = usize::try_from(last_n).unwrap_or(usize::MAX);
+    }
+    if let Some(seed) = options.integer("seed")?.and_then(|seed| u64::try_from(seed).ok()) {
+        sampling.seed = seed;
+    }
+    // Below zero is as many as there is room for.
+    if let Some(most) = options.integer("num_predict")? {
+        ask.max_tokens = usize::try_from(most).ok();
+    }
+    ask.stops = options.texts("stop")?;
+    check_stops(&ask.stops, &options.name("stop"))
+}
+
+fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Fault> {
+    if fields.list("tools")?.is_some_and(|tools| !tools.is_empty()) {
+        return Err(Fault::unsupported("tools", " yet: leave it out"));
+    }
+    if fields.value("format").is_some_and(|format| format != "") {
+        return Err(Fault::unsupported("format", " yet: leave it out"));
+    }
+    if fields.list("images")?.is_some_and(|images| !images.is_empty()) {
+        return Err(Fault::unsupported("images", ": it takes text only"));
+    }
+    Ok(())
+}
+
+/// Switches of the template: whether to think, and how much.
+pub(super) fn switches(fields: &Fields<'_>) -> Result<Map<String, Value>, Fault> {
+    let mut switches = Map::new();
+    match fields.value("think") {
+        None => {}
+        Some(Value::Bool(think)) => drop(switches.insert("enable_thinking".into(), json!(think))),
+        Some(Value::String(effort)) => {
+            switches.insert("enable_thinking".into(), json!(true));
+            switches.insert("reasoning_effort".into(), json!(effort));
+        }
+        Some(_) => return Err(fields.wrong("think", "true, false or a word such as \"low\"")),
+    }
+    Ok(switches)
+}

@@ -1,0 +1,204 @@
+//! `POST /v1/chat/completions`.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use bantam_text::Tokenizer;
+use serde_json::{Map, Value, json};
+
+use super::{Head, Tally, finish_reason, settings};
+use crate::answer::{Answers, Chunk, Piece, Whole};
+use crate::ask::{Ask, Chat, Prompt};
+use crate::dialect::{Dialect, json_reply};
+use crate::fault::Fault;
+use crate::fields::Fields;
+use crate::limits::TOP_LOGPROBS_MAX;
+use crate::logprobs;
+use crate::messages;
+use crate::served::Served;
+use crate::state::App;
+use crate::wire::{self, Frames, Wire};
+
+/// Answers a conversation.
+///
+/// # Errors
+///
+/// What is wrong with the request.
+pub(crate) async fn chat(app: Arc<App>, body: Map<String, Value>) -> Result<Response, Fault> {
+    let fields = Fields::new(&body);
+    let model = app.models.find(fields.text("model")?)?;
+    let ask = read(&fields, &model.served)?;
+    let wants_stream = fields.flag("stream")?.unwrap_or(false);
+    let (choices, has_logprobs) = (ask.choices, ask.top_logprobs.is_some());
+    let tokenizer = has_logprobs.then(|| model.served.tokenizer.clone());
+    let head = Head::new("chatcmpl-", &model.served.name);
+    let has_usage = match fields.object("stream_options")? {
+        Some(options) => options.flag("include_usage")?.unwrap_or(false),
+        None => false,
+    };
+    let answers = Answers::begin(Arc::clone(model), ask).await?;
+    if wants_stream {
+        let wire = Chunks { head, tokenizer, has_usage, count: choices, tally: Tally::default() };
+        return Ok(wire::stream(answers, wire, Frames::Events { ping: ": ping\n\n" }));
+    }
+    Ok(json_reply(&whole(&head, &answers.collect().await?, tokenizer.as_ref())))
+}
+
+/// What a request asks for.
+pub(super) fn read(fields: &Fields<'_>, served: &Served) -> Result<Ask, Fault> {
+    refuse_unsupported(fields)?;
+    let chat = Chat { messages: messages::read(messages_of(fields)?)?, switches: switches(fields)? };
+    let mut ask = Ask::new(Prompt::Chat(chat), served);
+    settings::read(fields, &mut ask)?;
+    ask.max_tokens = match fields.count("max_completion_tokens")? {
+        Some(most) => Some(most),
+        None => most_tokens(fields)?,
+    };
+    if ask.max_tokens == Some(0) {
+        return Err(fields.wrong("max_tokens", "at least 1"));
+    }
+    if fields.flag("logprobs")?.unwrap_or(false) {
+        let top = fields.count("top_logprobs")?.unwrap_or(0);
+        if top > TOP_LOGPROBS_MAX {
+            return Err(fields.wrong("top_logprobs", &format!("at most {TOP_LOGPROBS_MAX}")));
+        }
+        ask.top_logprobs = Some(top);
+    }
+    Ok(ask)
+}
+
+/// Below zero is as many as the context holds, as local servers have it.
+fn most_tokens(fields: &Fields<'_>) -> Result<Option<usize>, Fault> {
+    Ok(fields.integer("max_tokens")?.and_then(|most| usize::try_from(most).ok()))
+}
+
+fn messages_of<'a>(fields: &Fields<'a>) -> Result<&'a [Value], Fault> {
+    let list = fields.needed_list("messages")?;
+    if list.is_empty() { Err(fields.wrong("messages", "at least one message")) } else { Ok(list) }
+}
+
+/// What would change the answer and is not there is refused: an answer that ignored it would be wrong.
+fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Fault> {
+    let is_none = fields.value("tool_choice").is_some_and(|choice| choice == "none");
+    for name in ["tools", "functions"] {
+        if !is_none && fields.list(name)?.is_some_and(|tools| !tools.is_empty()) {
+            return Err(Fault::unsupported(name, " yet: leave it out, or set `tool_choice` to \"none\""));
+        }
+    }
+    if let Some(format) = fields.object("response_format")?
+        && format.needed_text("type")? != "text"
+    {
+        return Err(Fault::unsupported("response_format", " yet, other than {\"type\": \"text\"}"));
+    }
+    for name in ["audio", "web_search_options", "grammar", "json_schema", "guided_json"] {
+        if fields.value(name).is_some() {
+            return Err(Fault::unsupported(name, ""));
+        }
+    }
+    Ok(())
+}
+
+/// Switches of the template: those given by name, and how much to think.
+fn switches(fields: &Fields<'_>) -> Result<Map<String, Value>, Fault> {
+    let mut switches = Map::new();
+    if let Some(effort) = fields.text("reasoning_effort")? {
+        switches.insert("enable_thinking".into(), json!(effort != "none"));
+        switches.insert("reasoning_effort".into(), json!(effort));
+    }
+    let given = fields.map("chat_template_kwargs")?.into_iter().flatten();
+    switches.extend(given.map(|(name, value)| (name.clone(), value.clone())));
+    Ok(switches)
+}
+
+fn whole(head: &Head, answers: &[Whole], tokenizer: Option<&Tokenizer>) -> Value {
+    let mut tally = Tally::default();
+    answers.iter().enumerate().for_each(|(number, answer)| tally.add(number, &answer.summary));
+    let choices = answers.iter().enumerate().map(|(index, answer)| {
+        let mut message = json!({ "role": "assistant", "content": answer.text, "refusal": null });
+        if !answer.thinking.is_empty() {
+            message["reasoning_content"] = json!(answer.thinking);
+        }
+        json!({
+            "index": index,
+            "message": message,
+            "logprobs": content_logprobs(tokenizer, answer.tokens.as_slice()),
+            "finish_reason": finish_reason(&answer.summary.ended),
+        })
+    });
+    let mut reply = head.reply("chat.completion", choices.collect());
+    reply.insert("usage".into(), tally.into_json(answers.len()));
+    Value::Object(reply)
+}
+
+fn content_logprobs(tokenizer: Option<&Tokenizer>, tokens: &[crate::answer::Token]) -> Value {
+    match tokenizer {
+        Some(tokenizer) => json!({ "content": logprobs::of_chat(tokenizer, tokens), "refusal": null }),
+        None => Value::Null,
+    }
+}
+
+/// The chunks of a stream: the role of each answer, its text, its end; usage where it is wanted; `[DONE]`.
+struct Chunks {
+    head: Head,
+    tokenizer: Option<Tokenizer>,
+    has_usage: bool,
+    count: usize,
+    tally: Tally,
+}
+
+impl Chunks {
+    fn chunk(&self, index: usize, delta: &Value, logprobs: &Value, finish_reason: Option<&str>) -> String {
+        let choice =
+            json!({ "index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason });
+        let mut chunk = self.head.reply("chat.completion.chunk", json!([choice]));
+        if self.has_usage {
+            chunk.insert("usage".into(), Value::Null);
+        }
+        wire::event(None, &Value::Object(chunk))
+    }
+
+    /// Thinking and text go separately, since clients look at one field of a delta.
+    fn text(&self, index: usize, chunk: Chunk) -> String {
+        let mut out = String::new();
+        if !chunk.thinking.is_empty() {
+            out += &self.chunk(index, &json!({ "reasoning_content": chunk.thinking }), &Value::Null, None);
+        }
+        if !chunk.text.is_empty() || !chunk.tokens.is_empty() {
+            let logprobs = content_logprobs(self.tokenizer.as_ref(), &chunk.tokens);
+            out += &self.chunk(index, &json!({ "content": chunk.text }), &logprobs, None);
+        }
+        out
+    }
+}
+
+impl Wire for Chunks {
+    fn open(&mut self) -> String {
+        let delta = json!({ "role": "assistant", "content": "" });
+        (0..self.count).map(|index| self.chunk(index, &delta, &Value::Null, None)).collect()
+    }
+
+    fn piece(&mut self, number: usize, piece: Piece) -> String {
+        match piece {
+            Piece::Chunk(chunk) => self.text(number, chunk),
+            Piece::Done(summary) => {
+                self.tally.add(number, &summary);
+                self.chunk(number, &json!({}), &Value::Null, Some(finish_reason(&summary.ended)))
+            }
+            Piece::Prompt(_) | Piece::Failed(_) => String::new(),
+        }
+    }
+
+    fn close(&mut self) -> String {
+        let mut out = String::new();
+        if self.has_usage {
+            let mut chunk = self.head.reply("chat.completion.chunk", json!([]));
+            chunk.insert("usage".into(), std::mem::take(&mut self.tally).into_json(self.count));
+            out = wire::event(None, &Value::Object(chunk));
+        }
+        out + "data: [DONE]\n\n"
+    }
+
+    fn fault(&mut self, fault: &Fault) -> String {
+        wire::event(None, &Dialect::OpenAi.error(fault))
+    }
+}

@@ -1,0 +1,262 @@
+//! `POST /v1/completions`: texts and tokens, continued as they are.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use bantam_text::{Shown, Tokenizer};
+use serde_json::{Map, Value, json};
+
+use super::{Head, Tally, finish_reason, settings};
+use crate::answer::{Answers, Piece, Token, Whole};
+use crate::ask::{Ask, Prompt};
+use crate::dialect::{Dialect, json_reply};
+use crate::fault::Fault;
+use crate::fields::Fields;
+use crate::limits::{CHOICES_MAX, TOP_LOGPROBS_MAX};
+use crate::logprobs::Lists;
+use crate::served::Served;
+use crate::state::App;
+use crate::wire::{self, Frames, Wire};
+
+/// Without a wish, an answer has so many tokens at most.
+const MAX_TOKENS_DEFAULT: usize = 16;
+
+/// Continues texts.
+///
+/// # Errors
+///
+/// What is wrong with the request.
+pub(crate) async fn completions(app: Arc<App>, body: Map<String, Value>) -> Result<Response, Fault> {
+    let fields = Fields::new(&body);
+    let model = app.models.find(fields.text("model")?)?;
+    let ask = read(&fields, &model.served)?;
+    let wants_stream = fields.flag("stream")?.unwrap_or(false);
+    let echo = fields.flag("echo")?.unwrap_or(false);
+    let has_usage = match fields.object("stream_options")? {
+        Some(options) => options.flag("include_usage")?.unwrap_or(false),
+        None => false,
+    };
+    let tokenizer = model.served.tokenizer.clone();
+    let given: Vec<Option<String>> = ask.prompts.iter().map(given_text).collect();
+    let (choices, has_logprobs) = (ask.choices, ask.top_logprobs.is_some());
+    let head = Head::new("cmpl-", &model.served.name);
+    let answers = Answers::begin(Arc::clone(model), ask).await?;
+    let prompts = Prompts { ids: answers.prompts.clone(), given, choices, tokenizer, echo, has_logprobs };
+    if wants_stream {
+        let offsets = vec![None; answers.count];
+        let wire = Chunks { head, prompts, offsets, has_usage, tally: Tally::default() };
+        return Ok(wire::stream(answers, wire, Frames::Events { ping: ": ping\n\n" }));
+    }
+    Ok(json_reply(&whole(&head, &prompts, answers.collect().await?)))
+}
+
+fn read(fields: &Fields<'_>, served: &Served) -> Result<Ask, Fault> {
+    if fields.text("suffix")?.is_some_and(|suffix| !suffix.is_empty()) {
+        return Err(Fault::unsupported("suffix", ": the model continues text, and fills no gaps"));
+    }
+    for name in ["grammar", "json_schema", "guided_json", "response_format"] {
+        if fields.value(name).is_some_and(|value| value["type"] != "text") {
+            return Err(Fault::unsupported(name, " yet"));
+        }
+    }
+    let mut ask = Ask::new(Prompt::Ids(Vec::new()), served);
+    ask.prompts = prompts(fields)?;
+    settings::read(fields, &mut ask)?;
+    if fields.count("best_of")?.is_some_and(|best_of| best_of != ask.choices) {
+        return Err(fields.wrong("best_of", "the same as `n`: all answers are given back"));
+    }
+    let most = fields.integer("max_tokens")?.map(|most| usize::try_from(most).ok());
+    ask.max_tokens = most.unwrap_or(Some(MAX_TOKENS_DEFAULT));
+    ask.top_logprobs = fields.count("logprobs")?;
+    if ask.top_logprobs.is_some_and(|top| top > TOP_LOGPROBS_MAX) {
+        return Err(fields.wrong("logprobs", &format!("at most {TOP_LOGPROBS_MAX}")));
+    }
+    let echo = fields.flag("echo")?.unwrap_or(false);
+    ask.scores_prompt = echo && ask.top_logprobs.is_some();
+    if ask.max_tokens == Some(0) && !echo {
+        return Err(fields.wrong("max_tokens", "at least 1, or `echo`"));
+    }
+    Ok(ask)
+}
+
+/// A text, tokens, or a list of either.
+fn prompts(fields: &Fields<'_>) -> Result<Vec<Prompt>, Fault> {
+    let wanted = "a string, a list of strings, a list of token ids, or a list of such lists";
+    let prompts = match fields.value("prompt") {
+        None => vec![Prompt::Text(String::new())],
+        Some(Value::String(text)) => vec![Prompt::Text(text.clone())],
+        Some(Value::Array(items)) if items.iter().all(Value::is_number) && !items.is_empty() => {
+            vec![ids(items).ok_or_else(|| fields.wrong("prompt", wanted))?]
+        }
+        Some(Value::Array(items)) => {
+            let prompt = |item: &Value| match item {
+                Value::String(text) => Some(Prompt::Text(text.clone())),
+                Value::Array(items) => ids(items),
+                _ => None,
+            };
+            let prompts: Option<Vec<Prompt>> = items.iter().map(prompt).collect();
+            prompts.ok_or_else(|| fields.wrong("prompt", wanted))?
+        }
+        Some(_) => return Err(fields.wrong("prompt", wanted)),
+    };
+    if prompts.is_empty() || prompts.len() > CHOICES_MAX {
+        return Err(fields.wrong("prompt", &format!("from 1 to {CHOICES_MAX} prompts")));
+    }
+    Ok(prompts)
+}
+
+fn ids(items: &[Value]) -> Option<Prompt> {
+    let id = |item: &Value| item.as_u64().and_then(|id| u32::try_from(id).ok());
+    items.iter().map(id).collect::<Option<Vec<u32>>>().map(Prompt::Ids)
+}
+
+fn given_text(prompt: &Prompt) -> Option<String> {
+    match prompt {
+        Prompt::Text(text) => Some(text.clone()),
+        Prompt::Ids(_) | Prompt::Chat(_) => None,
+    }
+}
+
+/// The prompts, and what is told of them.
+struct Prompts {
+    ids: Vec<Vec<u32>>,
+    /// Their texts, where they were texts.
+    given: Vec<Option<String>>,
+    /// Answers to each.
+    choices: usize,
+    tokenizer: Tokenizer,
+    echo: bool,
+    has_logprobs: bool,
+}
+
+impl Prompts {
+    /// The prompt of an answer as a text, if it is told.
+    fn echo(&self, number: usize) -> String {
+        let prompt = number / self.choices;
+        match (self.echo, &self.given[prompt]) {
+            (false, _) => String::new(),
+            (true, Some(text)) => text.clone(),
+            (true, None) => self.tokenizer.to_text(&self.ids[prompt], Shown::All),
+        }
+    }
+
+    /// Log-probabilities of a prompt that is told and of what follows it, from an offset or, without one, from the
+    /// beginning; the offset behind them.
+    fn logprobs(
+        &self,
+        number: usize,
+        prompt: &[Token],
+        tokens: &[Token],
+        offset: Option<usize>,
+    ) -> (Value, usize) {
+        if !self.has_logprobs {
+            return (Value::Null, 0);
+        }
+        let mut lists = Lists::default();
+        let first = self.ids[number / self.choices].first().filter(|_| self.echo && offset.is_none());
+        let mut offset = offset.unwrap_or(0);
+        if let Some(id) = first {
+            offset = lists.push_first(&self.tokenizer, *id, offset);
+        }
+        for token in prompt.iter().chain(tokens) {
+            offset = lists.push_token(&self.tokenizer, token, offset);
+        }
+        (lists.into_json(), offset)
+    }
+}
+
+fn whole(head: &Head, prompts: &Prompts, answers: Vec<Whole>) -> Value {
+    let mut tally = Tally::default();
+    answers.iter().enumerate().for_each(|(number, answer)| tally.add(number, &answer.summary));
+    let choices = answers.into_iter().enumerate().map(|(index, answer)| {
+        json!({
+            "index": index,
+            "text": prompts.echo(index) + &answer.text,
+            "logprobs": prompts.logprobs(index, &answer.prompt, &answer.tokens, None).0,
+            "finish_reason": finish_reason(&answer.summary.ended),
+        })
+    });
+    let mut reply = head.reply("text_completion", choices.collect());
+    reply.insert("usage".into(), tally.into_json(prompts.choices));
+    Value::Object(reply)
+}
+
+/// The chunks of a stream.
+struct Chunks {
+    head: Head,
+    prompts: Prompts,
+    /// Where the log-probabilities of each answer go on.
+    offsets: Vec<Option<usize>>,
+    has_usage: bool,
+    tally: Tally,
+}
+
+impl Chunks {
+    fn chunk(&self, index: usize, text: &str, logprobs: &Value, finish_reason: Option<&str>) -> String {
+        let choice =
+            json!({ "index": index, "text": text, "logprobs": logprobs, "finish_reason": finish_reason });
+        let mut chunk = self.head.reply("text_completion", json!([choice]));
+        if self.has_usage {
+            chunk.insert("usage".into(), Value::Null);
+        }
+        wire::event(None, &Value::Object(chunk))
+    }
+
+    fn scored(&mut self, number: usize, prompt: &[Token], tokens: &[Token]) -> Value {
+        let (logprobs, offset) = self.prompts.logprobs(number, prompt, tokens, self.offsets[number]);
+        self.offsets[number] = Some(offset);
+        logprobs
+    }
+}
+
+impl Wire for Chunks {
+    fn open(&mut self) -> String {
+        if !self.prompts.echo {
+            return String::new();
+        }
+        // With log-probabilities, prompts of more than one token are told when these are there.
+        let is_told = |index: &usize| {
+            !self.prompts.has_logprobs || self.prompts.ids[index / self.prompts.choices].len() == 1
+        };
+        let told: Vec<usize> = (0..self.offsets.len()).filter(is_told).collect();
+        let mut out = String::new();
+        for index in told {
+            let logprobs = self.scored(index, &[], &[]);
+            out += &self.chunk(index, &self.prompts.echo(index), &logprobs, None);
+        }
+        out
+    }
+
+    fn piece(&mut self, number: usize, piece: Piece) -> String {
+        match piece {
+            Piece::Prompt(tokens) => {
+                let logprobs = self.scored(number, &tokens, &[]);
+                self.chunk(number, &self.prompts.echo(number), &logprobs, None)
+            }
+            Piece::Chunk(chunk) => {
+                let logprobs = self.scored(number, &[], &chunk.tokens);
+                self.chunk(number, &chunk.text, &logprobs, None)
+            }
+            Piece::Done(summary) => {
+                self.tally.add(number, &summary);
+                self.chunk(number, "", &Value::Null, Some(finish_reason(&summary.ended)))
+            }
+            Piece::Failed(_) => String::new(),
+        }
+    }
+
+    fn close(&mut self) -> String {
+        let mut out = String::new();
+        if self.has_usage {
+            let mut chunk = self.head.reply("text_completion", json!([]));
+            let choices = self.prompts.choices;
+            chunk.insert("usage".into(), std::mem::take(&mut self.tally).into_json(choices));
+            out = wire::event(None, &Value::Object(chunk));
+        }
+        out + "data: [DONE]\n\n"
+    }
+
+    fn fault(&mut self, fault: &Fault) -> String {
+        wire::event(None, &Dialect::OpenAi.error(fault))
+    }
+}

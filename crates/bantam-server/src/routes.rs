@@ -1,0 +1,108 @@
+//! Which path leads where.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, Request, State};
+use axum::http::Method;
+use axum::middleware::from_fn_with_state;
+use axum::response::Response;
+use axum::routing::{get, post};
+use serde_json::{Map, Value};
+
+use crate::dialect::Dialect;
+use crate::fault::{Fault, Kind};
+use crate::state::App;
+use crate::{anthropic, fields, guard, metrics, native, ollama, openai};
+
+type Shared = State<Arc<App>>;
+
+/// All paths, behind the guard.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .merge(of_openai())
+        .merge(of_anthropic())
+        .merge(of_ollama())
+        .merge(of_native())
+        .fallback(|request: Request| async move {
+            let fault = Fault::new(Kind::NotFound, "there is no such path");
+            Dialect::of(request.uri().path()).refusal(&fault)
+        })
+        .method_not_allowed_fallback(|method: Method, request: Request| async move {
+            let fault = Fault::new(Kind::Method, format!("this path does not know the method {method}"));
+            Dialect::of(request.uri().path()).refusal(&fault)
+        })
+        .layer(from_fn_with_state(Arc::clone(&app), guard::guard))
+        .with_state(app)
+}
+
+fn of_openai() -> Router<Arc<App>> {
+    Router::new()
+        .route("/v1/models", get(|State(app): Shared| async move { openai::models(&app) }))
+        .route(
+            "/v1/models/{*name}",
+            get(|State(app): Shared, Path(name): Path<String>| async move {
+                told(Dialect::OpenAi, openai::model(&app, &name))
+            }),
+        )
+        .route("/v1/chat/completions", post(|State(app): Shared, r: Request| asked(app, r, openai::chat)))
+        .route("/v1/completions", post(|State(app): Shared, r: Request| asked(app, r, openai::completions)))
+        .route("/v1/embeddings", post(|State(app): Shared, r: Request| asked(app, r, native::embeddings)))
+}
+
+fn of_anthropic() -> Router<Arc<App>> {
+    Router::new()
+        .route("/v1/messages", post(|State(app): Shared, r: Request| asked(app, r, anthropic::messages)))
+        .route(
+            "/v1/messages/count_tokens",
+            post(|State(app): Shared, r: Request| asked(app, r, anthropic::count_tokens)),
+        )
+}
+
+fn of_ollama() -> Router<Arc<App>> {
+    Router::new()
+        .route("/api/chat", post(|State(app): Shared, r: Request| asked(app, r, ollama::chat)))
+        .route("/api/generate", post(|State(app): Shared, r: Request| asked(app, r, ollama::generate)))
+        .route("/api/embed", post(|State(app): Shared, r: Request| asked(app, r, native::embeddings)))
+        .route("/api/embeddings", post(|State(app): Shared, r: Request| asked(app, r, native::embeddings)))
+        .route("/api/show", post(|State(app): Shared, r: Request| asked(app, r, ollama::show)))
+        .route("/api/tags", get(|State(app): Shared| async move { ollama::tags(&app) }))
+        .route("/api/ps", get(|State(app): Shared| async move { ollama::ps(&app) }))
+        .route("/api/version", get(|| async { ollama::version() }))
+}
+
+fn of_native() -> Router<Arc<App>> {
+    Router::new()
+        .route("/", get(|| async { native::hello() }))
+        .route("/health", get(|| async { native::health() }))
+        .route("/ready", get(|State(app): Shared| async move { native::ready(&app) }))
+        .route("/metrics", get(|State(app): Shared| async move { metrics::metrics(&app) }))
+        .route(
+            "/tokenizer_info",
+            get(|State(app): Shared| async move { told(Dialect::OpenAi, native::tokenizer_info(&app)) }),
+        )
+        .route("/tokenize", post(|State(app): Shared, r: Request| asked(app, r, native::tokenize)))
+        .route("/detokenize", post(|State(app): Shared, r: Request| asked(app, r, native::detokenize)))
+        .route(
+            "/apply-template",
+            post(|State(app): Shared, r: Request| asked(app, r, native::apply_template)),
+        )
+}
+
+/// Hands the object in a request's body to its handler.
+async fn asked<F, R>(app: Arc<App>, request: Request, handler: F) -> Response
+where
+    F: FnOnce(Arc<App>, Map<String, Value>) -> R,
+    R: Future<Output = Result<Response, Fault>>,
+{
+    let dialect = Dialect::of(request.uri().path());
+    let reply = async {
+        let body = guard::body(request).await?;
+        handler(app, fields::parse(&body)?).await
+    };
+    told(dialect, reply.await)
+}
+
+fn told(dialect: Dialect, reply: Result<Response, Fault>) -> Response {
+    reply.unwrap_or_else(|fault| dialect.refusal(&fault))
+}

@@ -1,0 +1,170 @@
+//! A server: its socket, its connections, and its end.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use futures_util::future::{Either, select};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{sleep, timeout};
+
+use crate::error::Error;
+use crate::limits::{CONNECTIONS_MAX, HEAD_BYTES_MAX, HEAD_TIME_MAX, HEADERS_MAX};
+use crate::models::Models;
+use crate::routes::router;
+use crate::served::Served;
+use crate::settings::Settings;
+use crate::state::App;
+
+/// A server that listens, and answers while [`Server::run`] runs.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    app: Arc<App>,
+    stopping: watch::Sender<bool>,
+}
+
+/// Stops a server from anywhere.
+#[derive(Clone)]
+pub struct Stopper(watch::Sender<bool>);
+
+impl Stopper {
+    /// Takes in nothing more; what is being answered has its time to end.
+    pub fn stop(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+impl Server {
+    /// Listens. From now on clients can connect; they are answered by [`Server::run`].
+    ///
+    /// # Errors
+    ///
+    /// Settings that would let strangers in; names that are there twice; an address that is taken.
+    pub fn bind(settings: Settings, models: Vec<Served>) -> Result<Self, Error> {
+        settings.check()?;
+        let address = settings.address;
+        let models = Models::new(models, settings.waiting_max)?;
+        let listen = |source| Error::Listen { address, source };
+        let listener = TcpListener::bind(address).map_err(listen)?;
+        listener.set_nonblocking(true).map_err(Error::System)?;
+        let address = listener.local_addr().map_err(Error::System)?;
+        let app = Arc::new(App::new(models, settings));
+        Ok(Server { listener, address, app, stopping: watch::Sender::new(false) })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What stops it.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.stopping.clone())
+    }
+
+    /// Answers until it is stopped, by its [`Stopper`] or by SIGTERM. Then nothing new is begun; answers on their way
+    /// have [`Settings::drain_time`], and are cancelled after that.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`].
+    pub fn run(self) -> Result<(), Error> {
+        let runtime = runtime().map_err(Error::System)?;
+        let served = runtime.block_on(self.serve());
+        // What still runs is cancelled with its tasks; its threads end with the step they are in.
+        runtime.shutdown_timeout(Duration::from_secs(2));
+        served
+    }
+
+    async fn serve(self) -> Result<(), Error> {
+        let listener = tokio::net::TcpListener::from_std(self.listener).map_err(Error::System)?;
+        let drain_time = self.app.settings.drain_time;
+        let connections = Connections::new(router(Arc::clone(&self.app)));
+        let mut stopping = self.stopping.subscribe();
+        let stopped = pin!(stopping.wait_for(|is_stopping| *is_stopping));
+        let terminated = pin!(terminated()?);
+        let mut ended = select(stopped, terminated);
+        while let Either::Left((accepted, _)) = select(pin!(listener.accept()), &mut ended).await {
+            connections.take(accepted).await;
+        }
+        drop(listener);
+        self.app.stop();
+        // Those that take longer are cut off.
+        let _ = timeout(drain_time, connections.graceful.shutdown()).await;
+        Ok(())
+    }
+}
+
+/// Requests are little work beside what they ask for.
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("bantam-server")
+        .enable_all()
+        .build()
+}
+
+/// The connections that are open.
+struct Connections {
+    router: Router,
+    graceful: GracefulShutdown,
+    places: Arc<Semaphore>,
+}
+
+impl Connections {
+    fn new(router: Router) -> Self {
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        Connections { router, graceful: GracefulShutdown::new(), places }
+    }
+
+    async fn take(&self, accepted: io::Result<(TcpStream, SocketAddr)>) {
+        let Ok((stream, _)) = accepted else {
+            // Out of descriptors, most likely: some may be free soon.
+            sleep(Duration::from_millis(50)).await;
+            return;
+        };
+        // Beyond the limit, the connection is closed.
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return };
+        // Tokens are small and should not wait for each other; without it they come a little later.
+        let _ = stream.set_nodelay(true);
+        let service = TowerToHyperService::new(self.router.clone());
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIME_MAX)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .max_headers(HEADERS_MAX)
+            .serve_connection(TokioIo::new(stream), service);
+        let connection = self.graceful.watch(connection);
+        tokio::spawn(async move {
+            // Clients go away as they like.
+            let _ = connection.await;
+            drop(place);
+        });
+    }
+}
+
+/// Ends when the system asks the program to end.
+#[cfg(unix)]
+fn terminated() -> Result<impl Future<Output = ()>, Error> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::System)?;
+    Ok(async move {
+        terminate.recv().await;
+    })
+}
+
+/// Other systems have no such signal.
+#[cfg(not(unix))]
+fn terminated() -> Result<impl Future<Output = ()>, Error> {
+    Ok(std::future::pending())
+}

@@ -1,0 +1,168 @@
+//! Where a server listens, and who may ask it what.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+
+use crate::error::Error;
+
+/// How a server is set up.
+#[derive(Clone)]
+pub struct Settings {
+    /// Where it listens; port 0 takes any that is free.
+    pub address: SocketAddr,
+    /// Keys, one of which each request must have; with none, all may ask, from this machine only.
+    pub keys: Keys,
+    /// Names by which this machine may be called, besides `localhost` and addresses.
+    pub hosts: Vec<String>,
+    /// Requests that may wait for each model.
+    pub waiting_max: usize,
+    /// Time that running answers have when the server is stopped.
+    pub drain_time: Duration,
+    /// Where a line for each request goes. It never holds what was asked or answered.
+    pub log: fn(&str),
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            address: SocketAddr::new(IpAddr::from([127, 0, 0, 1]), DEFAULT_PORT),
+            keys: Keys::default(),
+            hosts: Vec::new(),
+            waiting_max: 64,
+            drain_time: Duration::from_secs(30),
+            log: |_| {},
+        }
+    }
+}
+
+/// Ollama's port: its clients look there without being told, while all others are told an address anyway.
+pub const DEFAULT_PORT: u16 = 11434;
+
+impl Settings {
+    /// Refuses what would let strangers in.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if !self.address.ip().is_loopback() && self.keys.is_empty() {
+            return Err(Error::KeyNeeded { address: self.address });
+        }
+        Ok(())
+    }
+
+    /// Whether a `Host` header names this machine. A name of somebody else's that leads here is how a web page reaches
+    /// a server on its reader's machine (DNS rebinding); an address cannot be such a name.
+    pub(crate) fn is_own_host(&self, host: &str) -> bool {
+        let name = without_port(host);
+        let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        address.parse::<IpAddr>().is_ok()
+            || name == "localhost"
+            || name.ends_with(".localhost")
+            || self.hosts.iter().any(|host| host.eq_ignore_ascii_case(&name))
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => name,
+        _ => host,
+    }
+}
+
+/// API keys, of which only digests are kept.
+#[derive(Clone, Default)]
+pub struct Keys(Vec<[u8; 32]>);
+
+impl Keys {
+    /// Takes in one more.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`] for one that is short, or that no header can hold.
+    pub fn add(&mut self, key: &str) -> Result<(), Error> {
+        let found = match key {
+            _ if !(8..=512).contains(&key.len()) => "too short or too long",
+            _ if !key.bytes().all(|byte| byte.is_ascii_graphic()) => "not plain text",
+            _ => {
+                self.0.push(digest(key));
+                return Ok(());
+            }
+        };
+        Err(Error::Key { found })
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether it is one of them; takes the same time for each that is not.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        let found = digest(key);
+        let any = self.0.iter().fold(Choice::from(0), |any, own| any | own.ct_eq(&found));
+        any.into()
+    }
+}
+
+fn digest(key: &str) -> [u8; 32] {
+    Sha256::digest(key.as_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_own_names_are_hosts() {
+        let settings = Settings { hosts: vec!["Box.lan".into()], ..Settings::default() };
+        let own = [
+            "localhost",
+            "LOCALHOST:11434",
+            "127.0.0.1:80",
+            "[::1]:11434",
+            "[::1]",
+            "192.168.1.7",
+            "a.localhost:1",
+            "box.lan:9",
+            "localhost.",
+        ];
+        let others = [
+            "evil.example",
+            "localhost.evil.example:11434",
+            "127.0.0.1.evil.example",
+            "",
+            ":80",
+            "box.lan.x",
+        ];
+        assert!(own.iter().all(|host| settings.is_own_host(host)));
+        for host in others {
+            assert!(!settings.is_own_host(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn without_a_key_only_this_machine_is_served() {
+        let at = |address: &str| Settings { address: address.parse().unwrap(), ..Settings::default() };
+        assert!(at("127.0.0.1:0").check().is_ok() && at("[::1]:0").check().is_ok());
+        for address in ["0.0.0.0:0", "[::]:0", "192.168.1.7:80"] {
+            assert!(matches!(at(address).check(), Err(Error::KeyNeeded { .. })), "{address}");
+            let mut settings = at(address);
+            settings.keys.add("a-long-key").unwrap();
+            assert!(settings.check().is_ok());
+        }
+    }
+
+    #[test]
+    fn keys_are_told_apart() {
+        let mut keys = Keys::default();
+        assert!(!keys.has(""));
+        keys.add("first-key").unwrap();
+        keys.add("second-key").unwrap();
+        assert!(keys.has("first-key") && keys.has("second-key"));
+        assert!(!keys.has("first-ke") && !keys.has("first-key ") && !keys.has(""));
+        for bad in ["short", "with space in it", "käsekuchen-key", "line\nbreak-key"] {
+            assert!(keys.add(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! What all requests share.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::models::Models;
+use crate::settings::Settings;
+
+/// What all requests share.
+pub(crate) struct App {
+    pub(crate) models: Models,
+    pub(crate) settings: Settings,
+    is_stopping: AtomicBool,
+}
+
+impl App {
+    pub(crate) fn new(models: Models, settings: Settings) -> Self {
+        App { models, settings, is_stopping: AtomicBool::new(false) }
+    }
+
+    /// From now on, nothing new is begun.
+    pub(crate) fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,105 @@
+//! Tells what a model thinks from what it answers, in a stream of text.
+//!
+//! Models that reason first put it between markers at the beginning of an answer. The markers are given to neither
+//! side; apart from them, and from white space before the first, every byte comes out once, however the text is split.
+
+/// Markers around thinking: Qwen 3, SmolLM3, DeepSeek R1 and most others; Magistral.
+const DIALECTS: [(&str, &str); 2] = [("<think>", "</think>"), ("[THINK]", "[/THINK]")];
+
+/// Whether `text` is one of the markers.
+pub(crate) fn is_marker(text: &str) -> bool {
+    DIALECTS.iter().any(|(open, close)| text == *open || text == *close)
+}
+
+/// Splits a stream into thinking and answer.
+#[derive(Clone, Debug)]
+pub(crate) struct ThinkingSplitter {
+    state: State,
+    held: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Nothing but white space came yet.
+    Before,
+    /// Up to this marker, it thinks.
+    Thinking(&'static str),
+    Answer,
+}
+
+/// Some more of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Split {
+    /// What comes first.
+    pub(crate) thinking: String,
+    /// What comes behind it.
+    pub(crate) answer: String,
+}
+
+impl ThinkingSplitter {
+    /// A stream that may begin with thinking. `prompt_end` is the end of the prompt: some templates open the thinking
+    /// themselves.
+    pub(crate) fn after(prompt_end: &str) -> Self {
+        let end = prompt_end.trim_end();
+        let opened = DIALECTS.iter().find(|(open, _)| end.ends_with(open));
+        let state = opened.map_or(State::Before, |(_, close)| State::Thinking(close));
+        ThinkingSplitter { state, held: String::new() }
+    }
+
+    /// A stream that is all answer.
+    pub(crate) fn none() -> Self {
+        ThinkingSplitter { state: State::Answer, held: String::new() }
+    }
+
+    /// Whether the model is thinking.
+    pub(crate) fn is_thinking(&self) -> bool {
+        matches!(self.state, State::Thinking(_))
+    }
+
+    /// Adds text.
+    pub(crate) fn push(&mut self, text: &str) -> Split {
+        self.held.push_str(text);
+        let mut split = Split::default();
+        if self.state == State::Before {
+            self.begin();
+        }
+        if let State::Thinking(close) = self.state {
+            split.thinking = self.think(close);
+        }
+        if self.state == State::Answer {
+            split.answer = std::mem::take(&mut self.held);
+        }
+        split
+    }
+
+    /// What is left when the text is over.
+    pub(crate) fn finish(&mut self) -> Split {
+        let held = std::mem::take(&mut self.held);
+        match self.state {
+            State::Thinking(_) => Split { thinking: held, answer: String::new() },
+            State::Before | State::Answer => Split { thinking: String::new(), answer: held },
+        }
+    }
+
+    fn begin(&mut self) {
+        let start = self.held.trim_start();
+        if let Some((open, close)) = DIALECTS.iter().find(|(open, _)| start.starts_with(open)) {
+            self.held = start[open.len()..].to_owned();
+            self.state = State::Thinking(close);
+        } else if !DIALECTS.iter().any(|(open, _)| open.starts_with(start)) {
+            self.state = State::Answer;
+        }
+    }
+
+    fn think(&mut self, close: &'static str) -> String {
+        if let Some(end) = self.held.find(close) {
+            let thinking = self.held[..end].to_owned();
+            self.held.drain(..end + close.len());
+            self.state = State::Answer;
+            return thinking;
+        }
+        let ends = (1..close.len()).rev();
+        let held_back = ends.into_iter().find(|&end| self.held.ends_with(&close[..end])).unwrap_or(0);
+        self.held.drain(..self.held.len() - held_back).collect()
+    }
+}
