@@ -8,7 +8,7 @@ use crate::clock;
 use crate::fault::{Fault, Kind};
 use crate::limits::{STOP_BYTES_MAX, STOPS_MAX};
 use crate::served::Served;
-use crate::text::ThinkingSplitter;
+use bantam_text::ThinkingSplitter;
 
 /// What is to be answered, and how.
 #[derive(Clone, Debug)]

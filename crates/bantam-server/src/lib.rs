@@ -32,7 +32,6 @@ mod served;
 mod server;
 mod settings;
 mod state;
-mod text;
 mod wire;
 
 pub use error::Error;

@@ -16,8 +16,12 @@ mod normalize;
 mod pattern;
 mod pretokenize;
 mod spelling;
+mod stops;
 mod stream;
 mod template;
+#[cfg(test)]
+mod testing;
+mod thinking;
 mod tokenizer;
 mod vocab;
 
@@ -25,7 +29,9 @@ pub use added::Special;
 pub use error::Error;
 pub use from::gguf::GgufVocab;
 pub use spelling::Shown;
+pub use stops::{Scanned, StopStrings};
 pub use stream::TextStream;
 pub use template::{Answer, Begins, ChatTemplate, Conversation, DateTime, Rendered};
+pub use thinking::{ThinkingSplitter, Thought, is_thinking_marker};
 pub use tokenizer::{Piece, Roles, Tokenizer};
 pub use vocab::Kind;

@@ -6,15 +6,11 @@
 
 mod adapters;
 mod merge;
-mod stops;
-mod thinking;
 
 mod defaults;
 mod load;
 mod memory;
 mod session;
-#[cfg(test)]
-mod testing;
 
 pub use bantam_engine as engine;
 pub use bantam_hub as hub;

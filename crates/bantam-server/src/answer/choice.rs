@@ -12,7 +12,7 @@ use bantam_text::{Shown, TextStream, Tokenizer};
 use crate::ask::{Ask, Prepared};
 use crate::fault::{Fault, Kind};
 use crate::served::Served;
-use crate::text::{Split, StopStrings, ThinkingSplitter, is_marker};
+use bantam_text::{StopStrings, ThinkingSplitter, Thought, is_thinking_marker};
 
 /// Some more of an answer, or its end.
 #[derive(Clone, Debug, PartialEq)]
@@ -166,7 +166,7 @@ impl Choice {
         let mut text = self.text.push(id);
         if text.is_empty() && self.tokenizer.is_special(id) {
             let piece = self.tokenizer.piece(id).map(|piece| piece.text()).unwrap_or_default();
-            text = if is_marker(&piece) { piece } else { text };
+            text = if is_thinking_marker(&piece) { piece } else { text };
         }
         let was_thinking = self.thinking.is_thinking();
         let split = self.thinking.push(&text);
@@ -178,7 +178,7 @@ impl Choice {
         self.chunk(split)
     }
 
-    fn chunk(&mut self, split: Split) -> Chunk {
+    fn chunk(&mut self, split: Thought) -> Chunk {
         self.tokens.seen += split.answer.len();
         let scanned = self.stops.push(&split.answer);
         self.tokens.told += scanned.text.len();

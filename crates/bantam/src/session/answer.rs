@@ -3,11 +3,9 @@
 use std::time::Instant;
 
 use bantam_engine::{Event, Reason, Stream, Usage};
-use bantam_text::{Shown, TextStream};
+use bantam_text::{Shown, StopStrings, TextStream, ThinkingSplitter, Thought, is_thinking_marker};
 
 use super::{Message, Mode, Role, Session, SessionError};
-use crate::stops::StopStrings;
-use crate::thinking::{Split, ThinkingSplitter, is_marker};
 
 /// What an answer consists of.
 #[derive(Clone, Debug)]
@@ -169,13 +167,13 @@ impl<'a> Answer<'a> {
         let tokenizer = &self.session.tokenizer;
         if text.is_empty() && tokenizer.is_special(id) {
             let piece = tokenizer.piece(id).map(|piece| piece.text()).unwrap_or_default();
-            text = if is_marker(&piece) { piece } else { text };
+            text = if is_thinking_marker(&piece) { piece } else { text };
         }
         let split = self.thinking.push(&text);
         self.chunk(Some(id), split)
     }
 
-    fn chunk(&mut self, token: Option<u32>, split: Split) -> Chunk {
+    fn chunk(&mut self, token: Option<u32>, split: Thought) -> Chunk {
         let scanned = self.stops.push(&split.answer);
         if scanned.found.is_some() {
             self.found = scanned.found;

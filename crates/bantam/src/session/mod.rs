@@ -9,10 +9,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bantam_engine::{Adapter, Engine, Overflow, Request, Sampling, Settings};
-use bantam_text::{ChatTemplate, Conversation, DateTime, Shown, Special, Tokenizer};
+use bantam_text::{ChatTemplate, Conversation, DateTime, Shown, Special, ThinkingSplitter, Tokenizer};
 use serde_json::{Map, Value};
 
-use crate::thinking::ThinkingSplitter;
 use crate::{Defaults, LoadError, Loaded};
 
 pub use answer::{Answer, Chunk, Ended, Reply, Summary, Timings};

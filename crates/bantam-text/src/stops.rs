@@ -5,23 +5,23 @@
 
 /// Looks for stop strings in a stream.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct StopStrings {
+pub struct StopStrings {
     stops: Vec<String>,
     held: String,
 }
 
 /// What is certain after some more text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Scanned {
+pub struct Scanned {
     /// Text that is no part of a stop string.
-    pub(crate) text: String,
+    pub text: String,
     /// The stop string that ended the text; what follows it is not wanted.
-    pub(crate) found: Option<String>,
+    pub found: Option<String>,
 }
 
 impl StopStrings {
     /// Looks for these; empty ones are left out.
-    pub(crate) fn new(stops: impl IntoIterator<Item = String>) -> Self {
+    pub fn new(stops: impl IntoIterator<Item = String>) -> Self {
         StopStrings {
             stops: stops.into_iter().filter(|stop| !stop.is_empty()).collect(),
             held: String::new(),
@@ -29,7 +29,7 @@ impl StopStrings {
     }
 
     /// Adds text. The stop string that is complete first wins; of several complete at once, the longest.
-    pub(crate) fn push(&mut self, text: &str) -> Scanned {
+    pub fn push(&mut self, text: &str) -> Scanned {
         self.held.push_str(text);
         if let Some((begin, stop)) = self.first() {
             let found = Some(stop.to_owned());
@@ -43,7 +43,7 @@ impl StopStrings {
     }
 
     /// What is left when the text is over.
-    pub(crate) fn finish(&mut self) -> String {
+    pub fn finish(&mut self) -> String {
         std::mem::take(&mut self.held)
     }
 

@@ -7,13 +7,13 @@
 const DIALECTS: [(&str, &str); 2] = [("<think>", "</think>"), ("[THINK]", "[/THINK]")];
 
 /// Whether `text` is one of the markers.
-pub(crate) fn is_marker(text: &str) -> bool {
+pub fn is_thinking_marker(text: &str) -> bool {
     DIALECTS.iter().any(|(open, close)| text == *open || text == *close)
 }
 
 /// Splits a stream into thinking and answer.
 #[derive(Clone, Debug)]
-pub(crate) struct ThinkingSplitter {
+pub struct ThinkingSplitter {
     state: State,
     held: String,
 }
@@ -29,17 +29,17 @@ enum State {
 
 /// Some more of each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Split {
+pub struct Thought {
     /// What comes first.
-    pub(crate) thinking: String,
+    pub thinking: String,
     /// What comes behind it.
-    pub(crate) answer: String,
+    pub answer: String,
 }
 
 impl ThinkingSplitter {
     /// A stream that may begin with thinking. `prompt_end` is the end of the prompt: some templates open the thinking
     /// themselves.
-    pub(crate) fn after(prompt_end: &str) -> Self {
+    pub fn after(prompt_end: &str) -> Self {
         let end = prompt_end.trim_end();
         let opened = DIALECTS.iter().find(|(open, _)| end.ends_with(open));
         let state = opened.map_or(State::Before, |(_, close)| State::Thinking(close));
@@ -47,19 +47,19 @@ impl ThinkingSplitter {
     }
 
     /// A stream that is all answer.
-    pub(crate) fn none() -> Self {
+    pub fn none() -> Self {
         ThinkingSplitter { state: State::Answer, held: String::new() }
     }
 
     /// Whether the model is thinking.
-    pub(crate) fn is_thinking(&self) -> bool {
+    pub fn is_thinking(&self) -> bool {
         matches!(self.state, State::Thinking(_))
     }
 
     /// Adds text.
-    pub(crate) fn push(&mut self, text: &str) -> Split {
+    pub fn push(&mut self, text: &str) -> Thought {
         self.held.push_str(text);
-        let mut split = Split::default();
+        let mut split = Thought::default();
         if self.state == State::Before {
             self.begin();
         }
@@ -73,11 +73,11 @@ impl ThinkingSplitter {
     }
 
     /// What is left when the text is over.
-    pub(crate) fn finish(&mut self) -> Split {
+    pub fn finish(&mut self) -> Thought {
         let held = std::mem::take(&mut self.held);
         match self.state {
-            State::Thinking(_) => Split { thinking: held, answer: String::new() },
-            State::Before | State::Answer => Split { thinking: String::new(), answer: held },
+            State::Thinking(_) => Thought { thinking: held, answer: String::new() },
+            State::Before | State::Answer => Thought { thinking: String::new(), answer: held },
         }
     }
 
@@ -101,5 +101,51 @@ impl ThinkingSplitter {
         let ends = (1..close.len()).rev();
         let held_back = ends.into_iter().find(|&end| self.held.ends_with(&close[..end])).unwrap_or(0);
         self.held.drain(..self.held.len() - held_back).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Random, pieces};
+
+    fn split(mut splitter: ThinkingSplitter, parts: &[String]) -> (String, String) {
+        let mut all = Thought::default();
+        let mut add = |split: Thought| {
+            assert!(split.thinking.is_empty() || all.answer.is_empty(), "thinking after the answer");
+            all.thinking.push_str(&split.thinking);
+            all.answer.push_str(&split.answer);
+        };
+        parts.iter().for_each(|part| add(splitter.push(part)));
+        add(splitter.finish());
+        (all.thinking, all.answer)
+    }
+
+    #[test]
+    fn any_split_gives_the_same() {
+        let mut random = Random::new(7);
+        let cases = [
+            ("\n<think>a</thi b</think>\n\nc <think>", "a</thi b", "\n\nc <think>"),
+            ("[THINK]é[/THINK]x", "é", "x"),
+            ("<thin> no", "", "<thin> no"),
+            ("  plain", "", "  plain"),
+            ("<think>never ends </thin", "never ends </thin", ""),
+            ("<th", "", "<th"),
+            ("", "", ""),
+        ];
+        for (text, thinking, answer) in cases {
+            for _ in 0..50 {
+                let parts = pieces(&mut random, text);
+                let found = split(ThinkingSplitter::after("assistant\n"), &parts);
+                assert_eq!((found.0.as_str(), found.1.as_str()), (thinking, answer), "{parts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_template_may_open_the_thinking() {
+        let parts = ["so".to_owned(), "</think>yes".to_owned()];
+        assert_eq!(split(ThinkingSplitter::after("<think>\n"), &parts), ("so".into(), "yes".into()));
+        assert_eq!(split(ThinkingSplitter::none(), &parts), (String::new(), "so</think>yes".into()));
     }
 }
