@@ -6,7 +6,6 @@
 use serde_json::{Map, Value};
 
 use crate::fault::Fault;
-use crate::form::Form;
 use crate::read::json::{self, kind};
 
 /// Names of columns, where they are not the usual ones.
@@ -28,19 +27,6 @@ pub struct Columns {
     pub rejected: Option<String>,
     /// What examples are ordered by: a number, or a name that has a weight.
     pub rank: Option<String>,
-}
-
-impl Columns {
-    /// What lines are if these names say it.
-    pub(crate) fn form(&self) -> Option<Form> {
-        match self {
-            Self { chosen: Some(_), .. } | Self { rejected: Some(_), .. } => Some(Form::Preference),
-            Self { messages: Some(_), .. } => Some(Form::Chat),
-            Self { completion: Some(_), .. } => Some(Form::Completion),
-            Self { text: Some(_), .. } => Some(Form::Text),
-            _ => None,
-        }
-    }
 }
 
 pub(crate) const TEXT: [&str; 2] = ["text", "content"];

@@ -22,6 +22,19 @@ pub enum Form {
     Preference,
 }
 
+impl Columns {
+    /// What lines are if these names say it.
+    pub(crate) fn form(&self) -> Option<Form> {
+        match self {
+            Self { chosen: Some(_), .. } | Self { rejected: Some(_), .. } => Some(Form::Preference),
+            Self { messages: Some(_), .. } => Some(Form::Chat),
+            Self { completion: Some(_), .. } => Some(Form::Completion),
+            Self { text: Some(_), .. } => Some(Form::Text),
+            _ => None,
+        }
+    }
+}
+
 impl Form {
     /// Its name in options.
     pub fn name(self) -> &'static str {

@@ -25,6 +25,5 @@ pub use engine::Engine;
 pub use error::Error;
 pub use request::{Event, Overflow, PromptOutput, Reason, Request, Stopping, Usage};
 pub use sampling::Sampling;
-pub use settings::{Memory, Settings};
-pub use speculation::Speculation;
+pub use settings::{Memory, Settings, Speculation};
 pub use stream::Stream;

@@ -1,12 +1,12 @@
 //! How an engine computes, and the memory that this takes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bantam_model::description::{Description, Positions};
-use bantam_model::{Isa, KvStorage, Numerics, State};
+use bantam_model::{Isa, KvStorage, Model, Numerics, State};
 
 use crate::Error;
-use crate::speculation::Speculation;
 
 /// How an engine computes.
 #[derive(Clone, Debug)]
@@ -32,6 +32,18 @@ pub struct Settings {
     pub speculation: Speculation,
     /// Time since some moment. With one that stands still, guesses are made by what steps are supposed to cost.
     pub clock: fn() -> Duration,
+}
+
+/// Where guesses come from.
+#[derive(Clone, Debug)]
+pub enum Speculation {
+    /// There are none.
+    Off,
+    /// What followed the last few tokens where they stood before (prompt lookup, Saxena, 2023): for answers that
+    /// repeat their prompt.
+    Lookup,
+    /// A smaller model with the same tokens.
+    Draft(Arc<Model>),
 }
 
 impl Default for Settings {

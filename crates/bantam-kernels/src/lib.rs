@@ -27,6 +27,7 @@ mod lanes;
 mod pool;
 mod share;
 mod tiles;
+mod width;
 
 pub use machine::{Isa, Machine};
 pub use storage::Storage;

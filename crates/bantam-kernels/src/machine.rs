@@ -4,11 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::lanes::LANES;
 use crate::pool::Pool;
 use crate::share::Shared;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use crate::tiles;
+use crate::width::LANES;
 
 /// An instruction set that the kernels have code for. A value other than [`Isa::SCALAR`] is
 /// only made where the processor was asked and has it.

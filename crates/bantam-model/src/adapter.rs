@@ -9,20 +9,11 @@ mod low_rank;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::names::Role;
+use crate::names::Site;
 use crate::weights::Matrix;
 use crate::{Error, Model};
 
 pub use bind::BaseCheck;
-
-/// Where a projection stands in a model, whatever its checkpoint calls it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Site {
-    /// Counted from zero; zero for parts that a model has once.
-    pub layer: usize,
-    /// Which of the layer's projections.
-    pub role: Role,
-}
 
 /// A product of two thin matrices, `scale * B A`.
 #[derive(Clone, Debug)]

@@ -9,8 +9,8 @@ use bantam_tensor::kernels::matmul::Layout;
 use bantam_tensor::{Checkpoint, Source, Tensor};
 
 use crate::Error;
-use crate::adapter::Site;
 use crate::description::*;
+use crate::names::Site;
 use crate::names::{Names, Prefix, Role};
 use crate::weights::*;
 

@@ -8,8 +8,9 @@ use bantam_tensor::kernels::matmul::{Codes, Input, Product, dequantize, multiply
 use bantam_tensor::kernels::norm::normalize;
 use bantam_tensor::kernels::{Machine, elementwise, rope};
 
-use crate::adapter::{LowRank, Site};
+use crate::adapter::LowRank;
 use crate::description::{Attention, PositionScale};
+use crate::names::Site;
 use crate::rope::Rope;
 use crate::weights::{Linear, Matrix, NormWeights, Vector};
 use crate::{Batch, Error, Model, Ops, State, forward};

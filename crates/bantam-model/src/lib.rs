@@ -24,7 +24,7 @@ mod names;
 mod ops;
 mod state;
 
-pub use adapter::{Adapter, BaseCheck, LowRank, Site};
+pub use adapter::{Adapter, BaseCheck, LowRank};
 pub use bantam_tensor::kernels::attention::KvStorage;
 pub use bantam_tensor::kernels::{Isa, Machine};
 pub use batch::{Batch, Span, Want};
@@ -33,6 +33,6 @@ pub use error::Error;
 pub use executor::{Executor, Numerics, Scratch};
 pub use forward::forward;
 pub use model::Model;
-pub use names::Role;
+pub use names::{Role, Site};
 pub use ops::Ops;
 pub use state::State;

@@ -30,6 +30,15 @@ pub enum Role {
     Down,
 }
 
+/// Where a projection stands in a model, whatever its checkpoint calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Site {
+    /// Counted from zero; zero for parts that a model has once.
+    pub layer: usize,
+    /// Which of the layer's projections.
+    pub role: Role,
+}
+
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

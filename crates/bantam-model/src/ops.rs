@@ -3,8 +3,8 @@
 
 use bantam_tensor::kernels::activation::Activation;
 
-use crate::adapter::Site;
 use crate::description::{Attention, PositionScale};
+use crate::names::Site;
 use crate::rope::Rope;
 use crate::weights::{Linear, Matrix, NormWeights, Vector};
 

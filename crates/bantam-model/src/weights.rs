@@ -6,8 +6,8 @@ use bantam_tensor::Tensor;
 use bantam_tensor::kernels::matmul::{self, Layout};
 use bantam_tensor::kernels::norm::NormSpec;
 
-use crate::adapter::Site;
 use crate::description::NormKind;
+use crate::names::Site;
 
 /// A matrix as it lies in the checkpoint.
 #[derive(Clone, Debug)]

@@ -9,28 +9,15 @@ mod draft;
 mod gain;
 mod lookup;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use bantam_model::{Error, Machine, Model, Scratch, State};
+use bantam_model::{Error, Machine, Scratch, State};
 
 use crate::sampling::Sampler;
-use crate::settings::Settings;
+use crate::settings::{Settings, Speculation};
 use draft::Drafter;
 use gain::{Acceptance, Costs};
 use lookup::look_up;
-
-/// Where guesses come from.
-#[derive(Clone, Debug)]
-pub enum Speculation {
-    /// There are none.
-    Off,
-    /// What followed the last few tokens where they stood before (prompt lookup, Saxena, 2023): for answers that
-    /// repeat their prompt.
-    Lookup,
-    /// A smaller model with the same tokens.
-    Draft(Arc<Model>),
-}
 
 /// Guesses of one step, at most.
 const GUESSES_MAX: usize = 15;

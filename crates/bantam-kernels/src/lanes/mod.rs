@@ -14,10 +14,7 @@ mod scalar;
 
 use crate::machine::{Isa, Level};
 
-/// Numbers in a [`Lanes`].
-pub(crate) const LANES: usize = 16;
-/// Codes that are taken out of a block together.
-pub(crate) const RUN: usize = 32;
+pub(crate) use crate::width::{LANES, RUN};
 
 /// Sixteen `f32`, with sixteen `i32` beside them for sums of products of codes.
 pub(crate) trait Lanes: Copy {

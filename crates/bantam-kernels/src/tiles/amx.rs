@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 
 use super::{DigitSums, Digits, TileRow, Tiles};
 use crate::Isa;
-use crate::lanes::{LANES, RUN};
+use crate::width::{LANES, RUN};
 
 /// Whether the processor has AMX-INT8 with tiles of 16 rows of 64 bytes, and the system lets this process use them.
 /// The first call asks for that.

@@ -11,7 +11,7 @@ mod amx;
 pub(crate) use amx::{Amx, permitted};
 
 use crate::Isa;
-use crate::lanes::{LANES, RUN};
+use crate::width::{LANES, RUN};
 
 /// The digits of a run of codes of sixteen rows.
 #[derive(Clone, Default)]
