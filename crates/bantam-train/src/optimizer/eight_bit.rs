@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_come_back_to_a_few_percent() {
+    fn numbers_come_back_within_half_the_widest_step() {
         let numbers: Vec<f32> = (0..300).map(|i| (i as f32 - 150.0) * 0.01).collect();
         let mut codes = Codes::zeros(numbers.len());
         let table = signed_table();
@@ -100,8 +100,10 @@ mod tests {
             codes.encode(block, &table, numbers);
             let mut back = vec![0.0; numbers.len()];
             codes.decode(block, &table, &mut back);
+            // The highest decade has 64 steps between a tenth of the scale and the whole.
+            let half = 0.5 * 0.9 / 64.0 * codes.scales[block] * 1.001;
             for (x, back) in numbers.iter().zip(back) {
-                assert!((x - back).abs() <= 0.03 * x.abs() + 1e-3, "{x} {back}");
+                assert!((x - back).abs() <= half, "{x} {back}");
             }
         }
     }
