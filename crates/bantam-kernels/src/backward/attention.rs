@@ -365,18 +365,18 @@ fn tile<L: Lanes, const R: usize>(
     stride: usize,
 ) -> usize {
     let mut sums = [L::splat(0.0); R];
-    for r in 0..R {
-        sums[r] = L::load(&groups(&out[r * stride..][..LANES]).0[0]);
+    for (r, sums) in sums.iter_mut().enumerate() {
+        *sums = L::load(&groups(&out[r * stride..][..LANES]).0[0]);
     }
     for t in 0..terms {
         let numbers = L::load(&groups(&second.numbers[t * second.stride..][..LANES]).0[0]);
-        for r in 0..R {
+        for (r, sums) in sums.iter_mut().enumerate() {
             let factor = L::splat(first.numbers[r * first.row + t * first.term]);
-            sums[r] = numbers.mul_add(factor, sums[r]);
+            *sums = numbers.mul_add(factor, *sums);
         }
     }
-    for r in 0..R {
-        sums[r].store(&mut groups_mut(&mut out[r * stride..][..LANES]).0[0]);
+    for (r, sums) in sums.into_iter().enumerate() {
+        sums.store(&mut groups_mut(&mut out[r * stride..][..LANES]).0[0]);
     }
     R
 }
