@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use crate::args::FinetuneArgs;
 use crate::interrupt::{Interrupt, Stopped};
 use crate::models::Models;
-use crate::print::print_json;
+use crate::print::{print_json, print_pairs};
 use crate::units;
 use course::{Course, End};
 use folder::Folder;
@@ -160,17 +160,18 @@ fn finish(
     if end == End::NoGain {
         eprintln!("stopped after step {}: the validation loss fell no more", course.trainer.steps());
     }
+    let mut told = Vec::new();
     if let (Some(first), Some((step, best))) = (first, best) {
-        println!("validation loss  {first:.4} before, {best:.4} at its best (step {step})");
+        told.push(("validation loss", format!("{first:.4} before, {best:.4} at its best (step {step})")));
     }
     if after.asked() > 0 {
         let (asked, before, after) = (after.asked(), before.right(), after.right());
-        println!("exact answers    {before} of {asked} before, {after} of {asked} after");
+        told.push(("exact answers", format!("{before} of {asked} before, {after} of {asked} after")));
     }
     let output = args.output.display();
-    println!("use it           bantam run {} --adapter {output}", args.model);
-    println!("look at it       {output}/report.html");
-    Ok(())
+    told.push(("use it", format!("bantam run {} --adapter {output}", args.model)));
+    told.push(("look at it", format!("{output}/report.html")));
+    print_pairs(&told)
 }
 
 /// Answers before and after.
