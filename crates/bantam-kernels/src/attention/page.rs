@@ -99,7 +99,7 @@ impl KvShape {
 }
 
 /// Keys and values of [`PAGE`] positions of one layer. Uncoded, it holds for each head the keys,
-/// `[head_dim][PAGE]`, then the values, `[PAGE][head_dim filled up to 16]`; coded, see [`Coded`].
+/// `[head_dim][PAGE]`, then the values, `[PAGE][head_dim filled up to 16]`; coded, see `coded.rs`.
 #[derive(Clone, PartialEq)]
 pub struct Page {
     pub(super) shape: KvShape,

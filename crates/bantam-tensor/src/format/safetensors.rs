@@ -219,11 +219,11 @@ pub fn write(path: &Path, tensors: &[Tensor]) -> Result<(), Error> {
     write_with(path, std::iter::empty(), tensors)
 }
 
-/// [`write`] with texts under `__metadata__`.
+/// [`write()`] with texts under `__metadata__`.
 ///
 /// # Errors
 ///
-/// As [`write`].
+/// As [`write()`].
 pub fn write_with<'a>(
     path: &Path,
     metadata: impl Iterator<Item = (&'a str, &'a str)>,
