@@ -118,7 +118,7 @@ def build_driver(source, build, out):
     found = {path.name: path for path in pathlib.Path(build).rglob("lib*.a")}
     libraries = [found[name] for name in ("libllama.a", "libggml.a", "libggml-cpu.a", "libggml-base.a")]
     includes = [f"-I{source}/include", f"-I{source}/ggml/include"]
-    command = ["clang++", "-O1", "-std=c++17", *includes, here / "adapters_llama.cpp", "-o", out,
+    command = [os.environ.get("CXX", "c++"), "-O1", "-std=c++17", *includes, here / "adapters_llama.cpp", "-o", out,
                *libraries, "-fopenmp", "-lpthread", "-ldl", "-lm"]
     subprocess.run(list(map(str, command)), check=True)
     return out
