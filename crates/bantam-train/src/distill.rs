@@ -3,7 +3,7 @@
 use bantam_model::{Machine, Model};
 use bantam_tensor::kernels::backward::{DivergenceRows, cross_entropy, divergence};
 
-use crate::example::{self, Example, Packed};
+use crate::example::{Example, Packed};
 use crate::pass::{Pass, Setting};
 use crate::pool::Pool;
 use crate::{Divergence, Error, Settings, StepReport, Trainer, Wanted};
@@ -39,19 +39,10 @@ impl Trainer {
                 format!("has a vocabulary of {theirs} tokens; wanted {ours}, as the model that learns has");
             return Err(Error::Setting { name: "teacher", reason });
         }
-        let learnt_tokens = example::check(examples)?;
-        let share = 1.0 / learnt_tokens as f64;
-        self.clear_gradients();
-        let (mut loss, mut tokens) = (0.0, 0);
-        for micro in example::micro_batches(examples, self.settings.micro_tokens) {
-            let packed = Packed::new(micro, self.adapter.as_ref());
+        self.step_by(machine, examples, |trainer, packed, micro, share| {
             let plain = Packed::new(micro, None);
-            loss += self.distill(machine, teacher, how, (&packed, &plain), share)?;
-            tokens += packed.batch.tokens.len();
-        }
-        let (grad_norm, rate) = self.descend(machine)?;
-        self.examples += examples.len() as u64;
-        Ok(StepReport { loss: loss * share, grad_norm, rate, tokens, learnt_tokens })
+            trainer.distill(machine, teacher, how, (packed, &plain), share)
+        })
     }
 
     /// Adds the gradients of a micro-batch, each token's times `share`; gives the sum of the losses.

@@ -3,6 +3,7 @@
 use bantam_model::Machine;
 
 use crate::example::{self, Example, Packed};
+use crate::trainer::show_losses;
 use crate::{Error, StepReport, Trainer, Wanted};
 
 /// Two answers to one prompt. Prompts carry no loss.
@@ -129,7 +130,8 @@ impl Trainer {
             let answers: Vec<&Example> =
                 micro.iter().flat_map(|pair| [&pair.chosen, &pair.rejected]).collect();
             let packed = Packed::new(&answers, self.adapter.as_ref());
-            self.accumulate_by(machine, &packed, |losses| {
+            self.accumulate(machine, &packed, |pass, losses| {
+                show_losses(machine, pass, &packed, losses)?;
                 let sums: Vec<f64> = sums(losses, &packed.counts).collect();
                 let mut weights = Vec::with_capacity(losses.len());
                 for (pair, (sums, counts)) in micro.iter().zip(sums.chunks(2).zip(packed.counts.chunks(2))) {
@@ -145,7 +147,7 @@ impl Trainer {
                         weights.extend(std::iter::repeat_n((-slope * share) as f32, *count));
                     }
                 }
-                weights
+                Ok(weights)
             })?;
             tokens += packed.batch.tokens.len();
         }

@@ -135,14 +135,28 @@ impl Trainer {
     /// Examples without anything to learn, or with tokens or positions that the model does not have; activations or
     /// gradients that are no longer numbers. Nothing has changed then.
     pub fn step(&mut self, machine: &Machine, examples: &[&Example]) -> Result<StepReport, Error> {
+        self.step_by(machine, examples, |trainer, packed, _, share| {
+            let weights = vec![share as f32; packed.targets.len()];
+            let losses = trainer.accumulate(machine, packed, |_, _| Ok(weights))?;
+            Ok(losses.iter().sum())
+        })
+    }
+
+    /// A step over all micro-batches. `learn` adds the gradients of one, each token's times a share, and gives the sum
+    /// of its losses.
+    pub(crate) fn step_by(
+        &mut self,
+        machine: &Machine,
+        examples: &[&Example],
+        mut learn: impl FnMut(&mut Self, &Packed, &[&Example], f64) -> Result<f64, Error>,
+    ) -> Result<StepReport, Error> {
         let learnt_tokens = example::check(examples)?;
         let share = 1.0 / learnt_tokens as f64;
         self.clear_gradients();
         let (mut loss, mut tokens) = (0.0, 0);
         for micro in example::micro_batches(examples, self.settings.micro_tokens) {
             let packed = Packed::new(micro, self.adapter.as_ref());
-            let weights = vec![share as f32; packed.targets.len()];
-            loss += self.accumulate(machine, &packed, &weights)?.iter().sum::<f64>();
+            loss += learn(self, &packed, micro, share)?;
             tokens += packed.batch.tokens.len();
         }
         let (grad_norm, rate) = self.descend(machine)?;
@@ -174,17 +188,19 @@ impl Trainer {
         Ok(losses)
     }
 
-    /// Adds the gradients of the targets' losses, each times its weight; gives the losses.
+    /// Adds the gradients of the targets' losses, each times its weight; gives the losses. `weigh` may run through the
+    /// head ([`show_losses`]) where the weights follow from the losses.
     pub(crate) fn accumulate(
         &mut self,
         machine: &Machine,
         packed: &Packed,
-        weights: &[f32],
+        weigh: impl FnOnce(&mut Pass<'_>, &mut [f64]) -> Result<Vec<f32>, Error>,
     ) -> Result<Vec<f64>, Error> {
         let mut losses = vec![0.0; packed.targets.len()];
         let wanted = self.settings.wanted.clone();
         let mut gradients = std::mem::take(&mut self.gradients);
         let mut pass = self.forward(machine, packed, &wanted)?;
+        let weights = weigh(&mut pass, &mut losses)?;
         pass.head_and_back(&packed.batch.wanted, &mut gradients, |rows, logits| {
             let (targets, weights) = (&packed.targets[rows.clone()], &weights[rows.clone()]);
             cross_entropy(machine, logits, targets, weights, &mut losses[rows]);
@@ -192,28 +208,6 @@ impl Trainer {
         pass.backward(&mut gradients);
         (self.pool, self.gradients) = (pass.into_pool(), gradients);
         Ok(losses)
-    }
-
-    /// As [`Trainer::accumulate`] where the weights follow from the losses: the head is run through twice.
-    pub(crate) fn accumulate_by(
-        &mut self,
-        machine: &Machine,
-        packed: &Packed,
-        weigh: impl FnOnce(&[f64]) -> Vec<f32>,
-    ) -> Result<(), Error> {
-        let mut losses = vec![0.0; packed.targets.len()];
-        let wanted = self.settings.wanted.clone();
-        let mut gradients = std::mem::take(&mut self.gradients);
-        let mut pass = self.forward(machine, packed, &wanted)?;
-        show_losses(machine, &mut pass, packed, &mut losses)?;
-        let weights = weigh(&losses);
-        pass.head_and_back(&packed.batch.wanted, &mut gradients, |rows, logits| {
-            let (targets, weights) = (&packed.targets[rows.clone()], &weights[rows.clone()]);
-            cross_entropy(machine, logits, targets, weights, &mut losses[rows]);
-        })?;
-        pass.backward(&mut gradients);
-        (self.pool, self.gradients) = (pass.into_pool(), gradients);
-        Ok(())
     }
 
     /// Takes the memory of the pass before.
@@ -258,7 +252,8 @@ impl Trainer {
     }
 }
 
-fn show_losses(
+/// Runs through the head alone; gives the loss of each target.
+pub(crate) fn show_losses(
     machine: &Machine,
     pass: &mut Pass<'_>,
     packed: &Packed,
