@@ -18,7 +18,7 @@ mod slab;
 mod tiled;
 mod widen;
 
-pub use codes::Codes;
+pub use codes::{Codes, Rounding};
 pub use widen::dequantize;
 pub(crate) use widen::widen;
 

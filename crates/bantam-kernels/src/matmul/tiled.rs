@@ -6,10 +6,10 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::Codes;
 use super::codes::GROUP;
 use super::integer::{Part, add_unit, each_lane};
 use super::slab::{BYTE, Panel, Workspace};
+use super::{Codes, Rounding};
 use crate::Machine;
 use crate::blocks::{OverUnit, Unit, unit_of, with_unit};
 use crate::lanes::{Kernel, LANES, Lanes, RUN, dispatch};
@@ -113,6 +113,9 @@ impl<'a, T: Tiles> TiledRows<'a, T> {
         let Some(mut tiles) = T::configure(part.isa, unit) else { return false };
         Workspace::slabs::<BYTE>(part, |panels, output, tiled| {
             tiled.sums.resize(panels.len(), [[0.0; LANES]; LANES]);
+            if !low_digits(part.x) {
+                tiled.digits.iter_mut().for_each(|digits| digits.low = Default::default());
+            }
             dispatch(part.isa, Slab { part, panels, output, tiles: &mut tiles, tiled });
         });
         true
@@ -147,10 +150,14 @@ impl<T: Tiles> Kernel for Slab<'_, T> {
     }
 }
 
+fn low_digits(x: &Codes) -> bool {
+    x.rounding() == Rounding::Bits16
+}
+
 impl<T: Tiles> Slab<'_, T> {
     #[inline(always)]
     fn all_rows<L: Lanes, U: Unit>(&mut self) {
-        let groups = self.part.weights.inputs / GROUP;
+        let (groups, low) = (self.part.weights.inputs / GROUP, low_digits(self.part.x));
         for (sixteen, x) in self.part.x.tiles().chunks_exact(groups).enumerate() {
             for begin in (0..groups).step_by(STRETCH) {
                 let end = (begin + STRETCH).min(groups);
@@ -161,7 +168,7 @@ impl<T: Tiles> Slab<'_, T> {
                         sums = each_lane!(|lane| L::load(&kept[lane]));
                     }
                     let digits = &mut self.tiled.digits;
-                    sums = add_stretch::<L, U, T>(sums, panel, x, begin..end, self.tiles, digits);
+                    sums = add_stretch::<L, U, T>(sums, panel, (x, low), begin..end, self.tiles, digits);
                     if end < groups {
                         each_lane!(|lane| sums[lane].store(&mut kept[lane]));
                     } else {
@@ -191,7 +198,7 @@ impl Part<'_> {
 fn add_stretch<L: Lanes, U: Unit, T: Tiles>(
     mut sums: [L; LANES],
     panel: &Panel,
-    x: &[CodeTile],
+    (x, low): (&[CodeTile], bool),
     groups: Range<usize>,
     tiles: &mut T,
     digits: &mut [DigitSums; 2],
@@ -202,7 +209,7 @@ fn add_stretch<L: Lanes, U: Unit, T: Tiles>(
         if unit < end {
             let (group, begin) = (unit * U::LEN / GROUP, unit * U::LEN % GROUP);
             let codes = &codes[unit * U::LEN / 4..][..U::LEN / 4];
-            tiles.multiply(&x[group].digits, begin, codes, unit, &mut digits[unit % 2]);
+            tiles.multiply(&x[group].digits, (begin, low), codes, unit, &mut digits[unit % 2]);
         }
         if unit > first {
             let unit = unit - 1;
@@ -243,12 +250,18 @@ mod tests {
     }
 
     fn check(storage: Storage, rows: usize, outputs: usize, inputs: usize) {
+        for rounding in [Rounding::Bits16, Rounding::Bits8] {
+            check_rounded(storage, rows, (outputs, inputs), rounding);
+        }
+    }
+
+    fn check_rounded(storage: Storage, rows: usize, (outputs, inputs): (usize, usize), rounding: Rounding) {
         let bytes = bytes(storage.bytes_of(inputs).expect("whole blocks") * outputs);
         let weights = Weights { storage, layout: Layout::OutIn, outputs, inputs, bytes: &bytes };
         let x: Vec<f32> = (0..rows * inputs).map(|i| (i as f32 * 0.37).sin() * (i % 41) as f32).collect();
         let machine = Machine::new(Isa::SCALAR, 2);
         let mut codes = Codes::new();
-        codes.fill(&machine, &x, inputs);
+        codes.fill(&machine, &x, inputs, rounding);
         let mut truth = vec![0.0; rows * outputs];
         multiply(&machine, weights, Input::Coded(&codes), &mut truth);
         for isa in Isa::available() {
