@@ -315,8 +315,9 @@ impl Ops for Executor<'_> {
         }
         let mut rows = Vec::with_capacity(self.batch.tokens.len());
         for (span, state) in self.batch.spans.iter().zip(self.states.iter()) {
-            let pages = state.pages(layer);
-            rows.extend((0..span.rows.len()).map(|i| QueryRow { pages, position: span.position + i }));
+            let (pages, begin) = state.pages(layer);
+            let positions = span.position - begin..span.position - begin + span.rows.len();
+            rows.extend(positions.map(|position| QueryRow { pages, position }));
         }
         attend(self.machine, &attend_spec(a), &rows, &q.data, &mut out.data);
         out
