@@ -46,7 +46,8 @@ fn dispatch(arguments: &Arguments) -> Result<()> {
         _ => {}
     }
     let interrupt = Interrupt::install();
-    let models = Models::new(&arguments.hub, interrupt.clone())?;
+    let settings = arguments.hub.over(bantam_hub::Settings::from_env()?);
+    let models = Models::new(settings, arguments.hub.accept_terms, interrupt.clone())?;
     match &arguments.verb {
         Verb::Run(args) => verbs::run::run(args, &models, &interrupt),
         Verb::Generate(args) => verbs::generate::run(args, &models, &interrupt),

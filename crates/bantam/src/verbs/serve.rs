@@ -11,7 +11,7 @@ use bantam_engine::Engine;
 use bantam_hub::Located;
 use bantam_server::{Details, Keys, Served, Server, Settings};
 use bantam_tensor::Metadata;
-use bantam_text::{ChatTemplate, Special, Tokenizer};
+use bantam_text::Special;
 
 use crate::args::ServeArgs;
 use crate::interrupt::Interrupt;
@@ -82,7 +82,7 @@ fn load(args: &ServeArgs, models: &Models, wanted: &str, is_first: bool) -> Resu
     Ok(Served {
         name: name(wanted, &located),
         aliases: aliases.map(|alias| alias.name.clone()).collect(),
-        template: template(&loaded, &tokenizer).with_context(|| format!("the chat template of {wanted}"))?,
+        template: loaded.template(&tokenizer)?,
         sampling,
         seed: args.sampling.seed,
         stop_tokens,
@@ -128,13 +128,6 @@ fn name(wanted: &str, located: &Located) -> String {
         None if path.is_dir() => folder(path).unwrap_or_else(|| wanted.to_owned()),
         None => stem(path).unwrap_or_else(|| wanted.to_owned()),
     }
-}
-
-fn template(loaded: &Loaded, tokenizer: &Tokenizer) -> Result<Option<ChatTemplate>> {
-    let roles = tokenizer.roles();
-    let [bos, eos] = [roles.bos, roles.eos].map(|id| tokenizer.role_text(id));
-    let compile = |source: String| ChatTemplate::compile(&source, &bos, &eos);
-    Ok(loaded.chat_template().map(compile).transpose()?)
 }
 
 fn details(loaded: &Loaded, located: &Located) -> Details {
