@@ -10,6 +10,7 @@ mod limits;
 mod models;
 mod print;
 mod progress;
+mod serving;
 mod units;
 mod verbs;
 
@@ -51,7 +52,7 @@ fn dispatch(arguments: &Arguments) -> Result<()> {
     match &arguments.verb {
         Verb::Run(args) => verbs::run::run(args, &models, &interrupt),
         Verb::Generate(args) => verbs::generate::run(args, &models, &interrupt),
-        Verb::Serve(args) => verbs::serve::run(args, &models, &interrupt),
+        Verb::Serve(args) => verbs::serve::run(args, models, &interrupt),
         Verb::Pull(args) => verbs::pull::run(args, &models),
         Verb::List(args) => verbs::list::run(args, &models),
         Verb::Show(args) => verbs::show::run(args, &models),
