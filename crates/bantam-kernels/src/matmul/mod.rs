@@ -11,7 +11,10 @@
 
 mod codes;
 mod exact;
+mod few;
 mod integer;
+mod panel;
+mod slab;
 mod tiled;
 mod widen;
 
