@@ -38,11 +38,11 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 
 fn of_openai() -> Router<Arc<App>> {
     Router::new()
-        .route("/v1/models", get(|State(app): Shared| async move { openai::models(&app) }))
+        .route("/v1/models", get(|State(app): Shared| async move { openai::models(&app).await }))
         .route(
             "/v1/models/{*name}",
             get(|State(app): Shared, Path(name): Path<String>| async move {
-                told(Dialect::OpenAi, openai::model(&app, &name))
+                told(Dialect::OpenAi, openai::model(&app, &name).await)
             }),
         )
         .route("/v1/chat/completions", post(|State(app): Shared, r: Request| asked(app, r, openai::chat)))
@@ -66,7 +66,7 @@ fn of_ollama() -> Router<Arc<App>> {
         .route("/api/embed", post(|State(app): Shared, r: Request| asked(app, r, native::embeddings)))
         .route("/api/embeddings", post(|State(app): Shared, r: Request| asked(app, r, native::embeddings)))
         .route("/api/show", post(|State(app): Shared, r: Request| asked(app, r, ollama::show)))
-        .route("/api/tags", get(|State(app): Shared| async move { ollama::tags(&app) }))
+        .route("/api/tags", get(|State(app): Shared| async move { ollama::tags(&app).await }))
         .route("/api/ps", get(|State(app): Shared| async move { ollama::ps(&app) }))
         .route("/api/version", get(|| async { ollama::version() }))
 }
@@ -79,7 +79,7 @@ fn of_native() -> Router<Arc<App>> {
         .route("/metrics", get(|State(app): Shared| async move { metrics::metrics(&app) }))
         .route(
             "/tokenizer_info",
-            get(|State(app): Shared| async move { told(Dialect::OpenAi, native::tokenizer_info(&app)) }),
+            get(|State(app): Shared| async move { told(Dialect::OpenAi, native::tokenizer_info(app).await) }),
         )
         .route("/tokenize", post(|State(app): Shared, r: Request| asked(app, r, native::tokenize)))
         .route("/detokenize", post(|State(app): Shared, r: Request| asked(app, r, native::detokenize)))
