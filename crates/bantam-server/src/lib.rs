@@ -27,6 +27,7 @@ mod models;
 mod native;
 mod ollama;
 mod openai;
+mod page;
 mod queue;
 mod routes;
 mod served;

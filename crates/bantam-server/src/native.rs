@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use bantam_text::{Shown, Special};
 use serde_json::{Map, Value, json};
@@ -17,13 +15,6 @@ use crate::fields::Fields;
 use crate::messages;
 use crate::models::{Model, Wanted};
 use crate::state::App;
-
-/// `GET /`
-pub(crate) fn hello() -> Response {
-    let mut reply = Response::new(Body::from("bantam is running\n"));
-    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    reply
-}
 
 /// `GET /health`: the program lives.
 pub(crate) fn health() -> Response {

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::dialect::Dialect;
 use crate::fault::{Fault, Kind};
 use crate::state::App;
-use crate::{anthropic, fields, guard, metrics, native, ollama, openai};
+use crate::{anthropic, fields, guard, metrics, native, ollama, openai, page};
 
 type Shared = State<Arc<App>>;
 
@@ -24,6 +24,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(of_anthropic())
         .merge(of_ollama())
         .merge(of_native())
+        .merge(page::router())
         .fallback(|request: Request| async move {
             let fault = Fault::new(Kind::NotFound, "there is no such path");
             Dialect::of(request.uri().path()).refusal(&fault)
@@ -73,7 +74,6 @@ fn of_ollama() -> Router<Arc<App>> {
 
 fn of_native() -> Router<Arc<App>> {
     Router::new()
-        .route("/", get(|| async { native::hello() }))
         .route("/health", get(|| async { native::health() }))
         .route("/ready", get(|State(app): Shared| async move { native::ready(&app) }))
         .route("/metrics", get(|State(app): Shared| async move { metrics::metrics(&app) }))

@@ -73,7 +73,6 @@ fn only_json_is_taken() {
 fn a_key_is_asked_for_everywhere_in_every_style() {
     let server = Running::with(with_key("correct-horse"), |_| {});
     let paths = [
-        "/",
         "/v1/models",
         "/v1/models/tiny",
         "/api/tags",
@@ -113,7 +112,7 @@ fn a_key_is_asked_for_everywhere_in_every_style() {
     for header in bad {
         assert_eq!(get("/v1/models", header), 401, "{header:?}");
     }
-    assert_eq!([get("/health", ""), get("/ready", "")], [200; 2]);
+    assert_eq!([get("/health", ""), get("/ready", ""), get("/", ""), get("/page/app.js", "")], [200; 4]);
 }
 
 #[test]
