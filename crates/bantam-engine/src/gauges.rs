@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// What an engine does, as it was after the last step.
+/// What an engine does, as it is after a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
     /// Bytes of the states of running and ended sequences.
@@ -28,9 +28,12 @@ pub(crate) struct Gauges {
 }
 
 impl Gauges {
-    pub(crate) fn set(&self, state_bytes: usize, running: usize, waiting: usize) {
+    pub(crate) fn set_bytes(&self, state_bytes: usize) {
         self.state_bytes.store(state_bytes, Ordering::Relaxed);
         self.state_bytes_peak.fetch_max(state_bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_sequences(&self, running: usize, waiting: usize) {
         self.running.store(running, Ordering::Relaxed);
         self.waiting.store(waiting, Ordering::Relaxed);
     }

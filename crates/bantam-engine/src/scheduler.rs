@@ -3,7 +3,8 @@
 use std::any::Any;
 use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bantam_model::{Batch, Executor, Machine, Model, PAGE, Scratch, State};
 
@@ -105,7 +106,8 @@ impl Scheduler {
                 }
             }
         }
-        self.gauges.set(self.used_bytes(), self.running.len(), self.waiting.len());
+        self.gauges.set_bytes(self.used_bytes());
+        self.gauges.set_sequences(self.running.len(), self.waiting.len());
         !plan.is_empty()
     }
 
@@ -243,10 +245,12 @@ impl Scheduler {
     /// Computes some parts of a plan and hands out their logits. An error leaves every sequence as it was.
     fn run(&mut self, parts: &[Part]) -> Result<(), Error> {
         let logits = caught(|| self.compute(parts))?.map_err(|error| Error::Model(Arc::new(error)))?;
+        self.gauges.set_bytes(self.used_bytes());
         for Part { place, rows } in parts {
             self.clients.charge(self.running[*place].client(), rows.count);
         }
         self.deliver(parts, &logits);
+        self.scratch.take_back(logits);
         Ok(())
     }
 
@@ -283,19 +287,28 @@ impl Scheduler {
         Ok(logits)
     }
 
-    /// Hands out the logits; from the last sequence to the first, since some end.
-    fn deliver(&mut self, parts: &[Part], logits: &[f32]) {
+    /// Hands out the logits. Each sequence chooses on its own, so they do it at the same time; what follows from it comes
+    /// from the last to the first, since some end.
+    fn deliver(&mut self, parts: &[Part], mut logits: &[f32]) {
         let vocab_size = self.model.description.vocab_size;
-        let mut rest = logits;
-        for Part { place, rows } in parts.iter().rev() {
-            let (before, own) = rest.split_at(rest.len() - rows.wanted() * vocab_size);
-            rest = before;
-            let sequence = &mut self.running[*place];
+        let mut turns = Vec::with_capacity(parts.len());
+        let mut rest = parts.iter().peekable();
+        for (place, sequence) in self.running.iter_mut().enumerate() {
+            let Some(Part { rows, .. }) = rest.next_if(|part| part.place == place) else { continue };
+            let (own, others) = logits.split_at(rows.wanted() * vocab_size);
+            logits = others;
             let was_in_prompt = sequence.is_in_prompt();
-            match caught(|| sequence.take(rows, own, vocab_size)).flatten() {
-                Ok(None) => self.share(*place, was_in_prompt),
-                Ok(Some(reason)) => self.end(*place, reason),
-                Err(error) => self.fail(*place, error),
+            turns.push(Mutex::new(Turn { sequence, rows, logits: own, was_in_prompt, outcome: Ok(None) }));
+        }
+        take_turns(&turns, vocab_size, self.machine.threads());
+        let turns = turns.into_iter().map(|turn| turn.into_inner().unwrap_or_else(PoisonError::into_inner));
+        let outcomes: Vec<_> = turns.map(|turn| (turn.outcome, turn.was_in_prompt)).collect();
+        for (Part { place, .. }, (outcome, was_in_prompt)) in parts.iter().zip(outcomes).rev() {
+            let place = *place;
+            match outcome {
+                Ok(None) => self.share(place, was_in_prompt),
+                Ok(Some(reason)) => self.end(place, reason),
+                Err(error) => self.fail(place, error),
             }
         }
     }
@@ -327,6 +340,46 @@ impl Scheduler {
         sequence.fail(error);
     }
 }
+
+/// A sequence that chooses.
+struct Turn<'a> {
+    sequence: &'a mut Sequence,
+    rows: &'a Rows,
+    logits: &'a [f32],
+    was_in_prompt: bool,
+    outcome: Result<Option<Reason>, Error>,
+}
+
+impl Turn<'_> {
+    fn take(&mut self, vocab_size: usize) {
+        let Turn { sequence, rows, logits, .. } = self;
+        self.outcome = caught(|| sequence.take(rows, logits, vocab_size)).flatten();
+    }
+}
+
+/// A thread comes for each share of the turns that is large enough for it.
+fn take_turns(turns: &[Mutex<Turn<'_>>], vocab_size: usize, threads_max: usize) {
+    let numbers: usize = turns.iter().map(|turn| lock(turn).logits.len()).sum();
+    let threads = (numbers / THREAD_LOGITS_MIN).min(threads_max).min(turns.len()).max(1);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(turn) = turns.get(next.fetch_add(1, Ordering::Relaxed)) {
+            lock(turn).take(vocab_size);
+        }
+    };
+    std::thread::scope(|scope| {
+        (1..threads).for_each(|_| drop(scope.spawn(work)));
+        work();
+    });
+}
+
+/// Nobody panics with a turn in his hand.
+fn lock<'a, 'b>(turn: &'b Mutex<Turn<'a>>) -> MutexGuard<'b, Turn<'a>> {
+    turn.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Logits that take longer to choose from than a thread to come and go.
+const THREAD_LOGITS_MIN: usize = 1 << 17;
 
 /// Tokens that each sequence should have room for before another one begins.
 const SPARE_TOKENS: usize = 2 * PAGE;

@@ -32,7 +32,8 @@ pub struct Settings {
     /// Bytes of ended sequences' states that are kept for requests that begin alike.
     pub kept_bytes_max: usize,
     /// Bytes of the states of running and ended sequences together. Where running ones come to need more, the latest
-    /// wait, and are computed again later. At least what one sequence takes that fills the context, and a page.
+    /// wait, and are computed again later. At least what one sequence takes that fills the context, and a page. States
+    /// of a smaller model that guesses come on top.
     pub state_bytes_max: usize,
     /// Where guesses of the next tokens come from. They change no token, only the time it takes.
     pub speculation: Speculation,

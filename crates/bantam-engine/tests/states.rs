@@ -161,12 +161,11 @@ fn nothing_is_left_where_nothing_is_kept() {
     for (place, stream) in streams.into_iter().enumerate() {
         if place % 3 == 0 { drop(stream) } else { assert_eq!(collect(stream).tokens.len(), 20) }
     }
-    // The next request comes after all cancelled ones have ended.
+    // The next request comes after all cancelled ones have ended, and this task after its last step.
     collect(engine.submit(request(1, &[1], 0)).unwrap());
-    while engine.figures().running + engine.figures().waiting > 0 {
-        std::thread::yield_now();
-    }
-    assert_eq!(engine.figures().state_bytes, 0);
+    assert_eq!(saved(&engine).0, 0);
+    let figures = engine.figures();
+    assert_eq!((figures.state_bytes, figures.running, figures.waiting), (0, 0, 0));
 }
 
 #[test]
@@ -179,6 +178,27 @@ fn memory_for_less_than_one_is_refused_with_the_numbers() {
     let full = request(1, &text(1, 100), 28);
     let answer = collect(start(3 * page).unwrap().submit(full).unwrap());
     assert_eq!((answer.tokens.len(), answer.reason()), (28, Reason::Length));
+}
+
+/// Windows of the pages in the middle go first: an end is worth more than a place where nobody branched off.
+#[test]
+fn a_window_is_kept_where_a_sequence_ended() {
+    let model = Arc::new(golden("gemma3", None));
+    let one = Settings { context_length: 64, ..settings() };
+    let page = Engine::start(Arc::clone(&model), one).unwrap().memory().sequence_bytes;
+    let small = Settings { kept_bytes_max: page * 33 / 10, ..roomy() };
+    let engine = Engine::start(Arc::clone(&model), small.clone()).unwrap();
+    let prompt = text(1, 300);
+    let ask = |length: usize, seed: u64| request(seed, &[&prompt[..length], &[seed as u32]].concat(), 3);
+    let reused = |ask: Request| {
+        let found = collect(engine.submit(ask.clone()).unwrap());
+        assert_eq!(found.tokens, fresh(&model, &small, &ask).tokens);
+        assert!(engine.figures().state_bytes <= small.kept_bytes_max, "{:?}", engine.figures());
+        found.usage().reused_tokens
+    };
+    assert_eq!(reused(ask(300, 91)), 0);
+    assert!(reused(ask(300, 92)) >= 300);
+    assert!(reused(ask(100, 93)) < 100, "nobody had branched off there");
 }
 
 /// Each prompt prolongs the one before it, so that what is reused tells who ran before.

@@ -52,6 +52,14 @@ pub struct Scratch {
     free: Vec<Vec<f32>>,
 }
 
+impl Scratch {
+    /// Takes back logits that are no longer needed: as much memory as the vocabulary has for each row would else come
+    /// anew from the system for each step.
+    pub fn take_back(&mut self, logits: Vec<f32>) {
+        self.free.push(logits);
+    }
+}
+
 /// Runs forward passes of one batch.
 pub struct Executor<'a> {
     machine: &'a Machine,

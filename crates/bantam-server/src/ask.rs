@@ -4,6 +4,7 @@ use bantam_engine::{PromptOutput, Request, Sampling, Stopping};
 use bantam_text::{Conversation, Shown, Special};
 use serde_json::{Map, Value};
 
+use crate::caller::Caller;
 use crate::clock;
 use crate::fault::{Fault, Kind};
 use crate::limits::{STOP_BYTES_MAX, STOPS_MAX};
@@ -28,6 +29,8 @@ pub(crate) struct Ask {
     pub(crate) top_logprobs: Option<usize>,
     /// Whether log-probabilities are told of the prompt's tokens too.
     pub(crate) scores_prompt: bool,
+    /// Who asks.
+    pub(crate) caller: Caller,
 }
 
 /// What is to be continued.
@@ -73,6 +76,7 @@ impl Ask {
             stopping: Stopping::Allowed,
             top_logprobs: None,
             scores_prompt: false,
+            caller: Caller::current(),
         }
     }
 
@@ -88,6 +92,8 @@ impl Ask {
             stopping: self.stopping,
             prompt_output: if self.scores_prompt { PromptOutput::Logprobs } else { PromptOutput::None },
             top_logprobs: self.top_logprobs.unwrap_or(0),
+            salt: self.caller.0,
+            client: self.caller.0,
             ..Request::default()
         }
     }

@@ -11,6 +11,7 @@
 mod answer;
 mod anthropic;
 mod ask;
+mod caller;
 mod clock;
 mod counters;
 mod dialect;

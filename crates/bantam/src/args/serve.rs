@@ -49,6 +49,9 @@ pub(crate) struct ServeArgs {
     /// Megabytes for states of ended answers, from which those that begin alike go on
     #[arg(long, value_name = "MB", default_value_t = 1024)]
     pub(crate) cache: usize,
+    /// A folder where these states are kept between runs, in a file for each model
+    #[arg(long, value_name = "DIR")]
+    pub(crate) prompt_cache: Option<PathBuf>,
     /// Seconds that running answers have to end when the server is stopped
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub(crate) drain: u64,

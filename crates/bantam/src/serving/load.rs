@@ -4,10 +4,12 @@ use anyhow::{Context, Result};
 use bantam::{Defaults, Loaded, MemoryNeed};
 use bantam_engine::{Engine, Settings, Speculation};
 use bantam_hub::Located;
-use bantam_server::{Fit, Listed, Need, Served};
+use bantam_model::{PAGE, State};
+use bantam_server::{Fit, Generate, Listed, Need, Served};
 use bantam_text::Special;
 
 use super::facts;
+use super::prompt_cache::Cached;
 use crate::args::ServeArgs;
 use crate::models::Models;
 
@@ -68,17 +70,22 @@ pub(super) fn load(
     let mut stop_tokens = defaults.stop_tokens;
     stop_tokens.extend(tokenizer.stops());
     let engine = Engine::start(loaded.model.clone(), settings(args, models, loaded, fit)?)?;
+    let context_length = engine.settings().context_length;
+    let generator: Box<dyn Generate> = match &args.prompt_cache {
+        Some(folder) => Box::new(Cached::new(engine, folder, &listed.name)),
+        None => Box::new(engine),
+    };
     Ok(Served {
         name: listed.name,
         template: loaded.template(&tokenizer).context("its conversations cannot be written")?,
         sampling,
         seed: args.sampling.seed,
         stop_tokens,
-        context_length: engine.settings().context_length,
+        context_length,
         vocab_size: listed.vocab_size,
         sequences_max: fit.sequences_max,
         details: listed.details,
-        generator: Box::new(engine),
+        generator,
         tokenizer,
     })
 }
@@ -94,5 +101,11 @@ fn settings(args: &ServeArgs, models: &Models, loaded: &Loaded, fit: Fit) -> Res
         kept_bytes_max: usize::try_from(fit.kept_bytes_max).unwrap_or(usize::MAX),
         ..args.machine.settings()
     };
-    args.speculation.over(settings, models, loaded)
+    // What was promised is never passed, whatever the sequences share; each may have a page twice while it copies it.
+    let description = &loaded.model.description;
+    let memory = settings.memory(description);
+    let copies = State::bytes_at(description, settings.kv, PAGE).saturating_mul(fit.sequences_max);
+    let state_bytes_max =
+        memory.running_bytes_max.saturating_add(memory.kept_bytes_max).saturating_add(copies);
+    args.speculation.over(Settings { state_bytes_max, ..settings }, models, loaded)
 }

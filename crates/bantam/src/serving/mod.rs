@@ -4,6 +4,7 @@ mod budget;
 mod facts;
 mod library;
 mod load;
+mod prompt_cache;
 
 pub(crate) use budget::room_bytes;
 pub(crate) use library::{ModelLibrary, Named};
