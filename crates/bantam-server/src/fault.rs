@@ -21,8 +21,6 @@ pub(crate) enum Kind {
     TooLarge,
     /// The body is no JSON by its header.
     MediaType,
-    /// It is right, and this server cannot do it.
-    Unsupported,
     /// Too many wait; try again after so many seconds.
     Busy {
         /// Seconds.
@@ -45,7 +43,6 @@ impl Kind {
             Kind::Timeout => StatusCode::REQUEST_TIMEOUT,
             Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Kind::Unsupported => StatusCode::NOT_IMPLEMENTED,
             Kind::Busy { .. } | Kind::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }

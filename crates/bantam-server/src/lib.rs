@@ -27,11 +27,14 @@ mod native;
 mod ollama;
 mod openai;
 mod queue;
+mod rerank;
 mod routes;
+mod sampling;
 mod served;
 mod server;
 mod settings;
 mod state;
+mod vectors;
 mod wire;
 
 pub use error::Error;

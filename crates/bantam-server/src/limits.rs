@@ -16,6 +16,8 @@ pub(crate) const HEAD_TIME_MAX: Duration = Duration::from_secs(60);
 pub(crate) const CONNECTIONS_MAX: usize = 1024;
 /// Answers to one request, all prompts together.
 pub(crate) const CHOICES_MAX: usize = 128;
+/// Texts that become vectors in one request.
+pub(crate) const INPUTS_MAX: usize = 2048;
 /// Likely tokens told with each token.
 pub(crate) const TOP_LOGPROBS_MAX: usize = 20;
 /// Stop strings, and bytes of each.

@@ -1,12 +1,15 @@
-//! OpenAI's protocol: models, chat completions, completions.
+//! OpenAI's protocol: models, chat completions, completions, embeddings.
 
 mod chat;
 mod completions;
+mod embeddings;
 mod models;
+mod prompts;
 mod settings;
 
 pub(crate) use chat::chat;
 pub(crate) use completions::completions;
+pub(crate) use embeddings::embeddings;
 pub(crate) use models::{model, models};
 
 use bantam_engine::Usage;

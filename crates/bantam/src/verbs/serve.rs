@@ -88,6 +88,8 @@ fn load(args: &ServeArgs, models: &Models, wanted: &str, is_first: bool) -> Resu
         stop_tokens,
         context_length: engine.settings().context_length,
         vocab_size: loaded.model.description.vocab_size,
+        embedding_size: loaded.model.description.hidden_size,
+        pooling: loaded.pooling(),
         sequences_max: args.parallel,
         details: details(&loaded, &located),
         generator: Box::new(engine),
