@@ -16,6 +16,9 @@ pub(crate) const HEAD_TIME_MAX: Duration = Duration::from_secs(60);
 pub(crate) const CONNECTIONS_MAX: usize = 1024;
 /// Answers to one request, all prompts together.
 pub(crate) const CHOICES_MAX: usize = 128;
+/// Responses that are kept, and the bytes that they take.
+pub(crate) const RESPONSES_MAX: usize = 1024;
+pub(crate) const RESPONSES_BYTES_MAX: usize = 64 << 20;
 /// Texts that become vectors in one request.
 pub(crate) const INPUTS_MAX: usize = 2048;
 /// Likely tokens told with each token.

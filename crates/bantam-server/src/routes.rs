@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::dialect::Dialect;
 use crate::fault::{Fault, Kind};
+use crate::openai::responses;
 use crate::state::App;
 use crate::{anthropic, fields, guard, metrics, native, ollama, openai, rerank};
 
@@ -48,6 +49,22 @@ fn of_openai() -> Router<Arc<App>> {
         .route("/v1/chat/completions", post(|State(app): Shared, r: Request| asked(app, r, openai::chat)))
         .route("/v1/completions", post(|State(app): Shared, r: Request| asked(app, r, openai::completions)))
         .route("/v1/embeddings", post(|State(app): Shared, r: Request| asked(app, r, openai::embeddings)))
+        .route("/v1/responses", post(|State(app): Shared, r: Request| asked(app, r, responses::create)))
+        .route(
+            "/v1/responses/{id}",
+            get(|State(app): Shared, Path(id): Path<String>| async move {
+                told(Dialect::OpenAi, responses::retrieve(&app, &id))
+            })
+            .delete(|State(app): Shared, Path(id): Path<String>| async move {
+                told(Dialect::OpenAi, responses::delete(&app, &id))
+            }),
+        )
+        .route(
+            "/v1/responses/{id}/input_items",
+            get(|State(app): Shared, Path(id): Path<String>| async move {
+                told(Dialect::OpenAi, responses::input_items(&app, &id))
+            }),
+        )
 }
 
 fn of_anthropic() -> Router<Arc<App>> {

@@ -3,18 +3,20 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::models::Models;
+use crate::openai::responses::Stored;
 use crate::settings::Settings;
 
 /// What all requests share.
 pub(crate) struct App {
     pub(crate) models: Models,
     pub(crate) settings: Settings,
+    pub(crate) responses: Stored,
     is_stopping: AtomicBool,
 }
 
 impl App {
     pub(crate) fn new(models: Models, settings: Settings) -> Self {
-        App { models, settings, is_stopping: AtomicBool::new(false) }
+        App { models, settings, responses: Stored::default(), is_stopping: AtomicBool::new(false) }
     }
 
     /// From now on, nothing new is begun.

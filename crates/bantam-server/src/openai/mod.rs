@@ -1,10 +1,11 @@
-//! OpenAI's protocol: models, chat completions, completions, embeddings.
+//! OpenAI's protocol: models, chat completions, completions, embeddings, responses.
 
 mod chat;
 mod completions;
 mod embeddings;
 mod models;
 mod prompts;
+pub(crate) mod responses;
 mod settings;
 
 pub(crate) use chat::chat;
