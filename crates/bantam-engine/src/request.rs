@@ -27,6 +27,11 @@ pub struct Request {
     pub top_logprobs: usize,
     /// What changes the model for this request. Requests with one and the same `Arc` share states and steps' products.
     pub adapter: Option<Arc<Adapter>>,
+    /// States are shared between requests of the same salt only: how fast an answer comes then tells nothing of what
+    /// others asked.
+    pub salt: u64,
+    /// Who asks. Who got the fewest tokens computed of late is served first.
+    pub client: u64,
 }
 
 /// Whether stop tokens may be chosen.

@@ -25,7 +25,7 @@ mod ops;
 mod state;
 
 pub use adapter::{Adapter, BaseCheck, LowRank};
-pub use bantam_tensor::kernels::attention::KvStorage;
+pub use bantam_tensor::kernels::attention::{KvStorage, PAGE};
 pub use bantam_tensor::kernels::{Isa, Machine};
 pub use batch::{Batch, Span, Want};
 pub use config::Config;
@@ -35,4 +35,4 @@ pub use forward::forward;
 pub use model::Model;
 pub use names::{Role, Site};
 pub use ops::Ops;
-pub use state::State;
+pub use state::{Chunk, REWIND_MAX, State};

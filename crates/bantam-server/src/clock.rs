@@ -1,7 +1,7 @@
 //! The time of day, and names that are new each time.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bantam_text::DateTime;
 
@@ -19,6 +19,13 @@ pub(crate) fn now() -> DateTime {
 pub(crate) fn rfc3339_now() -> String {
     let (unix_s, micros) = since_1970();
     rfc3339(unix_s, micros)
+}
+
+/// The moment in so much time, as RFC 3339 writes it.
+pub(crate) fn rfc3339_in(time: Duration) -> String {
+    let (unix_s, micros) = since_1970();
+    let then = Duration::new(unix_s, micros * 1000).saturating_add(time);
+    rfc3339(then.as_secs(), then.subsec_micros())
 }
 
 /// A moment as RFC 3339 writes it.

@@ -21,6 +21,8 @@ pub(crate) enum Kind {
     TooLarge,
     /// The body is no JSON by its header.
     MediaType,
+    /// It is right, and this server cannot do it.
+    Unsupported,
     /// Too many wait; try again after so many seconds.
     Busy {
         /// Seconds.
@@ -28,6 +30,8 @@ pub(crate) enum Kind {
     },
     /// The server is being stopped.
     Stopping,
+    /// It takes more memory than there is.
+    Memory,
     /// A bug, or a failure of the model.
     Internal,
 }
@@ -43,7 +47,9 @@ impl Kind {
             Kind::Timeout => StatusCode::REQUEST_TIMEOUT,
             Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Kind::Unsupported => StatusCode::NOT_IMPLEMENTED,
             Kind::Busy { .. } | Kind::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::Memory => StatusCode::INSUFFICIENT_STORAGE,
             Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

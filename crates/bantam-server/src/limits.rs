@@ -12,6 +12,8 @@ pub(crate) const HEAD_BYTES_MAX: usize = 64 << 10;
 pub(crate) const HEADERS_MAX: usize = 100;
 /// Time for a head to come, and for a connection to do nothing.
 pub(crate) const HEAD_TIME_MAX: Duration = Duration::from_secs(60);
+/// Requests that wait for models to be loaded.
+pub(crate) const LOADS_WAITING_MAX: usize = 256;
 /// Connections that are open.
 pub(crate) const CONNECTIONS_MAX: usize = 1024;
 /// Answers to one request, all prompts together.

@@ -32,7 +32,7 @@ use crate::vectors::{self, Shape, TooLong};
 /// What is wrong with the request.
 pub(crate) async fn rerank(app: Arc<App>, body: Map<String, Value>) -> Result<Response, Fault> {
     let fields = Fields::new(&body);
-    let model = app.models.find(fields.text("model")?)?;
+    let model = &app.models.open(&fields).await?;
     let (query, documents) = (fields.needed_text("query")?, documents(&fields)?);
     let top_n = fields.count("top_n")?.unwrap_or(documents.len());
     let tells = fields.flag("return_documents")?.unwrap_or(false);

@@ -14,7 +14,7 @@ use crate::dialect::Dialect;
 use crate::fault::{Fault, Kind};
 use crate::openai::responses;
 use crate::state::App;
-use crate::{anthropic, fields, guard, metrics, native, ollama, openai, rerank};
+use crate::{anthropic, fields, guard, metrics, native, ollama, openai, page, rerank};
 
 type Shared = State<Arc<App>>;
 
@@ -25,6 +25,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(of_anthropic())
         .merge(of_ollama())
         .merge(of_native())
+        .merge(page::router())
         .fallback(|request: Request| async move {
             let fault = Fault::new(Kind::NotFound, "there is no such path");
             Dialect::of(request.uri().path()).refusal(&fault)
@@ -39,11 +40,11 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 
 fn of_openai() -> Router<Arc<App>> {
     Router::new()
-        .route("/v1/models", get(|State(app): Shared| async move { openai::models(&app) }))
+        .route("/v1/models", get(|State(app): Shared| async move { openai::models(&app).await }))
         .route(
             "/v1/models/{*name}",
             get(|State(app): Shared, Path(name): Path<String>| async move {
-                told(Dialect::OpenAi, openai::model(&app, &name))
+                told(Dialect::OpenAi, openai::model(&app, &name).await)
             }),
         )
         .route("/v1/chat/completions", post(|State(app): Shared, r: Request| asked(app, r, openai::chat)))
@@ -83,20 +84,19 @@ fn of_ollama() -> Router<Arc<App>> {
         .route("/api/embed", post(|State(app): Shared, r: Request| asked(app, r, ollama::embed)))
         .route("/api/embeddings", post(|State(app): Shared, r: Request| asked(app, r, ollama::embeddings)))
         .route("/api/show", post(|State(app): Shared, r: Request| asked(app, r, ollama::show)))
-        .route("/api/tags", get(|State(app): Shared| async move { ollama::tags(&app) }))
+        .route("/api/tags", get(|State(app): Shared| async move { ollama::tags(&app).await }))
         .route("/api/ps", get(|State(app): Shared| async move { ollama::ps(&app) }))
         .route("/api/version", get(|| async { ollama::version() }))
 }
 
 fn of_native() -> Router<Arc<App>> {
     Router::new()
-        .route("/", get(|| async { native::hello() }))
         .route("/health", get(|| async { native::health() }))
         .route("/ready", get(|State(app): Shared| async move { native::ready(&app) }))
         .route("/metrics", get(|State(app): Shared| async move { metrics::metrics(&app) }))
         .route(
             "/tokenizer_info",
-            get(|State(app): Shared| async move { told(Dialect::OpenAi, native::tokenizer_info(&app)) }),
+            get(|State(app): Shared| async move { told(Dialect::OpenAi, native::tokenizer_info(app).await) }),
         )
         .route("/rerank", post(|State(app): Shared, r: Request| asked(app, r, rerank::rerank)))
         .route("/v1/rerank", post(|State(app): Shared, r: Request| asked(app, r, rerank::rerank)))

@@ -33,8 +33,6 @@ impl Generate for Engine {
 pub struct Served {
     /// What clients call it.
     pub name: String,
-    /// What else they may call it.
-    pub aliases: Vec<String>,
     /// What generates.
     pub generator: Box<dyn Generate>,
     /// Its tokeniser.

@@ -7,7 +7,7 @@ use bantam_engine::Pooling;
 use bantam_model::Model;
 use bantam_tensor::format::gguf;
 use bantam_tensor::{Checkpoint, Metadata};
-use bantam_text::{GgufVocab, Tokenizer};
+use bantam_text::{ChatTemplate, GgufVocab, Tokenizer};
 use serde_json::Value;
 
 /// Why a model could not be loaded.
@@ -31,6 +31,9 @@ pub enum LoadError {
     /// The tokeniser.
     #[error("the tokeniser cannot be used: {0}")]
     Text(#[from] bantam_text::Error),
+    /// The chat template.
+    #[error("the chat template cannot be used: {0}")]
+    Template(bantam_text::Error),
     /// There is no tokeniser.
     #[error(
         "no tokeniser: wanted tokenizer.json or tokenizer.model in the folder, or tokenizer.ggml.* in the GGUF file"
@@ -95,6 +98,14 @@ impl Loaded {
             Metadata::Gguf(metadata) => metadata.string("tokenizer.chat_template").ok().map(str::to_owned),
             Metadata::Folder(folder) => folder.chat_template.clone(),
         }
+    }
+
+    /// The chat template, ready for conversations in the tokeniser's special tokens.
+    pub fn template(&self, tokenizer: &Tokenizer) -> Result<Option<ChatTemplate>, LoadError> {
+        let roles = tokenizer.roles();
+        let [bos, eos] = [roles.bos, roles.eos].map(|id| tokenizer.role_text(id));
+        let compile = |source: String| ChatTemplate::compile(&source, &bos, &eos);
+        self.chat_template().map(compile).transpose().map_err(LoadError::Template)
     }
 
     /// The settings for sampling that the model's makers recommend, as `generation_config.json` names them.

@@ -42,6 +42,28 @@ pub(crate) fn moment(unix_s: u64) -> String {
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}")
 }
 
+/// `8GB`, `512MiB`, `1.5G`, or a plain number of bytes.
+pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let number = text[..end].parse::<f64>().ok().filter(|number| number.is_finite());
+    let scale: Option<f64> = match text[end..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => Some(1.0),
+        "k" | "kb" => Some(1e3),
+        "m" | "mb" => Some(1e6),
+        "g" | "gb" => Some(1e9),
+        "t" | "tb" => Some(1e12),
+        "kib" => Some(1024.0),
+        "mib" => Some(1024.0 * 1024.0),
+        "gib" => Some(1024.0 * 1024.0 * 1024.0),
+        _ => None,
+    };
+    let bytes = number.zip(scale).map(|(number, scale)| number * scale);
+    bytes
+        .map(|bytes| bytes as u64)
+        .ok_or_else(|| format!("{text:?} is no size: wanted one such as 8GB or 512MiB"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,5 +92,16 @@ mod tests {
         assert_eq!(moment(951_782_400), "2000-02-29 00:00");
         assert_eq!(moment(1_795_242_000), "2026-11-21 06:20");
         assert_eq!(moment(4_107_542_400), "2100-03-01 00:00");
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(parse_bytes("8GB"), Ok(8_000_000_000));
+        assert_eq!(parse_bytes("1.5 GiB"), Ok(1_610_612_736));
+        assert_eq!(parse_bytes("512m"), Ok(512_000_000));
+        assert_eq!(parse_bytes("4096"), Ok(4096));
+        for bad in ["", "GB", "-1", "8 XB", "1.2.3G", "8GBs"] {
+            assert!(parse_bytes(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -22,7 +22,8 @@ use crate::vectors::{self, Shape, TooLong, Vectors};
 /// What is wrong with the request.
 pub(crate) async fn embed(app: Arc<App>, body: Map<String, Value>) -> Result<Response, Fault> {
     let (fields, begun) = (Fields::new(&body), Instant::now());
-    let model = app.models.find(Some(fields.needed_text("model")?))?;
+    fields.needed_text("model")?;
+    let model = &app.models.open(&fields).await?;
     let inputs = fields.texts("input")?;
     if inputs.len() > INPUTS_MAX {
         return Err(fields.wrong("input", &format!("at most {INPUTS_MAX} texts")));
@@ -52,7 +53,8 @@ pub(crate) async fn embed(app: Arc<App>, body: Map<String, Value>) -> Result<Res
 /// What is wrong with the request.
 pub(crate) async fn embeddings(app: Arc<App>, body: Map<String, Value>) -> Result<Response, Fault> {
     let fields = Fields::new(&body);
-    let model = app.models.find(Some(fields.needed_text("model")?))?;
+    fields.needed_text("model")?;
+    let model = &app.models.open(&fields).await?;
     let prompt = fields.text("prompt")?.unwrap_or_default();
     if prompt.is_empty() {
         return Ok(json_reply(&json!({ "embedding": [] })));

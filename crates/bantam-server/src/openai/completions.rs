@@ -28,7 +28,7 @@ const MAX_TOKENS_DEFAULT: usize = 16;
 /// What is wrong with the request.
 pub(crate) async fn completions(app: Arc<App>, body: Map<String, Value>) -> Result<Response, Fault> {
     let fields = Fields::new(&body);
-    let model = app.models.find(fields.text("model")?)?;
+    let model = app.models.open(&fields).await?;
     let ask = read(&fields, &model.served)?;
     let wants_stream = fields.flag("stream")?.unwrap_or(false);
     let echo = fields.flag("echo")?.unwrap_or(false);
@@ -40,7 +40,7 @@ pub(crate) async fn completions(app: Arc<App>, body: Map<String, Value>) -> Resu
     let given: Vec<Option<String>> = ask.prompts.iter().map(given_text).collect();
     let (choices, has_logprobs) = (ask.choices, ask.top_logprobs.is_some());
     let head = Head::new("cmpl-", &model.served.name);
-    let answers = Answers::begin(Arc::clone(model), ask).await?;
+    let answers = Answers::begin(Arc::clone(&model), ask).await?;
     let prompts = Prompts { ids: answers.prompts.clone(), given, choices, tokenizer, echo, has_logprobs };
     if wants_stream {
         let offsets = vec![None; answers.count];

@@ -20,7 +20,7 @@ use crate::vectors::{self, TooLong, Vectors};
 /// What is wrong with the request.
 pub(crate) async fn embeddings(app: Arc<App>, body: Map<String, Value>) -> Result<Response, Fault> {
     let fields = Fields::new(&body);
-    let model = app.models.find(fields.text("model")?)?;
+    let model = &app.models.open(&fields).await?;
     let inputs = prompts::read(&fields, "input", INPUTS_MAX)?;
     let told = match fields.text("encoding_format")? {
         None | Some("float") => |vector: &Vec<f32>| json!(vector),

@@ -19,6 +19,7 @@ pub(crate) struct Signals(Arc<(Mutex<Counts>, Condvar)>);
 struct Counts {
     submitted: usize,
     cancelled: usize,
+    dropped: usize,
     is_released: bool,
 }
 
@@ -43,6 +44,11 @@ impl Signals {
     /// Waits until so many requests were cancelled before their end.
     pub(crate) fn wait_cancelled(&self, count: usize) {
         self.wait(|counts| counts.cancelled >= count);
+    }
+
+    /// Waits until so many generators are gone.
+    pub(crate) fn wait_dropped(&self, count: usize) {
+        self.wait(|counts| counts.dropped >= count);
     }
 
     pub(crate) fn submitted(&self) -> usize {
@@ -70,6 +76,12 @@ impl Script {
         let text = self.tokenizer.to_text(prompt, Shown::All);
         let last = text.rsplit("<|begin|>user\n").next().unwrap_or_default();
         last.split("<|end|>").next().unwrap_or_default().to_owned()
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        self.signals.change(|counts| counts.dropped += 1);
     }
 }
 

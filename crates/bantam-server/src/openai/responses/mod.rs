@@ -29,7 +29,7 @@ use request::Wanted;
 /// What is wrong with the request.
 pub(crate) async fn create(app: Arc<App>, body: Map<String, Value>) -> Result<Response, Fault> {
     let fields = Fields::new(&body);
-    let model = app.models.find(fields.text("model")?)?;
+    let model = &app.models.open(&fields).await?;
     let before = match fields.text("previous_response_id")? {
         Some(id) => app.responses.find(id).ok_or_else(|| unknown(id))?.messages,
         None => Vec::new(),
