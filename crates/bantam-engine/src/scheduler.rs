@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use bantam_model::{Batch, Executor, Machine, Model, PAGE, Scratch, State};
+use bantam_model::{Batch, Executor, Machine, Model, Outputs, PAGE, Scratch, State, Want};
 
 use crate::Error;
 use crate::clients::Clients;
@@ -242,11 +242,11 @@ impl Scheduler {
 
     /// Computes some parts of a plan and hands out their logits. An error leaves every sequence as it was.
     fn run(&mut self, parts: &[Part]) -> Result<(), Error> {
-        let logits = caught(|| self.compute(parts))?.map_err(|error| Error::Model(Arc::new(error)))?;
+        let outputs = caught(|| self.compute(parts))?.map_err(|error| Error::Model(Arc::new(error)))?;
         for Part { place, rows } in parts {
             self.clients.charge(self.running[*place].client(), rows.count);
         }
-        self.deliver(parts, &logits);
+        self.deliver(parts, &outputs);
         Ok(())
     }
 
@@ -256,7 +256,7 @@ impl Scheduler {
         }
     }
 
-    fn compute(&mut self, parts: &[Part]) -> Result<Vec<f32>, bantam_model::Error> {
+    fn compute(&mut self, parts: &[Part]) -> Result<Outputs, bantam_model::Error> {
         let mut batch = Batch::default();
         let mut states = Vec::with_capacity(parts.len());
         let mut parts = parts.iter().peekable();
@@ -273,26 +273,28 @@ impl Scheduler {
         let Settings { clock, numerics, .. } = self.settings;
         let begin = clock();
         let (machine, scratch) = (&self.machine, &mut self.scratch);
-        let logits = Executor::run(machine, &self.model, numerics, &batch, &mut states, scratch)?;
+        let outputs = Executor::outputs(machine, &self.model, numerics, &batch, &mut states, scratch)?;
         let (rows, took) = (batch.tokens.len(), clock() - begin);
         if is_decoding {
             self.speculator.note(rows, took)
         } else {
             self.pace.note(rows, took)
         }
-        Ok(logits)
+        Ok(outputs)
     }
 
-    /// Hands out the logits; from the last sequence to the first, since some end.
-    fn deliver(&mut self, parts: &[Part], logits: &[f32]) {
-        let vocab_size = self.model.description.vocab_size;
-        let mut rest = logits;
+    /// Hands out the logits and hidden states; from the last sequence to the first, since some end.
+    fn deliver(&mut self, parts: &[Part], outputs: &Outputs) {
+        let description = &self.model.description;
+        let mut logits = (&outputs.logits[..], description.vocab_size);
+        let mut hidden = (&outputs.hidden[..], description.hidden_size);
         for Part { place, rows } in parts.iter().rev() {
-            let (before, own) = rest.split_at(rest.len() - rows.wanted() * vocab_size);
-            rest = before;
+            let (rest, width) = if rows.want == Want::Hidden { &mut hidden } else { &mut logits };
+            let (before, own) = rest.split_at(rest.len() - rows.wanted() * *width);
+            *rest = before;
             let sequence = &mut self.running[*place];
             let was_in_prompt = sequence.is_in_prompt();
-            match caught(|| sequence.take(rows, own, vocab_size)).flatten() {
+            match caught(|| sequence.take(rows, own, *width)).flatten() {
                 Ok(None) => self.share(*place, was_in_prompt),
                 Ok(Some(reason)) => self.end(*place, reason),
                 Err(error) => self.fail(*place, error),
