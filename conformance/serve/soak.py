@@ -9,6 +9,7 @@ fifth and the end; and a client that goes away must have stopped its work within
 server with nothing else to do. Prints figures, and exits with 1 if one of these does not hold. Standard library only.
 """
 import argparse
+import atexit
 import json
 import math
 import multiprocessing
@@ -49,6 +50,7 @@ class Server:
                 break
         else:
             raise SystemExit(f"the server did not start:\n{''.join(said)}")
+        atexit.register(self.process.kill)
         # What it says later is not read, and must not fill the pipe.
         self.drain = subprocess.Popen(["cat"], stdin=self.process.stderr, stdout=subprocess.DEVNULL)
 
@@ -73,8 +75,13 @@ class Server:
 
 # ---- what is asked
 
-def question(number):
+def question(model, number):
     """One of a few requests, always the same for its number."""
+    path, body = question_of(number)
+    return path, {"model": model, **body}
+
+
+def question_of(number):
     draw = random.Random(number)
     text = " ".join(draw.choices(WORDS, k=draw.randint(3, 60)))
     sampling = {"temperature": draw.choice([0, 0.9]), "seed": number, "max_tokens": draw.randint(1, 12)}
@@ -130,7 +137,7 @@ def hang_up(connection, abruptly):
 
 def whole(port, draw, expected):
     number = draw.randrange(PROMPTS)
-    path, body = question(number)
+    path, body = question(expected[-1], number)
     status, reply = ask(port, path, body)
     if status == 200 and answer_of(path, reply) != expected[number]:
         return "wrong", f"{path} {number}: {answer_of(path, reply)!r}, alone {expected[number]!r}"
@@ -281,15 +288,17 @@ def arguments():
 def main():
     a = arguments()
     server = Server(a.bantam, a.model, "--ctx", 2048, "--parallel", 8, "--queue", 256, "--cache", a.cache)
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/v1/models", timeout=60) as reply:
+        model = json.loads(reply.read())["data"][0]["id"]
     expected = []
     for number in range(PROMPTS):
-        path, body = question(number)
+        path, body = question(model, number)
         status, reply = ask(server.port, path, body)
         if status != 200:
             raise SystemExit(f"{path} alone: {status} {reply}")
         expected.append(answer_of(path, reply))
     begin = time.monotonic()
-    counts, complaints, samples, kills = soak(server, a, expected)
+    counts, complaints, samples, kills = soak(server, a, [*expected, model])
     wall = time.monotonic() - begin
     quiet = quiet_after(server, 30)
     for (name, status), count in sorted(counts.items(), key=str):

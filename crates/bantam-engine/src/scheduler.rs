@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bantam_model::{Batch, Executor, Machine, Model, PAGE, Scratch, State};
+use bantam_model::{Batch, Executor, Machine, Model, Outputs, PAGE, Scratch, State, Want};
 
 use crate::Error;
 use crate::clients::Clients;
@@ -244,13 +244,13 @@ impl Scheduler {
 
     /// Computes some parts of a plan and hands out their logits. An error leaves every sequence as it was.
     fn run(&mut self, parts: &[Part]) -> Result<(), Error> {
-        let logits = caught(|| self.compute(parts))?.map_err(|error| Error::Model(Arc::new(error)))?;
+        let outputs = caught(|| self.compute(parts))?.map_err(|error| Error::Model(Arc::new(error)))?;
         self.gauges.set_bytes(self.used_bytes());
         for Part { place, rows } in parts {
             self.clients.charge(self.running[*place].client(), rows.count);
         }
-        self.deliver(parts, &logits);
-        self.scratch.take_back(logits);
+        self.deliver(parts, &outputs);
+        self.scratch.take_back(outputs.logits);
         Ok(())
     }
 
@@ -260,7 +260,7 @@ impl Scheduler {
         }
     }
 
-    fn compute(&mut self, parts: &[Part]) -> Result<Vec<f32>, bantam_model::Error> {
+    fn compute(&mut self, parts: &[Part]) -> Result<Outputs, bantam_model::Error> {
         let mut batch = Batch::default();
         let mut states = Vec::with_capacity(parts.len());
         let mut parts = parts.iter().peekable();
@@ -277,38 +277,39 @@ impl Scheduler {
         let Settings { clock, numerics, .. } = self.settings;
         let begin = clock();
         let (machine, scratch) = (&self.machine, &mut self.scratch);
-        let logits = Executor::run(machine, &self.model, numerics, &batch, &mut states, scratch)?;
+        let outputs = Executor::outputs(machine, &self.model, numerics, &batch, &mut states, scratch)?;
         let (rows, took) = (batch.tokens.len(), clock() - begin);
         if is_decoding {
             self.speculator.note(rows, took)
         } else {
             self.pace.note(rows, took)
         }
-        Ok(logits)
+        Ok(outputs)
     }
 
-    /// Hands out the logits. Each sequence chooses on its own, so they do it at the same time; what follows from it comes
-    /// from the last to the first, since some end.
-    fn deliver(&mut self, parts: &[Part], mut logits: &[f32]) {
-        let vocab_size = self.model.description.vocab_size;
+    /// Hands out the logits and hidden states. Each sequence chooses on its own, so they do it at the same time; what
+    /// follows from it comes from the last to the first, since some end.
+    fn deliver(&mut self, parts: &[Part], outputs: &Outputs) {
+        let description = &self.model.description;
+        let mut logits = (&outputs.logits[..], description.vocab_size);
+        let mut hidden = (&outputs.hidden[..], description.hidden_size);
         let mut turns = Vec::with_capacity(parts.len());
         let mut rest = parts.iter().peekable();
         for (place, sequence) in self.running.iter_mut().enumerate() {
             let Some(Part { rows, .. }) = rest.next_if(|part| part.place == place) else { continue };
-            let (own, others) = logits.split_at(rows.wanted() * vocab_size);
-            logits = others;
-            let was_in_prompt = sequence.is_in_prompt();
-            turns.push(Mutex::new(Turn { sequence, rows, logits: own, was_in_prompt, outcome: Ok(None) }));
+            let (numbers, width) = if rows.want == Want::Hidden { &mut hidden } else { &mut logits };
+            let (outputs, others) = numbers.split_at(rows.wanted() * *width);
+            *numbers = others;
+            turns.push(Mutex::new(Turn::new(sequence, rows, (outputs, *width))));
         }
-        take_turns(&turns, vocab_size, self.machine.threads());
+        take_turns(&turns, self.machine.threads());
         let turns = turns.into_iter().map(|turn| turn.into_inner().unwrap_or_else(PoisonError::into_inner));
         let outcomes: Vec<_> = turns.map(|turn| (turn.outcome, turn.was_in_prompt)).collect();
         for (Part { place, .. }, (outcome, was_in_prompt)) in parts.iter().zip(outcomes).rev() {
-            let place = *place;
             match outcome {
-                Ok(None) => self.share(place, was_in_prompt),
-                Ok(Some(reason)) => self.end(place, reason),
-                Err(error) => self.fail(place, error),
+                Ok(None) => self.share(*place, was_in_prompt),
+                Ok(Some(reason)) => self.end(*place, reason),
+                Err(error) => self.fail(*place, error),
             }
         }
     }
@@ -345,26 +346,33 @@ impl Scheduler {
 struct Turn<'a> {
     sequence: &'a mut Sequence,
     rows: &'a Rows,
-    logits: &'a [f32],
+    outputs: &'a [f32],
+    /// Numbers of a row of outputs.
+    width: usize,
     was_in_prompt: bool,
     outcome: Result<Option<Reason>, Error>,
 }
 
-impl Turn<'_> {
-    fn take(&mut self, vocab_size: usize) {
-        let Turn { sequence, rows, logits, .. } = self;
-        self.outcome = caught(|| sequence.take(rows, logits, vocab_size)).flatten();
+impl<'a> Turn<'a> {
+    fn new(sequence: &'a mut Sequence, rows: &'a Rows, (outputs, width): (&'a [f32], usize)) -> Self {
+        let was_in_prompt = sequence.is_in_prompt();
+        Turn { sequence, rows, outputs, width, was_in_prompt, outcome: Ok(None) }
+    }
+
+    fn take(&mut self) {
+        let Turn { sequence, rows, outputs, width, .. } = self;
+        self.outcome = caught(|| sequence.take(rows, outputs, *width)).flatten();
     }
 }
 
 /// A thread comes for each share of the turns that is large enough for it.
-fn take_turns(turns: &[Mutex<Turn<'_>>], vocab_size: usize, threads_max: usize) {
-    let numbers: usize = turns.iter().map(|turn| lock(turn).logits.len()).sum();
-    let threads = (numbers / THREAD_LOGITS_MIN).min(threads_max).min(turns.len()).max(1);
+fn take_turns(turns: &[Mutex<Turn<'_>>], threads_max: usize) {
+    let numbers: usize = turns.iter().map(|turn| lock(turn).outputs.len()).sum();
+    let threads = (numbers / THREAD_NUMBERS_MIN).min(threads_max).min(turns.len()).max(1);
     let next = AtomicUsize::new(0);
     let work = || {
         while let Some(turn) = turns.get(next.fetch_add(1, Ordering::Relaxed)) {
-            lock(turn).take(vocab_size);
+            lock(turn).take();
         }
     };
     std::thread::scope(|scope| {
@@ -379,7 +387,7 @@ fn lock<'a, 'b>(turn: &'b Mutex<Turn<'a>>) -> MutexGuard<'b, Turn<'a>> {
 }
 
 /// Logits that take longer to choose from than a thread to come and go.
-const THREAD_LOGITS_MIN: usize = 1 << 17;
+const THREAD_NUMBERS_MIN: usize = 1 << 17;
 
 /// Tokens that each sequence should have room for before another one begins.
 const SPARE_TOKENS: usize = 2 * PAGE;

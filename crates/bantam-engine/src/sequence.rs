@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bantam_model::{Adapter, Machine, PAGE, State, Want};
 
 use crate::Error;
+use crate::pooling::Pool;
 use crate::request::{Event, Overflow, PromptOutput, Reason, Request, Stopping, Usage};
 use crate::sampling::{Sampler, logprobs};
 use crate::settings::Settings;
@@ -31,6 +32,7 @@ pub(crate) struct Sequence {
     /// What may follow the newest token.
     guesses: Vec<u32>,
     guessing: Guessing,
+    pool: Pool,
     usage: Usage,
     outlet: Outlet,
 }
@@ -50,12 +52,12 @@ pub(crate) struct Room {
 }
 
 impl Rows {
-    /// How many of them give logits.
+    /// How many of them give logits, or hidden states.
     pub(crate) fn wanted(&self) -> usize {
         match self.want {
             Want::Nothing => 0,
             Want::Last => 1,
-            Want::All => self.count,
+            Want::All | Want::Hidden => self.count,
         }
     }
 }
@@ -81,6 +83,7 @@ impl Sequence {
             sampler: Sampler::new(sampling),
             guesses: Vec::new(),
             guessing: Guessing::new(),
+            pool: Pool::default(),
             usage,
             outlet,
         }
@@ -113,6 +116,7 @@ impl Sequence {
         self.placed = (None, 0);
         self.guesses.clear();
         self.guessing.truncate(0);
+        self.pool = Pool::default();
     }
 
     /// Puts its full pages into the tree.
@@ -213,29 +217,41 @@ impl Sequence {
 
     /// What it puts into a step; none if there is no room, or its reader is behind.
     pub(crate) fn rows(&self, room: &mut Room) -> Option<Rows> {
-        let wants_all = self.is_in_prompt() && self.request.prompt_output != PromptOutput::None;
+        let output = if self.is_in_prompt() { self.request.prompt_output } else { PromptOutput::None };
+        let wants_all = matches!(output, PromptOutput::Logprobs | PromptOutput::Logits);
         let most = if wants_all { room.rows.min(room.wanted) } else { room.rows };
         let count = (self.pending() + self.guesses.len()).min(most);
         if count == 0 || self.outlet.is_full() {
             return None;
         }
-        let want = match (wants_all || !self.guesses.is_empty(), count >= self.pending()) {
-            (true, _) => Want::All,
-            (false, true) => Want::Last,
-            (false, false) => Want::Nothing,
+        let want = match output {
+            PromptOutput::Pooled(_) => Want::Hidden,
+            _ if wants_all || !self.guesses.is_empty() => Want::All,
+            _ if count >= self.pending() => Want::Last,
+            _ => Want::Nothing,
         };
         room.rows -= count;
         room.wanted -= if wants_all { count } else { 0 };
         Some(Rows { count, want })
     }
 
-    /// Takes the logits of its rows of a step; the reason if the sequence has ended.
+    /// Takes the logits of its rows of a step, or their hidden states, of so many numbers each; the reason if the
+    /// sequence has ended.
     pub(crate) fn take(
         &mut self,
         rows: &Rows,
-        logits: &[f32],
-        vocab_size: usize,
+        outputs: &[f32],
+        width: usize,
     ) -> Result<Option<Reason>, Error> {
+        if let PromptOutput::Pooled(pooling) = self.request.prompt_output {
+            self.pool.take(pooling, outputs, width);
+            let is_whole = self.tokens.len() == self.state.length();
+            return Ok(is_whole.then(|| {
+                self.outlet.send(Event::Pooled(self.pool.finish(pooling)));
+                Reason::Length
+            }));
+        }
+        let (logits, vocab_size) = (outputs, width);
         if rows.want == Want::All && self.usage.generated_tokens == 0 {
             self.tell_prompt(rows, logits, vocab_size);
         }

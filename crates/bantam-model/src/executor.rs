@@ -45,6 +45,15 @@ pub struct Rows {
     width: usize,
 }
 
+/// What a pass gives.
+#[derive(Clone, Debug, Default)]
+pub struct Outputs {
+    /// Of the batch's wanted rows, `[wanted][vocab_size]`.
+    pub logits: Vec<f32>,
+    /// What the head is applied to, of the rows whose hidden states are wanted, `[hidden][hidden_size]`.
+    pub hidden: Vec<f32>,
+}
+
 /// Memory that is kept from one pass to the next.
 #[derive(Default)]
 pub struct Scratch {
@@ -70,6 +79,8 @@ pub struct Executor<'a> {
     states: &'a mut [&'a mut State],
     scratch: &'a mut Scratch,
     angles: Vec<Angles>,
+    /// The last hidden states that are wanted.
+    hidden: Vec<f32>,
     /// The first layer whose output was not finite.
     fault: Option<usize>,
 }
@@ -82,13 +93,11 @@ struct Angles {
 }
 
 impl<'a> Executor<'a> {
-    /// Logits of the batch's wanted rows, `[wanted][vocab_size]`. `states` has one entry for each span; each
-    /// takes in its span's tokens.
+    /// Logits of the batch's wanted rows, `[wanted][vocab_size]`, as [`Executor::outputs`].
     ///
     /// # Errors
     ///
-    /// Tokens or positions that the model does not have (states are unchanged then); activations that
-    /// are no longer numbers.
+    /// As there.
     pub fn run(
         machine: &'a Machine,
         model: &Model,
@@ -97,11 +106,29 @@ impl<'a> Executor<'a> {
         states: &'a mut [&'a mut State],
         scratch: &'a mut Scratch,
     ) -> Result<Vec<f32>, Error> {
+        Ok(Executor::outputs(machine, model, numerics, batch, states, scratch)?.logits)
+    }
+
+    /// All that the batch wants. `states` has one entry for each span; each takes in its span's tokens.
+    ///
+    /// # Errors
+    ///
+    /// Tokens or positions that the model does not have (states are unchanged then); activations that
+    /// are no longer numbers.
+    pub fn outputs(
+        machine: &'a Machine,
+        model: &Model,
+        numerics: Numerics,
+        batch: &'a Batch,
+        states: &'a mut [&'a mut State],
+        scratch: &'a mut Scratch,
+    ) -> Result<Outputs, Error> {
         batch.check(model)?;
         check_states(batch, states)?;
         let alone = Machine::new(machine.isa(), 1);
-        let angles = Vec::new();
-        let mut executor = Executor { machine, alone, numerics, batch, states, scratch, angles, fault: None };
+        let (angles, hidden, fault) = (Vec::new(), Vec::new(), None);
+        let mut executor =
+            Executor { machine, alone, numerics, batch, states, scratch, angles, hidden, fault };
         let logits = forward(&mut executor, model);
         let layers = model.description.layers.len();
         let fault = executor.fault.or_else(|| (!all_finite(&logits.data)).then_some(layers));
@@ -111,7 +138,7 @@ impl<'a> Executor<'a> {
         for (state, span) in executor.states.iter_mut().zip(&batch.spans) {
             state.advance(span.rows.len());
         }
-        Ok(logits.data)
+        Ok(Outputs { logits: logits.data, hidden: executor.hidden })
     }
 
     fn take(&mut self, rows: usize, width: usize) -> Rows {
@@ -219,6 +246,15 @@ impl<'a> Executor<'a> {
             y: places.next().map_or(&mut [][..], |y| &mut y.data),
         });
         multiply_all(machine, products);
+    }
+
+    /// Some of the rows.
+    fn pick(&mut self, x: &Rows, rows: &[usize]) -> Rows {
+        let mut y = self.take(rows.len(), x.width);
+        for (row, to) in rows.iter().zip(y.data.chunks_exact_mut(x.width)) {
+            to.copy_from_slice(&x.data[row * x.width..][..x.width]);
+        }
+        y
     }
 
     fn angles(&mut self, of: &Rope) -> usize {
@@ -375,14 +411,11 @@ impl Ops for Executor<'_> {
     }
 
     fn wanted_rows(&mut self, x: Rows) -> Rows {
-        let wanted = &self.batch.wanted;
-        if wanted.len() == self.batch.tokens.len() {
+        let batch = self.batch;
+        if batch.wanted.len() == batch.tokens.len() {
             return x;
         }
-        let mut y = self.take(wanted.len(), x.width);
-        for (row, to) in self.batch.wanted.iter().zip(y.data.chunks_exact_mut(x.width)) {
-            to.copy_from_slice(&x.data[row * x.width..][..x.width]);
-        }
+        let y = self.pick(&x, &batch.wanted);
         self.release(x);
         y
     }
@@ -390,6 +423,15 @@ impl Ops for Executor<'_> {
     fn layer_done(&mut self, layer: usize, x: &Rows) {
         if self.fault.is_none() && !all_finite(&x.data) {
             self.fault = Some(layer);
+        }
+    }
+
+    fn layers_done(&mut self, x: &Rows, norm: &NormWeights) {
+        let batch = self.batch;
+        if !batch.hidden.is_empty() {
+            let mut hidden = self.pick(x, &batch.hidden);
+            normalize(self.machine, norm.for_kernels(), &mut hidden.data);
+            self.hidden = hidden.data;
         }
     }
 

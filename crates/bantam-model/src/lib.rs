@@ -30,7 +30,7 @@ pub use bantam_tensor::kernels::{Isa, Machine};
 pub use batch::{Batch, Span, Want};
 pub use config::Config;
 pub use error::Error;
-pub use executor::{Executor, Numerics, Scratch};
+pub use executor::{Executor, Numerics, Outputs, Scratch};
 pub use forward::forward;
 pub use model::Model;
 pub use names::{Role, Site};

@@ -30,11 +30,14 @@ mod ollama;
 mod openai;
 mod page;
 mod queue;
+mod rerank;
 mod routes;
+mod sampling;
 mod served;
 mod server;
 mod settings;
 mod state;
+mod vectors;
 mod wire;
 
 pub use error::Error;

@@ -18,6 +18,11 @@ pub(crate) const LOADS_WAITING_MAX: usize = 256;
 pub(crate) const CONNECTIONS_MAX: usize = 1024;
 /// Answers to one request, all prompts together.
 pub(crate) const CHOICES_MAX: usize = 128;
+/// Responses that are kept, and the bytes that they take.
+pub(crate) const RESPONSES_MAX: usize = 1024;
+pub(crate) const RESPONSES_BYTES_MAX: usize = 64 << 20;
+/// Texts that become vectors in one request.
+pub(crate) const INPUTS_MAX: usize = 2048;
 /// Likely tokens told with each token.
 pub(crate) const TOP_LOGPROBS_MAX: usize = 20;
 /// Stop strings, and bytes of each.

@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 
 use crate::ask::{Chat, broken};
 use crate::dialect::json_reply;
-use crate::fault::{Fault, Kind};
+use crate::fault::Fault;
 use crate::fields::Fields;
 use crate::messages;
 use crate::models::{Model, Wanted};
@@ -30,17 +30,6 @@ pub(crate) fn ready(app: &App) -> Response {
     let mut reply = json_reply(&json!({ "status": status }));
     *reply.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     reply
-}
-
-/// `POST /v1/embeddings` and Ollama's two: the models here are made to continue text.
-///
-/// # Errors
-///
-/// Always.
-pub(crate) async fn embeddings(app: Arc<App>, body: Map<String, Value>) -> Result<Response, Fault> {
-    let model = app.models.find(Fields::new(&body).text("model")?).await?;
-    let message = format!("model `{}` continues text and gives no embeddings", model.name);
-    Err(Fault { param: Some("model".into()), ..Fault::new(Kind::Unsupported, message) })
 }
 
 /// `POST /tokenize`: `content` as llama.cpp's server calls the text, `prompt` as vLLM does.

@@ -12,8 +12,9 @@ use serde_json::{Map, Value};
 
 use crate::dialect::Dialect;
 use crate::fault::{Fault, Kind};
+use crate::openai::responses;
 use crate::state::App;
-use crate::{anthropic, fields, guard, metrics, native, ollama, openai, page};
+use crate::{anthropic, fields, guard, metrics, native, ollama, openai, page, rerank};
 
 type Shared = State<Arc<App>>;
 
@@ -48,7 +49,23 @@ fn of_openai() -> Router<Arc<App>> {
         )
         .route("/v1/chat/completions", post(|State(app): Shared, r: Request| asked(app, r, openai::chat)))
         .route("/v1/completions", post(|State(app): Shared, r: Request| asked(app, r, openai::completions)))
-        .route("/v1/embeddings", post(|State(app): Shared, r: Request| asked(app, r, native::embeddings)))
+        .route("/v1/embeddings", post(|State(app): Shared, r: Request| asked(app, r, openai::embeddings)))
+        .route("/v1/responses", post(|State(app): Shared, r: Request| asked(app, r, responses::create)))
+        .route(
+            "/v1/responses/{id}",
+            get(|State(app): Shared, Path(id): Path<String>| async move {
+                told(Dialect::OpenAi, responses::retrieve(&app, &id))
+            })
+            .delete(|State(app): Shared, Path(id): Path<String>| async move {
+                told(Dialect::OpenAi, responses::delete(&app, &id))
+            }),
+        )
+        .route(
+            "/v1/responses/{id}/input_items",
+            get(|State(app): Shared, Path(id): Path<String>| async move {
+                told(Dialect::OpenAi, responses::input_items(&app, &id))
+            }),
+        )
 }
 
 fn of_anthropic() -> Router<Arc<App>> {
@@ -64,8 +81,8 @@ fn of_ollama() -> Router<Arc<App>> {
     Router::new()
         .route("/api/chat", post(|State(app): Shared, r: Request| asked(app, r, ollama::chat)))
         .route("/api/generate", post(|State(app): Shared, r: Request| asked(app, r, ollama::generate)))
-        .route("/api/embed", post(|State(app): Shared, r: Request| asked(app, r, native::embeddings)))
-        .route("/api/embeddings", post(|State(app): Shared, r: Request| asked(app, r, native::embeddings)))
+        .route("/api/embed", post(|State(app): Shared, r: Request| asked(app, r, ollama::embed)))
+        .route("/api/embeddings", post(|State(app): Shared, r: Request| asked(app, r, ollama::embeddings)))
         .route("/api/show", post(|State(app): Shared, r: Request| asked(app, r, ollama::show)))
         .route("/api/tags", get(|State(app): Shared| async move { ollama::tags(&app).await }))
         .route("/api/ps", get(|State(app): Shared| async move { ollama::ps(&app) }))
@@ -81,6 +98,9 @@ fn of_native() -> Router<Arc<App>> {
             "/tokenizer_info",
             get(|State(app): Shared| async move { told(Dialect::OpenAi, native::tokenizer_info(app).await) }),
         )
+        .route("/rerank", post(|State(app): Shared, r: Request| asked(app, r, rerank::rerank)))
+        .route("/v1/rerank", post(|State(app): Shared, r: Request| asked(app, r, rerank::rerank)))
+        .route("/v2/rerank", post(|State(app): Shared, r: Request| asked(app, r, rerank::rerank)))
         .route("/tokenize", post(|State(app): Shared, r: Request| asked(app, r, native::tokenize)))
         .route("/detokenize", post(|State(app): Shared, r: Request| asked(app, r, native::detokenize)))
         .route(

@@ -3,12 +3,14 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::models::Models;
+use crate::openai::responses::Stored;
 use crate::settings::Settings;
 
 /// What all requests share.
 pub(crate) struct App {
     pub(crate) models: Models,
     pub(crate) settings: Settings,
+    pub(crate) responses: Stored,
     is_stopping: AtomicBool,
     /// Whether the models are loaded that are to be there from the start.
     is_ready: AtomicBool,
@@ -17,7 +19,8 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn new(models: Models, settings: Settings) -> Self {
         let is_ready = AtomicBool::new(settings.load_first.is_empty());
-        App { models, settings, is_stopping: AtomicBool::new(false), is_ready }
+        let (responses, is_stopping) = (Stored::default(), AtomicBool::new(false));
+        App { models, settings, responses, is_stopping, is_ready }
     }
 
     /// From now on, nothing new is begun.

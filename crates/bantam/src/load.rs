@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bantam_engine::Pooling;
 use bantam_model::Model;
 use bantam_tensor::format::gguf;
 use bantam_tensor::{Checkpoint, Metadata};
@@ -66,6 +67,29 @@ impl Loaded {
         let is_computed = |name: &str| name.starts_with("rope_factors") || name.starts_with("rope_freqs");
         let learned = self.checkpoint.tensors().filter(|tensor| !is_computed(tensor.name()));
         learned.map(|tensor| tensor.elements() as u64).sum()
+    }
+
+    /// How its last hidden states become the embedding of a text: as its files say, else their mean.
+    ///
+    /// Sources: sentence-transformers' `1_Pooling/config.json`, llama.cpp's `LLAMA_POOLING_TYPE_*`.
+    pub fn pooling(&self) -> Pooling {
+        match &self.checkpoint.metadata {
+            Metadata::Gguf(metadata) => {
+                match metadata.find::<u32>(&format!("{}.pooling_type", self.model.architecture)) {
+                    Ok(Some(2)) => Pooling::First,
+                    Ok(Some(3)) => Pooling::Last,
+                    _ => Pooling::Mean,
+                }
+            }
+            Metadata::Folder(folder) => {
+                let config = folder.json("1_Pooling/config.json").ok().flatten().unwrap_or_default();
+                match () {
+                    () if config["pooling_mode_cls_token"] == true => Pooling::First,
+                    () if config["pooling_mode_lasttoken"] == true => Pooling::Last,
+                    () => Pooling::Mean,
+                }
+            }
+        }
     }
 
     /// The chat template's source, where the files have one.

@@ -1,5 +1,7 @@
 //! Numbers as people read them.
 
+use bantam_text::DateTime;
+
 /// `98.4 MB`: powers of ten, as disks and downloads count.
 pub(crate) fn bytes(bytes: u64) -> String {
     scaled(bytes, &["B", "kB", "MB", "GB", "TB"])
@@ -36,23 +38,8 @@ pub(crate) fn grouped(number: u64) -> String {
 
 /// A moment as `2026-11-21 06:19` in UTC, from seconds since 1970.
 pub(crate) fn moment(unix_s: u64) -> String {
-    let [year, month, day, hour, minute, _] = civil(unix_s);
+    let DateTime { year, month, day, hour, minute, .. } = DateTime::from_unix_s(unix_s);
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}")
-}
-
-/// Year, month, day, hour, minute and second in UTC (Howard Hinnant, "chrono-compatible low-level date
-/// algorithms").
-pub(crate) fn civil(unix_s: u64) -> [u64; 6] {
-    let (days, second) = (unix_s / 86_400, unix_s % 86_400);
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    [year, month, day, second / 3600, second / 60 % 60, second % 60]
 }
 
 /// `8GB`, `512MiB`, `1.5G`, or a plain number of bytes.

@@ -1,11 +1,13 @@
 //! Ollama's protocol: lines of JSON, streamed unless the client says otherwise.
 
 mod chat;
+mod embed;
 mod generate;
 mod models;
 mod options;
 
 pub(crate) use chat::chat;
+pub(crate) use embed::{embed, embeddings};
 pub(crate) use generate::generate;
 pub(crate) use models::{ps, show, tags, version};
 
@@ -115,7 +117,7 @@ impl Wire for Lines {
         let line = match piece {
             Piece::Chunk(chunk) => self.line(&chunk.text, &chunk.thinking, &chunk.tokens),
             Piece::Done(summary) => self.done(self.line("", "", &[]), &summary),
-            Piece::Prompt(_) | Piece::Failed(_) => return String::new(),
+            Piece::Prompt(_) | Piece::Vector(_) | Piece::Failed(_) => return String::new(),
         };
         wire::line(&Value::Object(line))
     }

@@ -184,7 +184,7 @@ impl Wire for Chunks {
                 self.tally.add(number, &summary);
                 self.chunk(number, &json!({}), &Value::Null, Some(finish_reason(&summary.ended)))
             }
-            Piece::Prompt(_) | Piece::Failed(_) => String::new(),
+            Piece::Prompt(_) | Piece::Vector(_) | Piece::Failed(_) => String::new(),
         }
     }
 

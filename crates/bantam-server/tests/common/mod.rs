@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread::JoinHandle;
 
-use bantam_engine::Sampling;
+use bantam_engine::{Pooling, Sampling};
 use bantam_server::{Alias, Details, Keys, Served, Server, Settings, Stopper};
 use bantam_text::{ChatTemplate, Tokenizer};
 use serde_json::{Map, Value, json};
@@ -208,6 +208,8 @@ pub(crate) fn served(generator: Box<dyn bantam_server::Generate>) -> Served {
         stop_tokens: tokenizer.stops().to_vec(),
         context_length: 200,
         vocab_size: 96,
+        embedding_size: 32,
+        pooling: Pooling::Mean,
         sequences_max: 2,
         details: Details { architecture: "tiny".into(), parameters: 135_000_000, ..Details::default() },
         tokenizer,

@@ -83,6 +83,8 @@ pub(super) fn load(
         stop_tokens,
         context_length,
         vocab_size: listed.vocab_size,
+        embedding_size: loaded.model.description.hidden_size,
+        pooling: loaded.pooling(),
         sequences_max: fit.sequences_max,
         details: listed.details,
         generator,
