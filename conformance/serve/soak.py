@@ -204,13 +204,18 @@ def soak(server, a, expected):
     workers = [start(a.seed * 1000 + place) for place in range(a.workers)]
     for worker in workers:
         worker.start()
-    victims, next_kill = [], time.monotonic()
+    victims, begin = [], time.monotonic()
+    next_kill = begin
     while any(worker.is_alive() for worker in workers):
         while not results.empty():
             name, status, text = results.get()
             counts[name, status] = counts.get((name, status), 0) + 1
             if status in ("wrong", "error") or (isinstance(status, int) and status not in EXPECTED):
                 complaints.append(f"{name}: {status} {text}")
+        if time.monotonic() - begin > a.seconds:
+            with share.get_lock():
+                a.requests -= share.value
+                share.value = 0
         if time.monotonic() > next_kill:
             for victim in victims:
                 victim.kill()
@@ -277,17 +282,20 @@ def arguments():
     p.add_argument("model", type=pathlib.Path)
     p.add_argument("--bantam", default=TARGET / "debug" / "bantam", type=pathlib.Path)
     p.add_argument("--requests", type=int, default=10000)
+    p.add_argument("--seconds", type=float, default=math.inf, help="fewer requests, if they take longer than this")
     p.add_argument("--workers", type=int, default=16)
     p.add_argument("--cancels", type=int, default=100)
     p.add_argument("--cancel-ms", type=float, default=50)
     p.add_argument("--cache", type=int, default=32, help="the server's, in megabytes: soon full")
+    p.add_argument("--threads", type=int, default=0, help="the server's; 1 where others use the machine, too")
     p.add_argument("--seed", type=int, default=1)
     return p.parse_args()
 
 
 def main():
     a = arguments()
-    server = Server(a.bantam, a.model, "--ctx", 2048, "--parallel", 8, "--queue", 256, "--cache", a.cache)
+    server = Server(a.bantam, a.model, "--ctx", 2048, "--parallel", 8, "--queue", 256, "--cache", a.cache,
+                    "--threads", a.threads)
     with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/v1/models", timeout=60) as reply:
         model = json.loads(reply.read())["data"][0]["id"]
     expected = []

@@ -61,7 +61,7 @@ impl Scheduler {
             waiting: Vec::new(),
             running: Vec::new(),
             clients: Clients::default(),
-            pace: Pace::new(),
+            pace: Pace::default(),
             speculator: Speculator::new(),
             arrived: 0,
             gauges,
@@ -225,9 +225,7 @@ impl Scheduler {
         let (decoding, mut reading): (Vec<usize>, Vec<usize>) =
             (0..self.running.len()).partition(|place| self.running[*place].is_decoding());
         let mut plan = self.parts(&decoding, &mut room);
-        let in_time = self.pace.rows(step_time_max, step_rows_max);
-        let taken = step_rows_max - room.rows;
-        room.rows = room.rows.min(in_time.saturating_sub(taken).max(PROMPT_ROWS_MIN));
+        room.rows = room.rows.min(self.pace.rows(step_time_max, step_rows_max));
         reading.sort_by_key(|place| {
             let sequence = &self.running[*place];
             (self.clients.served(sequence.client()), sequence.number)
@@ -264,10 +262,10 @@ impl Scheduler {
         let mut batch = Batch::default();
         let mut states = Vec::with_capacity(parts.len());
         let mut parts = parts.iter().peekable();
-        let mut is_decoding = true;
+        let mut prompt_rows = 0;
         for (place, sequence) in self.running.iter_mut().enumerate() {
             if let Some(Part { rows, .. }) = parts.next_if(|part| part.place == place) {
-                is_decoding &= sequence.is_decoding();
+                prompt_rows += if sequence.is_decoding() { 0 } else { rows.count };
                 let begin = sequence.state.length();
                 batch.push(&sequence.input(rows), begin, sequence.state.length_max(), rows.want);
                 sequence.adapter().into_iter().for_each(|adapter| batch.adapt(adapter));
@@ -279,10 +277,11 @@ impl Scheduler {
         let (machine, scratch) = (&self.machine, &mut self.scratch);
         let outputs = Executor::outputs(machine, &self.model, numerics, &batch, &mut states, scratch)?;
         let (rows, took) = (batch.tokens.len(), clock() - begin);
-        if is_decoding {
-            self.speculator.note(rows, took)
+        if prompt_rows == 0 {
+            self.speculator.note(rows, took);
+            self.pace.note_base(took);
         } else {
-            self.pace.note(rows, took)
+            self.pace.note(prompt_rows, took);
         }
         Ok(outputs)
     }
@@ -391,9 +390,6 @@ const THREAD_NUMBERS_MIN: usize = 1 << 17;
 
 /// Tokens that each sequence should have room for before another one begins.
 const SPARE_TOKENS: usize = 2 * PAGE;
-
-/// Prompts are read on in every step, however long it takes without them.
-const PROMPT_ROWS_MIN: usize = 8;
 
 /// The numbers of logits that a step computes for prompts, at most: 64 MiB.
 const LOGITS_MAX: usize = 16 << 20;
