@@ -1,0 +1,38 @@
+//! `bantam data`: training data looked at, answered by a model, and with a model's predictions.
+
+pub(crate) mod answer;
+pub(crate) mod inspect;
+pub(crate) mod logits;
+
+use anyhow::Result;
+use bantam::Loaded;
+use bantam_data::Encoder;
+use bantam_text::ChatTemplate;
+
+use crate::args::{DataArgs, DataVerb};
+use crate::chat::now;
+use crate::interrupt::Interrupt;
+use crate::models::Models;
+
+pub(crate) fn run(args: &DataArgs, models: &Models, interrupt: &Interrupt) -> Result<()> {
+    match &args.verb {
+        DataVerb::Inspect(args) => inspect::run(args, models),
+        DataVerb::Logits(args) => logits::run(args, models, interrupt),
+        DataVerb::Answer(args) => answer::run(args, models, interrupt),
+    }
+}
+
+/// Text to ids as a model reads it.
+pub(crate) fn encoder(loaded: &Loaded) -> Result<Encoder> {
+    let mut encoder = Encoder::new(loaded.tokenizer()?, template(loaded)?);
+    encoder.now = Some(now());
+    Ok(encoder)
+}
+
+/// A model's chat template, where it has one.
+fn template(loaded: &Loaded) -> Result<Option<ChatTemplate>> {
+    let tokenizer = loaded.tokenizer()?;
+    let [bos, eos] = [tokenizer.roles().bos, tokenizer.roles().eos].map(|id| tokenizer.role_text(id));
+    let compile = |source: String| ChatTemplate::compile(&source, &bos, &eos);
+    Ok(loaded.chat_template().map(compile).transpose()?)
+}
