@@ -23,7 +23,7 @@ export const key = {
       if (value === "") sessionStorage.removeItem(KEY);
       else sessionStorage.setItem(KEY, value);
     } catch {
-      // Without a session's storage it is kept until the page is loaded again.
+      // Without a chat's storage it is kept until the page is loaded again.
     }
   },
   unkept: "",
@@ -55,9 +55,14 @@ export async function isAlive() {
  * @param {(chunk: object) => void} take
  * @throws {Failure | DOMException} an `AbortError` if it was ended
  */
-export async function chat(body, signal, take) {
+export async function complete(body, signal, take) {
   const headers = { "Content-Type": "application/json" };
-  const reply = await ask("v1/chat/completions", { method: "POST", headers, body: JSON.stringify(body), signal });
+  const reply = await ask("v1/chat/completions", {
+    method: "POST",
+    headers,
+    body: JSON.stringify(body),
+    signal,
+  });
   const events = new EventReader();
   const stream = reply.body.pipeThrough(new TextDecoderStream()).getReader();
   for (;;) {

@@ -1,9 +1,10 @@
 /**
- * Puts the page together: opens the store, starts the session, hangs the views onto it.
+ * Puts the page together: opens the store, starts the chat, hangs the views onto it.
  */
 
 import { contextTokens } from "./core/answer.js";
-import { Session } from "./session.js";
+import { Chat } from "./chat.js";
+import { Server } from "./server.js";
 import { openStore } from "./store.js";
 import { ComposerView } from "./view/composer.js";
 import { ConversationView } from "./view/conversation.js";
@@ -15,19 +16,21 @@ import { listenToKeys, showShortcuts } from "./view/shortcuts.js";
 import { SidebarView } from "./view/sidebar.js";
 import { nextTheme } from "./view/theme.js";
 
-const session = new Session(await openStore());
+const store = await openStore();
+const server = new Server(store);
+const chat = new Chat(store, server);
 for (const button of document.querySelectorAll("[data-icon]")) {
   button.prepend(icon(button.dataset.icon));
   if (button.ariaLabel && !button.title) button.title = button.ariaLabel;
 }
 
-const conversation = new ConversationView(session);
-const composer = new ComposerView(session, { openSettings: (part) => toggleSettings(true, part), editLast });
-const settings = new SettingsView(session, { close: () => toggleSettings(false), removeAll });
-new PickerView(session);
-new GaugeView(session, contextTokens);
-new NoticesView(session);
-new SidebarView(session, { opened, exportOne: (about) => exportTo(about.title, about.id), removeOne });
+const conversation = new ConversationView(chat);
+const composer = new ComposerView(chat, { openSettings: (part) => toggleSettings(true, part), editLast });
+const settings = new SettingsView(chat, { close: () => toggleSettings(false), removeAll });
+new PickerView(server);
+new GaugeView(chat, contextTokens);
+new NoticesView(chat);
+new SidebarView(chat, { opened, exportOne: (about) => exportTo(about.title, about.id), removeOne });
 
 const file = document.getElementById("file");
 const phone = matchMedia("(max-width: 800px)");
@@ -38,16 +41,18 @@ const WORK = {
   shortcuts: showShortcuts,
   sidebar: toggleSidebar,
   settings: () => toggleSettings(),
-  stop: () => session.stop(),
+  stop: () => chat.stop(),
   latest: () => conversation.toLatest(),
   import: () => file.click(),
   "export-all": () => exportTo("conversations"),
 };
 document.addEventListener("click", (event) => WORK[event.target.closest("[data-do]")?.dataset.do]?.());
 file.addEventListener("change", () => importFile());
-document.querySelector(".main").addEventListener("pointerdown", () => phone.matches && document.body.classList.remove("with-sidebar"));
+document
+  .querySelector(".main")
+  .addEventListener("pointerdown", () => phone.matches && document.body.classList.remove("with-sidebar"));
 
-listenToKeys(session, conversation, {
+listenToKeys(chat, conversation, {
   search: () => {
     toggleSidebar(true);
     document.getElementById("search").focus();
@@ -60,11 +65,30 @@ listenToKeys(session, conversation, {
   escape,
 });
 
-await session.start();
-composer.focus();
+await chat.start(location.hash.slice(1));
+await server.start();
+chat.addEventListener("list", keepAddress);
+keepAddress();
+addEventListener("hashchange", openAddress);
+document.addEventListener("visibilitychange", () => document.hidden || chat.refresh());
+
+/** The open conversation stands in the address, so that loading the page again and going back lead there. */
+function keepAddress() {
+  const { current } = chat;
+  const hash = current.isEmpty ? "" : `#${current.id}`;
+  if (location.hash !== hash) history.pushState(null, "", hash || location.pathname);
+  document.title = current.about.title === "" ? "bantam" : `${current.about.title} · bantam`;
+}
+
+function openAddress() {
+  const id = location.hash.slice(1);
+  if (id === chat.current.id) return;
+  if (chat.list.some((about) => about.id === id)) chat.open(id);
+  else chat.begin();
+}
 
 function begin() {
-  session.begin();
+  chat.begin();
   if (phone.matches) toggleSidebar(false);
   composer.focus();
 }
@@ -80,7 +104,9 @@ function opened(message) {
 
 function toggleSidebar(isOpen) {
   const name = phone.matches ? "with-sidebar" : "without-sidebar";
-  const isShown = document.body.classList.contains("with-sidebar") || (!phone.matches && !document.body.classList.contains("without-sidebar"));
+  const isShown =
+    document.body.classList.contains("with-sidebar") ||
+    (!phone.matches && !document.body.classList.contains("without-sidebar"));
   const willBe = typeof isOpen === "boolean" ? isOpen : !isShown;
   document.body.classList.toggle(name, phone.matches ? willBe : !willBe);
 }
@@ -99,7 +125,7 @@ function toggleSettings(isOpen, part) {
 
 /** Ends what is going on, the nearest first; whether there was something. */
 function escape() {
-  if (session.isAnswering()) session.stop();
+  if (chat.isBusy()) chat.stop();
   else if (!settings.element.hidden) toggleSettings(false);
   else if (document.activeElement !== composer.draft) composer.focus();
   else return false;
@@ -111,8 +137,12 @@ function editLast() {
 }
 
 async function exportTo(title, id = null) {
-  const name = title.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, 40) || "conversation";
-  saveFile(`bantam-${name}.json`, await session.exported(id));
+  const name =
+    title
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}]+/gu, "-")
+      .slice(0, 40) || "conversation";
+  saveFile(`bantam-${name}.json`, await chat.exported(id));
 }
 
 async function importFile() {
@@ -120,20 +150,23 @@ async function importFile() {
   file.value = "";
   if (!chosen) return;
   try {
-    const count = await session.imported(await chosen.text());
+    const count = await chat.imported(await chosen.text());
     toast(`${count} conversation${count === 1 ? "" : "s"} imported`);
   } catch (error) {
-    session.notice("file", `“${chosen.name}” was not imported. ${error.message}`);
+    chat.notice("file", `“${chosen.name}” was not imported. ${error.message}`);
   }
 }
 
 async function removeOne(about) {
-  const undo = await session.forget(about.id);
+  const undo = await chat.forget(about.id);
   toast("Conversation deleted", { name: "Undo", work: undo });
 }
 
 async function removeAll() {
   const undos = [];
-  for (const about of [...session.list]) undos.push(await session.forget(about.id));
-  toast(`${undos.length} conversations deleted`, { name: "Undo", work: () => undos.forEach((undo) => undo()) });
+  for (const about of [...chat.list]) undos.push(await chat.forget(about.id));
+  toast(`${undos.length} conversations deleted`, {
+    name: "Undo",
+    work: () => undos.forEach((undo) => undo()),
+  });
 }

@@ -81,7 +81,9 @@ class DiskStore {
   async forget(conversation) {
     const messages = await this.messages(conversation);
     await this.forgetMessages(messages.map((message) => message.id));
-    await this.#write(["conversations"], (transaction) => transaction.objectStore("conversations").delete(conversation));
+    await this.#write(["conversations"], (transaction) =>
+      transaction.objectStore("conversations").delete(conversation),
+    );
   }
 
   #read(name, ask) {

@@ -21,10 +21,12 @@ macro_rules! files {
 }
 
 /// All files of the page by their names.
-const FILES: [(&str, &[u8]); FILE_COUNT] = files! {
+const FILES: &[(&str, &[u8])] = &files! {
     "index.html"
+    "answering.js"
     "api.js"
     "app.js"
+    "chat.js"
     "core/answer.js"
     "core/blocks.js"
     "core/events.js"
@@ -37,6 +39,7 @@ const FILES: [(&str, &[u8]); FILE_COUNT] = files! {
     "core/schema.js"
     "core/search.js"
     "core/settings.js"
+    "core/tex.js"
     "core/tokens.js"
     "core/transfer.js"
     "core/tree.js"
@@ -47,11 +50,13 @@ const FILES: [(&str, &[u8]); FILE_COUNT] = files! {
     "css/prose.css"
     "early.js"
     "icon.svg"
-    "session.js"
+    "server.js"
     "store.js"
     "view/composer.js"
     "view/conversation.js"
     "view/dom.js"
+    "view/editor.js"
+    "view/fields.js"
     "view/icons.js"
     "view/json.js"
     "view/markdown.js"
@@ -59,6 +64,7 @@ const FILES: [(&str, &[u8]); FILE_COUNT] = files! {
     "view/message.js"
     "view/notices.js"
     "view/picker.js"
+    "view/problem.js"
     "view/settings.js"
     "view/shortcuts.js"
     "view/sidebar.js"
@@ -68,8 +74,6 @@ const FILES: [(&str, &[u8]); FILE_COUNT] = files! {
     "view/tools.js"
     "view/welcome.js"
 };
-
-const FILE_COUNT: usize = 45;
 
 /// A file as it is sent.
 struct File {

@@ -11,7 +11,16 @@ import { Failure } from "./failures.js";
 
 /** The fields of an answer that nothing has come of yet. */
 export function unanswered(model, now) {
-  return { model, thinking: "", calls: [], tokens: null, usage: null, finish: null, failure: null, times: times(now) };
+  return {
+    model,
+    thinking: "",
+    calls: [],
+    tokens: null,
+    usage: null,
+    finish: null,
+    failure: null,
+    times: times(now),
+  };
 }
 
 function times(now) {
@@ -31,7 +40,8 @@ export function fold(message, chunk, now) {
   const delta = choice.delta ?? {};
   const thinking = delta.reasoning_content ?? delta.reasoning ?? "";
   const text = delta.content ?? "";
-  if (thinking !== "" || text !== "" || delta.tool_calls) stamp(message.times, text !== "" || delta.tool_calls, now);
+  if (thinking !== "" || text !== "" || delta.tool_calls)
+    stamp(message.times, text !== "" || delta.tool_calls, now);
   message.thinking += thinking;
   message.text += text;
   for (const call of delta.tool_calls ?? []) foldCall(message.calls, call);
@@ -50,7 +60,8 @@ function stamp(times, isAnswer, now) {
 }
 
 function foldCall(calls, delta) {
-  const at = Number.isInteger(delta.index) && delta.index >= 0 ? Math.min(delta.index, calls.length) : calls.length;
+  const at =
+    Number.isInteger(delta.index) && delta.index >= 0 ? Math.min(delta.index, calls.length) : calls.length;
   calls[at] ??= { id: "", name: "", arguments: "" };
   const call = calls[at];
   if (delta.id) call.id = delta.id;
@@ -59,7 +70,11 @@ function foldCall(calls, delta) {
 }
 
 function tokenOf(entry) {
-  const top = (entry.top_logprobs ?? []).map(({ token, logprob, bytes }) => ({ text: token, logprob, bytes: bytes ?? null }));
+  const top = (entry.top_logprobs ?? []).map(({ token, logprob, bytes }) => ({
+    text: token,
+    logprob,
+    bytes: bytes ?? null,
+  }));
   return { text: entry.token, logprob: entry.logprob, bytes: entry.bytes ?? null, top };
 }
 
@@ -73,7 +88,10 @@ function usageOf(usage) {
 
 /** The server's own clock, where it tells it as llama.cpp's does. */
 function timingsOf(timings) {
-  return { prefillPerSecond: timings.prompt_per_second ?? null, perSecond: timings.predicted_per_second ?? null };
+  return {
+    prefillPerSecond: timings.prompt_per_second ?? null,
+    perSecond: timings.predicted_per_second ?? null,
+  };
 }
 
 /** Tokens of the answer so far: as the server counts them when it has, else the chunks, which are mostly one each. */

@@ -11,6 +11,7 @@
  *   `null`, `true` or `false`
  * - `quote` `{ blocks }`
  * - `table` `{ align, head, rows }`, all cells texts
+ * - `math` `{ text }`, a formula that stands by itself
  */
 
 /** Quotes and lists inside each other beyond this depth stay text, so that no input makes the stack overflow. */
@@ -23,6 +24,7 @@ const QUOTE = /^ {0,3}> ?/;
 const ITEM = /^( *)([-*+]|\d{1,9}[.)])(?:([ \t]+)(.*)|[ \t]*)$/;
 const UNDERLINE = /^ {0,3}(=+|-+)[ \t]*$/;
 const DELIMITERS = /^ {0,3}\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$/;
+const MATH = /^ {0,3}(\$\$|\\\[)(.*)$/;
 const TASK = /^\[([ xX])\][ \t]+/;
 
 /** The blocks of a text. */
@@ -82,6 +84,7 @@ const isBlank = (line) => /^\s*$/.test(line);
 function blockAt(lines, at, depth) {
   const line = lines[at];
   if (FENCE.test(line)) return codeAt(lines, at);
+  if (MATH.test(line)) return mathAt(lines, at);
   const heading = HEADING.exec(line);
   if (heading) return one({ type: "heading", level: heading[1].length, text: heading[2] ?? "" }, at);
   if (RULE.test(line)) return one({ type: "rule" }, at);
@@ -100,9 +103,35 @@ function codeAt(lines, at) {
   let end = at + 1;
   while (end < lines.length && !closes.test(lines[end])) end += 1;
   const isClosed = end < lines.length;
-  const text = lines.slice(at + 1, end).map((line) => line.slice(Math.min(indent, leading(line)))).join("\n");
-  const language = info.trim().split(/[\s{,]/)[0].toLowerCase();
+  const text = lines
+    .slice(at + 1, end)
+    .map((line) => line.slice(Math.min(indent, leading(line))))
+    .join("\n");
+  const language = /^[\w+#.-]{0,20}/.exec(info.trim())[0].toLowerCase();
   return { block: { type: "code", language, text, isClosed }, end: isClosed ? end + 1 : end };
+}
+
+/** A formula, up to the line with its end; one that never ends goes up to a blank line, and is text. */
+function mathAt(lines, at) {
+  const [, open, first] = MATH.exec(lines[at]);
+  const close = open === "$$" ? "$$" : "\\]";
+  let end = at;
+  let rest = first;
+  while (!rest.includes(close) && end + 1 < lines.length && !isBlank(lines[end + 1])) {
+    end += 1;
+    rest += `\n${lines[end]}`;
+  }
+  const closed = rest.indexOf(close);
+  const behind = rest.slice(closed + 2).trim();
+  if (closed === -1 || !/^[.,;]?$/.test(behind)) {
+    const text = lines
+      .slice(at, end + 1)
+      .map((line) => line.trimStart())
+      .join("\n")
+      .trimEnd();
+    return { block: { type: "paragraph", text }, end: end + 1 };
+  }
+  return { block: { type: "math", text: rest.slice(0, closed).trim() + behind }, end: end + 1 };
 }
 
 const leading = (line) => line.length - line.trimStart().length;
@@ -122,7 +151,7 @@ function isLazy(lines, at, depth) {
 /** Whether a line ends a paragraph by beginning something else. */
 function beginsBlock(lines, at, depth) {
   const line = lines[at];
-  if (FENCE.test(line) || HEADING.test(line) || RULE.test(line)) return true;
+  if (FENCE.test(line) || HEADING.test(line) || RULE.test(line) || MATH.test(line)) return true;
   if (depth < DEPTH_MAX && QUOTE.test(line)) return true;
   const item = depth < DEPTH_MAX ? ITEM.exec(line) : null;
   // A number in running text, such as a year at the start of a line, begins no list.
@@ -176,12 +205,17 @@ function itemAt(lines, at, [, before, mark, gap, text], depth) {
     }
     end += 1;
   }
-  const inner = [text ?? "", ...lines.slice(at + 1, end).map((line) => line.slice(Math.min(width, leading(line))))];
+  const inner = [
+    text ?? "",
+    ...lines.slice(at + 1, end).map((line) => line.slice(Math.min(width, leading(line)))),
+  ];
   const task = TASK.exec(inner[0]);
   if (task) inner[0] = inner[0].slice(task[0].length);
   const blocks = blocksOf(inner, depth + 1).map(({ block }) => block);
-  const isLoose = blocks.length > 1 && inner.some((line, number) => isBlank(line) && number > 0 && number < inner.length - 1)
-    && blocks.filter((block) => block.type === "paragraph").length > 1;
+  const isLoose =
+    blocks.length > 1 &&
+    inner.some((line, number) => isBlank(line) && number > 0 && number < inner.length - 1) &&
+    blocks.filter((block) => block.type === "paragraph").length > 1;
   const raw = lines.slice(at, end).join("\n");
   return { item: { task: task ? task[1] !== " " : null, blocks, raw }, end, isLoose };
 }
@@ -198,7 +232,8 @@ function nextFilled(lines, at) {
 
 function isTableAt(lines, at) {
   const [head, below] = [lines[at], lines[at + 1]];
-  if (below === undefined || !head.includes("|") || !below.includes("-") || !DELIMITERS.test(below)) return false;
+  if (below === undefined || !head.includes("|") || !below.includes("-") || !DELIMITERS.test(below))
+    return false;
   return cellsOf(head).length === cellsOf(below).length;
 }
 
@@ -220,7 +255,10 @@ function tableAt(lines, at) {
 
 /** The cells of a row; a bar behind a backslash or inside code is a character like others. */
 function cellsOf(line) {
-  const inner = line.trim().replace(/^\|/, "").replace(/(?<!\\)\|$/, "");
+  const inner = line
+    .trim()
+    .replace(/^\|/, "")
+    .replace(/(?<!\\)\|$/, "");
   const cells = [""];
   let isCode = false;
   for (let at = 0; at < inner.length; at += 1) {
@@ -243,11 +281,24 @@ function paragraphAt(lines, at, depth) {
   while (end < lines.length && !isBlank(lines[end])) {
     const underline = UNDERLINE.exec(lines[end]);
     if (underline) {
-      const text = lines.slice(at, end).map((line) => line.trim()).join(" ");
+      const text = lines
+        .slice(at, end)
+        .map((line) => line.trim())
+        .join(" ");
       return { block: { type: "heading", level: underline[1][0] === "=" ? 1 : 2, text }, end: end + 1 };
     }
     if (beginsBlock(lines, end, depth)) break;
     end += 1;
   }
-  return { block: { type: "paragraph", text: lines.slice(at, end).map((line) => line.trimStart()).join("\n").trimEnd() }, end };
+  return {
+    block: {
+      type: "paragraph",
+      text: lines
+        .slice(at, end)
+        .map((line) => line.trimStart())
+        .join("\n")
+        .trimEnd(),
+    },
+    end,
+  };
 }

@@ -18,7 +18,10 @@ export class Failure extends Error {
 
   /** Nobody answers at the server's address. */
   static gone() {
-    return new Failure("gone", "The server does not answer. It may have been stopped, or the network is down.");
+    return new Failure(
+      "gone",
+      "The server does not answer. It may have been stopped, or the network is down.",
+    );
   }
 
   /** The answer stopped coming before it was whole. */
@@ -29,7 +32,8 @@ export class Failure extends Error {
   /** What a reply with an error status says. */
   static ofReply(status, body, retryAfter) {
     const error = body?.error ?? {};
-    const message = typeof error === "string" ? error : error.message ?? `The server replied with status ${status}.`;
+    const message =
+      typeof error === "string" ? error : (error.message ?? `The server replied with status ${status}.`);
     return new Failure(kindOf(status, error), message, { retryAfter, param: error.param });
   }
 
@@ -50,7 +54,7 @@ function kindOf(status, error) {
 /** A heading for each kind of failure. */
 export const TITLES = {
   gone: "The server is gone",
-  broken: "The connection broke off",
+  broken: "The answer is not whole",
   busy: "The server is busy",
   key: "The server wants a key",
   context: "The conversation no longer fits the model’s context",

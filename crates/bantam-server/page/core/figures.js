@@ -4,7 +4,11 @@
 
 /** `8192` as `8.2k`, `135000000` as `135M`. */
 export function count(value) {
-  for (const [size, unit] of [[1e9, "B"], [1e6, "M"], [1e3, "k"]]) {
+  for (const [size, unit] of [
+    [1e9, "B"],
+    [1e6, "M"],
+    [1e3, "k"],
+  ]) {
     if (value >= size * 0.9995) {
       const scaled = value / size;
       return `${scaled < 9.95 ? trimmed(scaled.toFixed(1)) : Math.round(scaled)}${unit}`;

@@ -1,7 +1,7 @@
 /**
  * Markdown, second half: the text of a block to pieces of text. Linear in the length of the text, whatever it holds.
  *
- * A piece is `{ type: "text" | "code" | "break" | "strong" | "em" | "strike" | "link", text?, children?, href? }`. The only
+ * A piece is `{ type: "text" | "code" | "math" | "break" | "strong" | "em" | "strike" | "link", text?, children?, href? }`. The only
  * links are those to `http` and `https`; anything else that looks like one stays text. Pictures become links: the page
  * loads nothing from elsewhere.
  */
@@ -10,6 +10,8 @@
 const LOOK_BACK_MAX = 8;
 /** Longer addresses are taken for text. */
 const HREF_LENGTH_MAX = 2048;
+/** Longer formulas inside a text are text, as is a dollar far from the next one. */
+const FORMULA_LENGTH_MAX = 400;
 const ESCAPABLE = /[!-/:-@[-`{-~]/;
 const BARE = /^https?:\/\/[^\s<>"'`\])}]*[^\s<>"'`\])}.,;:!?*_~]/i;
 
@@ -31,7 +33,9 @@ export function safeHref(address) {
 
 /** The texts of pieces, one behind the other. */
 export function plainText(pieces) {
-  return pieces.map((piece) => (piece.type === "break" ? "\n" : piece.text ?? plainText(piece.children))).join("");
+  return pieces
+    .map((piece) => (piece.type === "break" ? "\n" : (piece.text ?? plainText(piece.children))))
+    .join("");
 }
 
 /**
@@ -58,7 +62,9 @@ class Scanner {
   }
 
   #step(char) {
-    if (char === "\\") this.#escape();
+    if (char === "\\" && /[([]/.test(this.text[this.at + 1] ?? "")) this.#formula();
+    else if (char === "$") this.#formula();
+    else if (char === "\\") this.#escape();
     else if (char === "`") this.#code();
     else if (char === "*" || char === "_" || char === "~") this.#marks(char);
     else if (char === "[" || (char === "!" && this.text[this.at + 1] === "[")) this.#open(char);
@@ -93,6 +99,21 @@ class Scanner {
     return this.#take(1);
   }
 
+  /**
+   * A formula in the text. A dollar is mostly money: it begins one only if no space follows it, none stands before the one
+   * that ends it, and no digit behind that.
+   */
+  #formula() {
+    const from = this.text.slice(this.at, this.at + FORMULA_LENGTH_MAX);
+    const found =
+      /^\$\$([^$]+)\$\$/.exec(from) ??
+      /^\$(?!\s)((?:\\.|[^$\\\n])+)(?<!\s)\$(?!\d)/.exec(from) ??
+      /^\\\(((?:(?!\\\)).)+)\\\)/s.exec(from) ??
+      /^\\\[((?:(?!\\\]).)+)\\\]/s.exec(from);
+    if (found) return this.#push({ type: "math", text: found[1].trim() }, found[0].length);
+    return this.text[this.at] === "$" ? this.#take(1) : this.#escape();
+  }
+
   #newline() {
     const isHard = /  $/.test(this.#plain);
     this.#plain = this.#plain.trimEnd();
@@ -112,7 +133,10 @@ class Scanner {
     }
     const inner = this.text.slice(this.at + run.length, end).replace(/\n/g, " ");
     const isPadded = inner.startsWith(" ") && inner.endsWith(" ") && inner.trim() !== "";
-    return this.#push({ type: "code", text: isPadded ? inner.slice(1, -1) : inner }, end + run.length - this.at);
+    return this.#push(
+      { type: "code", text: isPadded ? inner.slice(1, -1) : inner },
+      end + run.length - this.at,
+    );
   }
 
   /** Where a run of backticks of a length begins, behind the one that is here. */
@@ -213,13 +237,21 @@ function pair(pieces) {
 function pairOne(out, open, marks) {
   const stack = open[marks.char];
   while (marks.closes && marks.length > 0) {
-    const place = stack.length - 1 - stack.slice(-LOOK_BACK_MAX).reverse().findIndex((each) => !isOdd(out[each], marks));
+    const place =
+      stack.length -
+      1 -
+      stack
+        .slice(-LOOK_BACK_MAX)
+        .reverse()
+        .findIndex((each) => !isOdd(out[each], marks));
     if (place === stack.length || stack.length === 0) break;
     stack.length = place + 1;
     const at = stack[place];
     const opener = out[at];
     const count = marks.char === "~" ? 2 : Math.min(2, opener.length, marks.length);
-    const children = merged(out.splice(at + 1).map((piece) => (piece.type === "marks" ? asText(piece) : piece)));
+    const children = merged(
+      out.splice(at + 1).map((piece) => (piece.type === "marks" ? asText(piece) : piece)),
+    );
     for (const other of Object.values(open)) while (other.at(-1) > at) other.pop();
     const type = marks.char === "~" ? "strike" : count === 2 ? "strong" : "em";
     opener.length -= count;
@@ -248,7 +280,8 @@ function merged(pieces) {
   const out = [];
   for (const piece of pieces) {
     const last = out.at(-1);
-    if (piece.type === "text" && last?.type === "text") out[out.length - 1] = { type: "text", text: last.text + piece.text };
+    if (piece.type === "text" && last?.type === "text")
+      out[out.length - 1] = { type: "text", text: last.text + piece.text };
     else out.push(piece);
   }
   return out;

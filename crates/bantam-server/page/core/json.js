@@ -21,10 +21,18 @@ export function readJson(text) {
     const value = reader.value(0);
     reader.space();
     if (reader.at < text.length) throw new Broken();
-    return { state: reader.isCut ? "begun" : "whole", value, open: reader.open, isCut: reader.isCut, at: null };
+    return {
+      state: reader.isCut ? "begun" : "whole",
+      value,
+      open: reader.open,
+      isCut: reader.isCut,
+      at: null,
+    };
   } catch (error) {
-    if (error instanceof End) return { state: "begun", value: reader.root, open: reader.open, isCut: reader.isCut, at: null };
-    if (error instanceof Broken) return { state: "broken", value: reader.root, open: reader.open, isCut: false, at: reader.at };
+    if (error instanceof End)
+      return { state: "begun", value: reader.root, open: reader.open, isCut: reader.isCut, at: null };
+    if (error instanceof Broken)
+      return { state: "broken", value: reader.root, open: reader.open, isCut: false, at: reader.at };
     throw error;
   }
 }
@@ -70,7 +78,7 @@ class Reader {
     const char = this.#peek();
     if (char === "{") return this.#object(depth);
     if (char === "[") return this.#list(depth);
-    if (char === "\"") return this.#rooted(this.#string());
+    if (char === '"') return this.#rooted(this.#string());
     if (/[-\d]/.test(char)) return this.#rooted(this.#number());
     return this.#rooted(this.#word());
   }
@@ -81,7 +89,7 @@ class Reader {
     this.at += 1;
     for (let isFirst = true; this.#peek() !== "}"; isFirst = false) {
       if (!isFirst) this.#expect(",");
-      if (this.#peek() !== "\"") throw new Broken();
+      if (this.#peek() !== '"') throw new Broken();
       const name = this.#string();
       if (this.isCut) this.#endInName();
       this.#expect(":");
@@ -136,14 +144,14 @@ class Reader {
   #string() {
     const from = this.at + 1;
     let end = from;
-    while (end < this.text.length && this.text[end] !== "\"") {
+    while (end < this.text.length && this.text[end] !== '"') {
       this.at = end;
       if (this.text.charCodeAt(end) < 0x20) throw new Broken();
       const length = this.text[end] === "\\" ? this.#escape() : 1;
       if (length === null) break;
       end += length;
     }
-    const isWhole = this.text[end] === "\"";
+    const isWhole = this.text[end] === '"';
     this.isCut = !isWhole;
     this.at = isWhole ? end + 1 : this.text.length;
     return JSON.parse(`"${this.text.slice(from, end)}"`);
@@ -177,7 +185,11 @@ class Reader {
   }
 
   #word() {
-    for (const [word, value] of [["true", true], ["false", false], ["null", null]]) {
+    for (const [word, value] of [
+      ["true", true],
+      ["false", false],
+      ["null", null],
+    ]) {
       const found = this.text.slice(this.at, this.at + word.length);
       if (found === word) {
         this.at += word.length;

@@ -11,7 +11,11 @@ import { NUMBERS, readSchema, readTools } from "./settings.js";
  * @param {object} settings
  */
 export function requestBody(model, path, settings) {
-  const body = { messages: messagesOf(path, settings.system), stream: true, stream_options: { include_usage: true } };
+  const body = {
+    messages: messagesOf(path, settings.system),
+    stream: true,
+    stream_options: { include_usage: true },
+  };
   if (model !== null) body.model = model;
   for (const { name } of NUMBERS) if (settings[name] !== null) body[name] = settings[name];
   if (settings.effort !== "") body.reasoning_effort = settings.effort;
@@ -37,10 +41,12 @@ function messagesOf(path, system) {
 
 /** A message as it is sent. Models want to see what they thought between their calls, and not of earlier turns. */
 function messageOf(message, isOfThisTurn) {
-  if (message.role === "tool") return { role: "tool", tool_call_id: message.call, name: message.name, content: message.text };
+  if (message.role === "tool")
+    return { role: "tool", tool_call_id: message.call, name: message.name, content: message.text };
   const sent = { role: message.role, content: message.text };
   if (message.role !== "assistant") return sent;
-  if (isOfThisTurn && message.thinking && message.calls?.length > 0) sent.reasoning_content = message.thinking;
+  if (isOfThisTurn && message.thinking && message.calls?.length > 0)
+    sent.reasoning_content = message.thinking;
   if (message.calls?.length > 0) sent.tool_calls = message.calls.map(callOf);
   return sent;
 }
@@ -52,5 +58,8 @@ function callOf(call) {
 /** What a model and its adapter are called in `/v1/models`, grouped: each base with the adapters for it. */
 export function groupModels(models) {
   const bases = models.filter((model) => !model.parent || !models.some((other) => other.id === model.parent));
-  return bases.map((base) => ({ base, adapters: models.filter((model) => model !== base && model.parent === base.id) }));
+  return bases.map((base) => ({
+    base,
+    adapters: models.filter((model) => model !== base && model.parent === base.id),
+  }));
 }

@@ -26,13 +26,18 @@ export function problems(schema, value, read = null) {
 
 /** What is wrong with a schema itself, or `null`. */
 export function schemaProblem(schema) {
-  if (typeof schema !== "object" || schema === null || Array.isArray(schema)) return "A schema is an object, such as { \"type\": \"object\" }.";
+  if (typeof schema !== "object" || schema === null || Array.isArray(schema))
+    return 'A schema is an object, such as { "type": "object" }.';
   const types = [schema.type ?? []].flat();
   const odd = types.find((type) => !Object.hasOwn(TYPES, type));
   if (odd !== undefined) return `There is no type “${odd}”; there are ${Object.keys(TYPES).join(", ")}.`;
-  if (schema.properties !== undefined && !isObject(schema.properties)) return "“properties” is an object of schemas.";
-  if (schema.required !== undefined && !Array.isArray(schema.required)) return "“required” is a list of names.";
-  const inner = [...Object.values(schema.properties ?? {}), ...[schema.items ?? []].flat()].filter((each) => typeof each !== "boolean");
+  if (schema.properties !== undefined && !isObject(schema.properties))
+    return "“properties” is an object of schemas.";
+  if (schema.required !== undefined && !Array.isArray(schema.required))
+    return "“required” is a list of names.";
+  const inner = [...Object.values(schema.properties ?? {}), ...[schema.items ?? []].flat()].filter(
+    (each) => typeof each !== "boolean",
+  );
   return inner.map(schemaProblem).find((problem) => problem !== null) ?? null;
 }
 
@@ -86,8 +91,15 @@ class Check {
 
   #resolve(reference) {
     if (typeof reference !== "string" || !reference.startsWith("#")) return true;
-    const parts = reference.slice(1).split("/").slice(1).map((part) => part.replace(/~1/g, "/").replace(/~0/g, "~"));
-    return parts.reduce((at, part) => (isObject(at) || Array.isArray(at) ? at[part] : undefined), this.root) ?? true;
+    const parts = reference
+      .slice(1)
+      .split("/")
+      .slice(1)
+      .map((part) => part.replace(/~1/g, "/").replace(/~0/g, "~"));
+    return (
+      parts.reduce((at, part) => (isObject(at) || Array.isArray(at) ? at[part] : undefined), this.root) ??
+      true
+    );
   }
 
   #type(schema, value, path) {
@@ -102,7 +114,13 @@ class Check {
     const isOpen = this.#isOpen(value) || this.#mayGoOn(value);
     const allowed = schema.enum ?? (Object.hasOwn(schema, "const") ? [schema.const] : null);
     if (!Array.isArray(allowed) || isOpen || allowed.some((each) => isSame(each, value))) return;
-    this.#problem(path, `wanted one of ${allowed.map((each) => JSON.stringify(each)).join(", ").slice(0, 200)}`);
+    this.#problem(
+      path,
+      `wanted one of ${allowed
+        .map((each) => JSON.stringify(each))
+        .join(", ")
+        .slice(0, 200)}`,
+    );
   }
 
   #string(schema, value, path) {
@@ -110,7 +128,8 @@ class Check {
     if (length > schema.maxLength) this.#problem(path, `longer than ${schema.maxLength}`);
     if (this.#mayGoOn(value)) return;
     if (length < schema.minLength) this.#problem(path, `shorter than ${schema.minLength}`);
-    if (typeof schema.pattern === "string" && matches(schema.pattern, value) === false) this.#problem(path, `does not match ${schema.pattern}`);
+    if (typeof schema.pattern === "string" && matches(schema.pattern, value) === false)
+      this.#problem(path, `does not match ${schema.pattern}`);
   }
 
   #number(schema, value, path) {
@@ -119,14 +138,18 @@ class Check {
     if (value <= schema.exclusiveMinimum) this.#problem(path, `not more than ${schema.exclusiveMinimum}`);
     if (value >= schema.exclusiveMaximum) this.#problem(path, `not less than ${schema.exclusiveMaximum}`);
     const count = value / schema.multipleOf;
-    if (Math.abs(count - Math.round(count)) > 1e-9) this.#problem(path, `no multiple of ${schema.multipleOf}`);
+    if (Math.abs(count - Math.round(count)) > 1e-9)
+      this.#problem(path, `no multiple of ${schema.multipleOf}`);
   }
 
   #list(schema, value, path, depth) {
     if (value.length > schema.maxItems) this.#problem(path, `more than ${schema.maxItems} items`);
-    if (value.length < schema.minItems && !this.#isOpen(value)) this.#problem(path, `fewer than ${schema.minItems} items`);
+    if (value.length < schema.minItems && !this.#isOpen(value))
+      this.#problem(path, `fewer than ${schema.minItems} items`);
     const first = Array.isArray(schema.prefixItems) ? schema.prefixItems : [];
-    value.forEach((item, at) => this.value(first[at] ?? schema.items ?? true, item, `${path}[${at}]`, depth + 1));
+    value.forEach((item, at) =>
+      this.value(first[at] ?? schema.items ?? true, item, `${path}[${at}]`, depth + 1),
+    );
     if (schema.uniqueItems === true && value.length < 1000) {
       const twice = value.findIndex((item, at) => value.slice(0, at).some((other) => isSame(item, other)));
       if (twice !== -1) this.#problem(`${path}[${twice}]`, "is there twice");
@@ -141,19 +164,22 @@ class Check {
     for (const [name, member] of Object.entries(value)) {
       const inner = path === "" ? name : `${path}.${name}`;
       if (Object.hasOwn(known, name)) this.value(known[name], member, inner, depth + 1);
-      else if (schema.additionalProperties !== undefined) this.value(schema.additionalProperties, member, inner, depth + 1);
+      else if (schema.additionalProperties !== undefined)
+        this.value(schema.additionalProperties, member, inner, depth + 1);
     }
   }
 
   #combined(schema, value, path, depth) {
-    for (const each of Array.isArray(schema.allOf) ? schema.allOf : []) this.value(each, value, path, depth + 1);
+    for (const each of Array.isArray(schema.allOf) ? schema.allOf : [])
+      this.value(each, value, path, depth + 1);
     const fits = (each) => {
       const inner = new Check(this.root, this.read);
       inner.value(each, value, path, depth + 1);
       return inner.problems.length === 0;
     };
     const isOpen = this.#isOpen(value) || this.#mayGoOn(value);
-    if (Array.isArray(schema.anyOf) && !schema.anyOf.some(fits)) this.#problem(path, "fits none of the choices");
+    if (Array.isArray(schema.anyOf) && !schema.anyOf.some(fits))
+      this.#problem(path, "fits none of the choices");
     if (Array.isArray(schema.oneOf)) {
       const count = schema.oneOf.filter(fits).length;
       if (count === 0) this.#problem(path, "fits none of the choices");
@@ -179,6 +205,9 @@ function matches(pattern, text) {
 function isSame(a, b) {
   if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return a === b;
   const [names, others] = [Object.keys(a), Object.keys(b)];
-  return Array.isArray(a) === Array.isArray(b) && names.length === others.length
-    && names.every((name) => Object.hasOwn(b, name) && isSame(a[name], b[name]));
+  return (
+    Array.isArray(a) === Array.isArray(b) &&
+    names.length === others.length &&
+    names.every((name) => Object.hasOwn(b, name) && isSame(a[name], b[name]))
+  );
 }

@@ -7,7 +7,9 @@ export const RESULTS_MAX = 100;
 
 /** The words of a query, as they are compared. */
 export function wordsOf(query) {
-  return fold(query).split(/\s+/).filter((word) => word !== "");
+  return fold(query)
+    .split(/\s+/)
+    .filter((word) => word !== "");
 }
 
 /** A text as it is compared: without case and without accents, and of the same length. */

@@ -10,7 +10,10 @@ const ROLES = ["system", "user", "assistant", "tool"];
 
 /** Conversations as the text of a file. */
 export function toFile(conversations) {
-  const told = conversations.map((conversation) => ({ ...conversation.about, messages: conversation.messages() }));
+  const told = conversations.map((conversation) => ({
+    ...conversation.about,
+    messages: conversation.messages(),
+  }));
   return JSON.stringify({ format: FORMAT, version: 1, conversations: told }, null, 1);
 }
 
@@ -26,22 +29,26 @@ export function fromFile(text, now) {
   } catch {
     throw new Error("The file is no JSON.");
   }
-  if (value?.format === FORMAT && Array.isArray(value.conversations)) return value.conversations.map((each) => whole(each, now));
+  if (value?.format === FORMAT && Array.isArray(value.conversations))
+    return value.conversations.map((each) => whole(each, now));
   const messages = Array.isArray(value) ? value : value?.messages;
-  if (Array.isArray(messages) && messages.every((each) => ROLES.includes(each?.role))) return [listed(messages, now)];
+  if (Array.isArray(messages) && messages.every((each) => ROLES.includes(each?.role)))
+    return [listed(messages, now)];
   throw new Error("The file holds no conversations: wanted an export of this page, or a list of messages.");
 }
 
 function whole(value, now) {
   const id = newId();
   const ids = new Map();
-  const given = Array.isArray(value?.messages) ? value.messages.filter((each) => ROLES.includes(each?.role)) : [];
+  const given = Array.isArray(value?.messages)
+    ? value.messages.filter((each) => ROLES.includes(each?.role))
+    : [];
   for (const message of given) ids.set(message.id, newId());
   const messages = given.map((message) => ({
     ...messageOf(message, now),
     id: ids.get(message.id),
     conversation: id,
-    parent: message.parent === null ? null : ids.get(message.parent) ?? "",
+    parent: message.parent === null ? null : (ids.get(message.parent) ?? ""),
     chosen: ids.get(message.chosen) ?? null,
   }));
   const about = {
@@ -66,10 +73,17 @@ function listed(messages, now) {
       continue;
     }
     const calls = Array.isArray(message.tool_calls) ? message.tool_calls.map(callOf) : [];
-    const more = { thinking: texts(message.reasoning_content), calls, call: texts(message.tool_call_id), name: texts(message.name) };
+    const more = {
+      thinking: texts(message.reasoning_content),
+      calls,
+      call: texts(message.tool_call_id),
+      name: texts(message.name),
+    };
     parent = conversation.add(parent, message.role, { text, ...more }, now + at).id;
   }
-  conversation.about.title = titleOf(conversation.path().find((message) => message.role === "user")?.text ?? "");
+  conversation.about.title = titleOf(
+    conversation.path().find((message) => message.role === "user")?.text ?? "",
+  );
   return conversation;
 }
 
@@ -82,24 +96,42 @@ function messageOf(message, now) {
     ...read,
     model: texts(message.model),
     thinking: texts(message.thinking),
-    calls: list(message.calls).map((call) => ({ id: texts(call?.id), name: texts(call?.name), arguments: texts(call?.arguments) })),
+    calls: list(message.calls).map((call) => ({
+      id: texts(call?.id),
+      name: texts(call?.name),
+      arguments: texts(call?.arguments),
+    })),
     tokens: Array.isArray(message.tokens) ? message.tokens.map(tokenOf) : null,
     usage: numbers(message.usage, ["prompt", "cached", "answer"]),
     times: numbers(message.times, ["asked", "first", "thought", "last", "pieces"]),
     finish: typeof message.finish === "string" ? message.finish : null,
-    failure: message.failure ? { kind: texts(message.failure.kind), message: texts(message.failure.message) } : null,
+    failure: message.failure
+      ? { kind: texts(message.failure.kind), message: texts(message.failure.message) }
+      : null,
     round: typeof message.round === "string" ? message.round : null,
     format: typeof message.format === "string" ? message.format : null,
   };
 }
 
 function tokenOf(token) {
-  const top = list(token?.top).map((each) => ({ text: texts(each?.text), logprob: number(each?.logprob) ?? -9999 }));
-  return { text: texts(token?.text), logprob: number(token?.logprob) ?? -9999, bytes: list(token?.bytes).filter(Number.isInteger), top };
+  const top = list(token?.top).map((each) => ({
+    text: texts(each?.text),
+    logprob: number(each?.logprob) ?? -9999,
+  }));
+  return {
+    text: texts(token?.text),
+    logprob: number(token?.logprob) ?? -9999,
+    bytes: list(token?.bytes).filter(Number.isInteger),
+    top,
+  };
 }
 
 function callOf(call) {
-  return { id: texts(call?.id), name: texts(call?.function?.name), arguments: texts(call?.function?.arguments) };
+  return {
+    id: texts(call?.id),
+    name: texts(call?.function?.name),
+    arguments: texts(call?.function?.arguments),
+  };
 }
 
 const list = (value) => (Array.isArray(value) ? value : []);
@@ -108,7 +140,8 @@ const time = (value, now) => number(value) ?? now;
 
 /** A text, or the texts of a message's parts. */
 function texts(value) {
-  if (Array.isArray(value)) return value.map((part) => (typeof part?.text === "string" ? part.text : "")).join("");
+  if (Array.isArray(value))
+    return value.map((part) => (typeof part?.text === "string" ? part.text : "")).join("");
   return typeof value === "string" ? value : "";
 }
 

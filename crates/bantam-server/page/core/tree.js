@@ -25,12 +25,16 @@ export class Conversation {
    */
   constructor(about, messages = []) {
     this.about = about;
+    this.restore(messages);
+    this.#prune();
+  }
+
+  /** Puts messages into their places, in the order of their making. */
+  restore(messages) {
     for (const message of messages) this.#messages.set(message.id, message);
-    const ordered = [...messages].sort((a, b) => a.created - b.created || (a.id < b.id ? -1 : 1));
-    for (const message of ordered) {
+    for (const message of messages) {
       if (message.parent === null || this.#messages.has(message.parent)) this.#attach(message);
     }
-    this.#prune();
   }
 
   /** A new conversation without messages. */
@@ -47,9 +51,11 @@ export class Conversation {
   }
 
   #attach(message) {
-    const siblings = this.#children.get(message.parent);
-    if (siblings) siblings.push(message);
-    else this.#children.set(message.parent, [message]);
+    const siblings = this.children(message.parent);
+    let at = siblings.length;
+    while (at > 0 && isOlder(message, siblings[at - 1])) at -= 1;
+    siblings.splice(at, 0, message);
+    this.#children.set(message.parent, siblings);
   }
 
   /** Leaves out what cannot be reached from the beginning, such as circles in a damaged file. */
@@ -90,7 +96,19 @@ export class Conversation {
 
   /** Puts a message behind another, or at the beginning, and turns the path to it. */
   add(parent, role, fields, now) {
-    const message = { id: newId(), conversation: this.id, parent, chosen: null, role, text: "", created: now, ...fields };
+    const last = this.children(parent).at(-1);
+    // Versions are told apart by their times, which a clock may give twice.
+    const created = Math.max(now, (last?.created ?? 0) + 1);
+    const message = {
+      id: newId(),
+      conversation: this.id,
+      parent,
+      chosen: null,
+      role,
+      text: "",
+      created,
+      ...fields,
+    };
     this.#messages.set(message.id, message);
     this.#attach(message);
     this.choose(message.id);
@@ -136,29 +154,40 @@ export class Conversation {
 
   /**
    * Takes a message out, with all that follows it.
-   * @returns {string[]} what was taken out
+   * @returns {object[]} what was taken out
    */
   remove(id) {
     const gone = [];
-    const open = [id];
+    const open = [this.#messages.get(id)];
     while (open.length > 0) {
       const next = open.pop();
       gone.push(next);
-      open.push(...this.children(next).map((child) => child.id));
+      open.push(...this.children(next.id));
     }
-    const siblings = this.versions(id);
-    siblings.splice(siblings.findIndex((sibling) => sibling.id === id), 1);
-    for (const each of gone) {
-      this.#messages.delete(each);
-      this.#children.delete(each);
+    const { parent } = gone[0];
+    this.#children.set(
+      parent,
+      this.children(parent).filter((child) => child.id !== id),
+    );
+    for (const message of gone) {
+      this.#messages.delete(message.id);
+      this.#children.delete(message.id);
     }
     return gone;
   }
 }
 
+function isOlder(a, b) {
+  return a.created === b.created ? a.id < b.id : a.created < b.created;
+}
+
 /** A title out of what was said first. */
 export function titleOf(text) {
-  const line = text.split("\n").map((each) => each.replace(/^[#>*\-\s]+/, "").trim()).find((each) => each !== "") ?? "";
+  const line =
+    text
+      .split("\n")
+      .map((each) => each.replace(/^[#>*\-\s]+/, "").trim())
+      .find((each) => each !== "") ?? "";
   if (line.length <= 60) return line;
   const cut = line.slice(0, 60);
   return `${cut.slice(0, Math.max(cut.lastIndexOf(" "), 40))}…`;

@@ -8,8 +8,8 @@ import { el, fill, icon } from "./dom.js";
 const FILE_BYTES_MAX = 256 * 1024;
 
 export class ComposerView {
-  constructor(session, { openSettings, editLast }) {
-    this.session = session;
+  constructor(chat, { openSettings, editLast }) {
+    this.chat = chat;
     this.openSettings = openSettings;
     this.editLast = editLast;
     this.form = document.getElementById("composer");
@@ -21,8 +21,8 @@ export class ComposerView {
     this.draft.addEventListener("input", () => this.#typed());
     this.form.addEventListener("dragover", (event) => event.preventDefault());
     this.form.addEventListener("drop", (event) => this.#dropped(event));
-    for (const name of ["message", "path", "models", "list"]) session.addEventListener(name, () => this.update());
-    session.addEventListener("settings", () => this.#showModes());
+    for (const name of ["path", "list"]) chat.addEventListener(name, () => this.update());
+    chat.addEventListener("settings", () => this.#showModes());
     this.#showModes();
     this.update();
   }
@@ -32,7 +32,7 @@ export class ComposerView {
   }
 
   update() {
-    const isAnswering = this.session.isAnswering();
+    const isAnswering = this.chat.isBusy();
     this.stop.hidden = !isAnswering;
     this.send.hidden = isAnswering;
     this.send.disabled = this.draft.value.trim() === "";
@@ -41,14 +41,14 @@ export class ComposerView {
   #submit(event) {
     event.preventDefault();
     const text = this.draft.value.trim();
-    if (text === "" || this.session.isAnswering()) return;
+    if (text === "" || this.chat.isBusy()) return;
     this.draft.value = "";
     this.#typed();
-    this.session.send(text);
+    this.chat.send(text);
   }
 
   #pressed(event) {
-    if (event.isComposing) return;
+    if (event.isComposing || event.altKey || event.ctrlKey || event.metaKey) return;
     if (event.key === "Enter" && !event.shiftKey) this.#submit(event);
     else if (event.key === "ArrowUp" && this.draft.value === "") {
       event.preventDefault();
@@ -69,7 +69,7 @@ export class ComposerView {
     for (const file of event.dataTransfer.files) {
       const text = file.size <= FILE_BYTES_MAX ? await file.text() : null;
       if (text === null || text.includes("\0")) {
-        this.session.notice("file", `“${file.name}” is no text, or longer than ${FILE_BYTES_MAX / 1024} kB.`);
+        this.chat.notice("file", `“${file.name}” is no text, or longer than ${FILE_BYTES_MAX / 1024} kB.`);
         continue;
       }
       const fence = "`".repeat(Math.max(3, ...[...text.matchAll(/`+/g)].map(([run]) => run.length + 1)));
@@ -81,18 +81,47 @@ export class ComposerView {
 
   /** Switches for the ways to answer. */
   #showModes() {
-    const { settings } = this.session;
+    const { settings } = this.chat;
     const mode = (name, label, title, isOn, toggle) =>
-      el("button.mode", { type: "button", title, "aria-pressed": String(isOn), click: toggle }, icon(name), el("span", {}, label));
+      el(
+        "button.mode",
+        { type: "button", title, "aria-pressed": String(isOn), click: toggle },
+        icon(name),
+        el("span", {}, label),
+      );
     const set = (change, part) => () => {
-      this.session.change(change);
+      this.chat.change(change);
       if (part) this.openSettings(part);
     };
     fill(
       document.getElementById("modes"),
-      mode("braces", "JSON", "Answer as JSON that holds to a schema", settings.usesSchema, set({ usesSchema: !settings.usesSchema }, !settings.usesSchema && settings.schema === "" ? "schema" : null)),
-      mode("tool", "Tools", "Let the model call tools that you define", settings.usesTools, set({ usesTools: !settings.usesTools }, !settings.usesTools && settings.tools === "" ? "tools" : null)),
-      mode("tokens", "Tokens", "Ask for the probabilities of tokens", settings.top_logprobs > 0, set({ top_logprobs: settings.top_logprobs > 0 ? 0 : 5 })),
+      mode(
+        "braces",
+        "JSON",
+        "Answer as JSON that holds to a schema",
+        settings.usesSchema,
+        set(
+          { usesSchema: !settings.usesSchema },
+          !settings.usesSchema && settings.schema === "" ? "schema" : null,
+        ),
+      ),
+      mode(
+        "tool",
+        "Tools",
+        "Let the model call tools that you define",
+        settings.usesTools,
+        set(
+          { usesTools: !settings.usesTools },
+          !settings.usesTools && settings.tools === "" ? "tools" : null,
+        ),
+      ),
+      mode(
+        "tokens",
+        "Tokens",
+        "Ask for the probabilities of tokens",
+        settings.top_logprobs > 0,
+        set({ top_logprobs: settings.top_logprobs > 0 ? 0 : 5 }),
+      ),
     );
   }
 }

@@ -15,47 +15,58 @@ export class ConversationView {
   #changed = new Set();
   #isFollowing = true;
 
-  constructor(session) {
-    this.session = session;
+  constructor(chat) {
+    this.chat = chat;
     this.element = document.getElementById("conversation");
     this.scroller = document.getElementById("scroll");
     this.latest = document.getElementById("latest");
     this.draw = onceAFrame(() => this.#drawChanged());
-    session.addEventListener("path", (event) => this.show(event.detail?.isOther));
-    session.addEventListener("models", () => this.#showWelcome());
-    session.addEventListener("message", ({ detail }) => {
+    chat.addEventListener("path", ({ detail }) => this.show(detail ?? {}));
+    chat.server.addEventListener("models", () => this.#showWelcome());
+    chat.addEventListener("message", ({ detail }) => {
       this.#changed.add(detail);
-      if (!session.isRunning(detail)) this.#tellEnd(detail);
+      if (!chat.isRunning(detail)) this.#tellEnd(detail);
       this.draw();
     });
     this.scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     new ResizeObserver(() => this.#follow()).observe(this.element);
   }
 
-  /** Shows the path as it is now. */
-  show(isOther = false) {
-    const rounds = roundsOf(this.session.current);
-    const shown = rounds.flat().map((message) => message.id);
+  /** Shows the path as it is now: of another conversation, with an answer that was just begun, or neither. */
+  show({ isOther, isBegun }) {
+    const rounds = roundsOf(this.chat.current);
+    const shown = new Set(rounds.flat().map((message) => message.id));
     if (isOther) this.#views.clear();
-    for (const id of this.#views.keys()) if (!shown.includes(id)) this.#views.delete(id);
-    const path = new Set(this.session.current.path());
-    const elements = rounds.map((messages) => this.#round(messages, path));
-    reconcile(this.element, elements);
+    for (const id of this.#views.keys()) if (!shown.has(id)) this.#views.delete(id);
+    const path = new Set(this.chat.current.path());
+    const place = [...this.element.children].findIndex((child) => child.contains(document.activeElement));
+    reconcile(
+      this.element,
+      rounds.map((messages) => this.#round(messages, path)),
+    );
+    this.#keepFocus(place);
     this.#showWelcome();
-    if (isOther || this.session.isAnswering()) this.#isFollowing = true;
+    if (isOther || isBegun) this.#isFollowing = true;
     this.#follow();
   }
 
+  /** Where what had the focus is no longer there, what is now in its place gets it. */
+  #keepFocus(place) {
+    if (place === -1 || document.activeElement !== document.body) return;
+    const now = this.element.children[Math.min(place, this.element.children.length - 1)];
+    (now?.matches(".message") ? now : now?.querySelector(".message"))?.focus({ preventScroll: true });
+  }
+
   #showWelcome() {
-    const isEmpty = this.session.current.isEmpty;
+    const isEmpty = this.chat.current.isEmpty;
     document.body.classList.toggle("is-empty", isEmpty);
-    if (isEmpty) fill(this.element, welcome(this.session));
+    if (isEmpty) fill(this.element, welcome(this.chat));
   }
 
   #view(message) {
     let view = this.#views.get(message.id);
     if (!view || view.message !== message) {
-      view = new MessageView(this.session, message);
+      view = new MessageView(this.chat, message);
       this.#views.set(message.id, view);
     } else {
       view.update();
@@ -78,10 +89,18 @@ export class ConversationView {
 
   #cell(view, isChosen) {
     view.element.classList.toggle("aside", !isChosen);
-    const cell = view.element.parentElement?.classList.contains("cell") ? view.element.parentElement : el("div.cell", {}, view.element);
+    const cell = view.element.parentElement?.classList.contains("cell")
+      ? view.element.parentElement
+      : el("div.cell", {}, view.element);
     cell.querySelector(".pick")?.remove();
-    const pick = () => this.session.choose(view.message.id);
-    cell.append(el("button.pick.small", { type: "button", click: pick, "aria-pressed": String(isChosen) }, isChosen ? "The chat goes on with this" : "Go on with this"));
+    const pick = () => this.chat.choose(view.message.id);
+    cell.append(
+      el(
+        "button.pick.small",
+        { type: "button", click: pick, "aria-pressed": String(isChosen) },
+        isChosen ? "The chat goes on with this" : "Go on with this",
+      ),
+    );
     return cell;
   }
 
@@ -92,7 +111,7 @@ export class ConversationView {
   }
 
   #tellEnd(id) {
-    const message = this.session.current.message(id);
+    const message = this.chat.current.message(id);
     if (!message) return;
     if (message.failure) announce(`No answer: ${message.failure.message}`);
     else if (message.finish === "cancelled") announce("Stopped");
@@ -112,7 +131,7 @@ export class ConversationView {
   }
 
   #follow() {
-    if (this.#isFollowing && !this.session.current.isEmpty) this.scroller.scrollTop = this.scroller.scrollHeight;
+    if (this.#isFollowing && !this.chat.current.isEmpty) this.scroller.scrollTop = this.scroller.scrollHeight;
     this.latest.hidden = this.#isFollowing || this.#distance() < NEAR_PX;
   }
 
@@ -140,7 +159,7 @@ export class ConversationView {
 
   /** The view of the last message of a role. */
   last(role) {
-    const message = this.session.current.path().findLast((each) => each.role === role);
+    const message = this.chat.current.path().findLast((each) => each.role === role);
     return message && this.#views.get(message.id);
   }
 }

@@ -42,12 +42,18 @@ export function icon(name) {
 
 /** A button that shows an icon, with its meaning as label and tooltip. */
 export function iconButton(name, label, click, props = {}) {
-  return el("button.icon-button", { type: "button", "aria-label": label, title: label, click, ...props }, icon(name));
+  return el(
+    "button.icon-button",
+    { type: "button", "aria-label": label, title: label, click, ...props },
+    icon(name),
+  );
 }
 
 /** Replaces what is in an element. */
 export function fill(element, ...children) {
-  element.replaceChildren(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  element.replaceChildren(
+    ...children.filter((child) => child !== null && child !== undefined && child !== false),
+  );
 }
 
 /** Runs work once before the next picture is drawn, however often it is asked for. */

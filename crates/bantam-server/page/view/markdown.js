@@ -5,6 +5,7 @@
 import { GrowingDocument } from "../core/blocks.js";
 import { highlighter } from "../core/highlight.js";
 import { parseInline } from "../core/inline.js";
+import { parseTex } from "../core/tex.js";
 import { copyText, el, iconButton } from "./dom.js";
 
 /** Shows a text that only grows. */
@@ -100,6 +101,8 @@ function draw(block) {
       return el("hr");
     case "code":
       return drawCode(block);
+    case "math":
+      return el("div.formula", { tabindex: "0" }, formula(parseTex(block.text, true)));
     case "quote":
       return el("blockquote", {}, ...block.blocks.map(draw));
     case "list":
@@ -126,7 +129,9 @@ function drawItem({ task, blocks }) {
   const item = el("li", {}, ...blocks.map(draw));
   if (task !== null) {
     item.className = "task";
-    item.prepend(el("input", { type: "checkbox", checked: task, disabled: true, "aria-label": task ? "done" : "to do" }));
+    item.prepend(
+      el("input", { type: "checkbox", checked: task, disabled: true, "aria-label": task ? "done" : "to do" }),
+    );
   }
   return item;
 }
@@ -138,7 +143,8 @@ function drawTable({ align, head, rows }) {
 }
 
 function drawRow(tag, cells, align) {
-  const cell = (text, column) => el(tag, { class: align[column] === "left" ? null : align[column] }, ...inline(text));
+  const cell = (text, column) =>
+    el(tag, { class: align[column] === "left" ? null : align[column] }, ...inline(text));
   return el("tr", {}, ...cells.map(cell));
 }
 
@@ -153,15 +159,31 @@ function node(piece) {
       return document.createTextNode(piece.text);
     case "code":
       return el("code", {}, piece.text);
+    case "math":
+      return formula(parseTex(piece.text, false));
     case "break":
       return el("br");
     case "link":
-      return el("a", { href: piece.href, rel: "noopener noreferrer nofollow", target: "_blank" }, ...piece.children.map(node));
+      return el(
+        "a",
+        { href: piece.href, rel: "noopener noreferrer nofollow", target: "_blank" },
+        ...piece.children.map(node),
+      );
     case "strike":
       return el("s", {}, ...piece.children.map(node));
     default:
       return el(piece.type, {}, ...piece.children.map(node));
   }
+}
+
+const MATHML = "http://www.w3.org/1998/Math/MathML";
+
+/** The elements of a formula. */
+function formula({ tag, text, children = [], attributes = {} }) {
+  const element = document.createElementNS(MATHML, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...(text === undefined ? children.map(formula) : [text]));
+  return element;
 }
 
 /** A block of code that only grows. A line is coloured when it is whole. */

@@ -13,7 +13,13 @@ export class Menu {
   constructor(button, label, content) {
     this.button = button;
     this.content = content;
-    this.box = el("div.menu", { role: "menu", "aria-label": label, hidden: true, keydown: (event) => this.#pressed(event), click: (event) => this.#clicked(event) });
+    this.box = el("div.menu", {
+      role: "menu",
+      "aria-label": label,
+      hidden: true,
+      keydown: (event) => this.#pressed(event),
+      click: (event) => this.#clicked(event),
+    });
     button.setAttribute("aria-haspopup", "menu");
     button.setAttribute("aria-expanded", "false");
     button.addEventListener("click", () => (this.box.hidden ? this.open() : this.close()));
@@ -23,7 +29,8 @@ export class Menu {
       event.preventDefault();
     });
     document.addEventListener("pointerdown", (event) => {
-      if (!this.box.hidden && !this.box.contains(event.target) && !button.contains(event.target)) this.close(false);
+      if (!this.box.hidden && !this.box.contains(event.target) && !button.contains(event.target))
+        this.close(false);
     });
     this.element = el("div.menu-place", {}, button, this.box);
   }
@@ -53,7 +60,9 @@ export class Menu {
   #pressed(event) {
     const choices = this.#choices();
     const at = choices.indexOf(document.activeElement);
-    const to = { ArrowDown: at + 1, ArrowUp: at - 1 + choices.length, Home: 0, End: choices.length - 1 }[event.key];
+    const to = { ArrowDown: at + 1, ArrowUp: at - 1 + choices.length, Home: 0, End: choices.length - 1 }[
+      event.key
+    ];
     if (to !== undefined) choices[to % choices.length].focus();
     else if (event.key === "Escape") this.close();
     else if (event.key === "Tab") return this.close(false);

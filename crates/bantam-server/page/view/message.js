@@ -2,12 +2,14 @@
  * One message, and all that can be done with it. It is drawn once and then changed in place as its answer grows.
  */
 
-import { contextTokens, rate, tokenCount } from "../core/answer.js";
-import { TITLES } from "../core/failures.js";
+import { rate, tokenCount } from "../core/answer.js";
 import * as figures from "../core/figures.js";
 import { announce, copyText, el, fill, icon, iconButton } from "./dom.js";
+import { editor } from "./editor.js";
 import { JsonView } from "./json.js";
 import { MarkdownView } from "./markdown.js";
+import { toast } from "./notices.js";
+import { ProblemView } from "./problem.js";
 import { ThinkingView } from "./thinking.js";
 import { TokensView } from "./tokens.js";
 import { CallsView } from "./tools.js";
@@ -17,31 +19,32 @@ export class MessageView {
   #thinking = null;
   #calls = null;
   #tokens = null;
+  #isEditing = false;
 
   /**
-   * @param {import("../session.js").Session} session
+   * @param {import("../chat.js").Chat} chat
    * @param {object} message
    */
-  constructor(session, message) {
-    this.session = session;
+  constructor(chat, message) {
+    this.chat = chat;
     this.message = message;
     this.who = el("div.who");
     this.content = el("div.content");
-    this.problem = el("div.problem", { hidden: true });
+    this.problem = new ProblemView(chat, message);
     this.foot = el("div.foot");
     this.element = el(
       `article.message.${message.role}`,
       { id: `m-${message.id}`, tabindex: "-1", "aria-label": label(message) },
       this.who,
       this.content,
-      this.problem,
+      this.problem.element,
       this.foot,
     );
     this.update();
   }
 
   get isRunning() {
-    return this.session.isRunning(this.message.id);
+    return this.chat.isRunning(this.message.id);
   }
 
   /** Shows what the message is now. */
@@ -50,15 +53,16 @@ export class MessageView {
     this.element.setAttribute("aria-busy", String(this.isRunning));
     if (this.message.role === "assistant") this.#updateAnswer();
     else this.#updateText();
-    this.#updateProblem();
+    this.problem.update(this.isRunning);
     this.#updateFoot();
   }
 
+  /** What a person or a tool said does not change, and is drawn once. */
   #updateText() {
-    if (this.content.childElementCount > 0 && this.content.dataset.editing === undefined) return;
-    if (this.content.dataset.editing !== undefined) return;
-    if (this.message.role === "tool") fill(this.who, icon("tool"), el("span", {}, `${this.message.name || "Tool"} gave back`));
-    fill(this.content, el(this.message.role === "tool" ? "pre.result" : "div.said", {}, this.message.text));
+    const { role, text, name } = this.message;
+    if (this.#isEditing || this.content.childElementCount > 0) return;
+    if (role === "tool") fill(this.who, icon("tool"), el("span", {}, `${name || "Tool"} gave back`));
+    fill(this.content, el(role === "tool" ? "pre.result" : "div.said", {}, text));
   }
 
   #updateAnswer() {
@@ -66,8 +70,9 @@ export class MessageView {
     if (this.who.childElementCount === 0) fill(this.who, el("span.model", {}, message.model ?? "assistant"));
     this.#updateThinking();
     if (this.#tokens === null) this.#updateBody();
+    else this.#tokens.update();
     if (message.calls.length > 0) {
-      this.#calls ??= this.#part(new CallsView(this.session, message));
+      this.#calls ??= this.#part(new CallsView(this.chat, message));
       this.#calls.update(this.isRunning);
     }
     this.element.classList.toggle("empty", message.text === "" && message.calls.length === 0);
@@ -95,46 +100,8 @@ export class MessageView {
     return view;
   }
 
-  #updateProblem() {
-    const { failure, finish, waiting } = this.message;
-    const text = waiting !== undefined ? waitingText(waiting) : failure ? failureText(failure) : this.#ended(finish);
-    this.problem.hidden = text === null || (this.isRunning && waiting === undefined);
-    if (this.problem.hidden || this.problem.dataset.text === text.title + text.text) return;
-    this.problem.dataset.text = text.title + text.text;
-    this.problem.setAttribute("role", failure ? "alert" : "status");
-    this.problem.classList.toggle("bad", Boolean(failure));
-    fill(
-      this.problem,
-      icon(failure ? "warning" : "stop"),
-      el("div", {}, el("strong", {}, text.title), text.text ? el("p", {}, text.text) : null, this.#remedies()),
-    );
-  }
-
-  /** What is to be said of an answer that ended, if it did not end by itself. */
-  #ended(finish) {
-    if (finish === "cancelled") return { title: "Stopped", text: "" };
-    if (finish !== "length") return null;
-    const context = this.session.modelEntry(this.message.model)?.context_length;
-    const used = contextTokens(this.message);
-    if (context && used !== null && used >= context) {
-      return { title: "The context is full", text: `The conversation has reached the ${figures.count(context)} tokens that this model can see. Start a new chat, or edit an earlier message to go on from there.` };
-    }
-    return { title: "Cut at the limit of new tokens", text: "" };
-  }
-
-  #remedies() {
-    const { failure, finish, text } = this.message;
-    const button = (name, work) => el("button.small", { type: "button", click: work }, name);
-    const buttons = [];
-    const isFull = failure?.kind === "context" || (finish === "length" && this.#ended(finish).text !== "");
-    if (isFull) buttons.push(button("New chat", () => this.session.begin()));
-    else if (text !== "" && this.message.calls.length === 0) buttons.push(button("Continue", () => this.session.goOn(this.message.id)));
-    if (failure && !isFull) buttons.push(button("Try again", () => this.session.regenerate(this.message.id)));
-    return buttons.length > 0 && this.message.waiting === undefined ? el("div.buttons", {}, ...buttons) : null;
-  }
-
   #updateFoot() {
-    const versions = this.session.current.versions(this.message.id);
+    const versions = this.chat.current.versions(this.message.id);
     const state = `${versions.length} ${versions.indexOf(this.message)} ${this.isRunning} ${this.message.tokens !== null} ${this.#tokens !== null}`;
     if (this.foot.dataset.state !== state) {
       this.foot.dataset.state = state;
@@ -151,15 +118,18 @@ export class MessageView {
     const speed = rate(message);
     const parts = [`${count} token${count === 1 ? "" : "s"}`];
     if (speed !== null) parts.push(`${figures.rate(speed)} tok/s`);
-    if (!this.isRunning && message.times?.first) parts.push(`first after ${figures.duration(message.times.first - message.times.asked)}`);
+    if (!this.isRunning && message.times?.first)
+      parts.push(`first after ${figures.duration(message.times.first - message.times.asked)}`);
     return parts.join(" · ");
   }
 
   /** Between the versions of a message. */
   #switcher(versions) {
-    if (versions.length < 2) return null;
+    const { round } = this.message;
+    const areSeen = round && versions.every((version) => version.round === round);
+    if (versions.length < 2 || areSeen) return null;
     const at = versions.indexOf(this.message);
-    const to = (step) => () => this.session.choose(versions[at + step].id);
+    const to = (step) => () => this.chat.choose(versions[at + step].id);
     return el(
       "span.switcher",
       { role: "group", "aria-label": "Versions" },
@@ -171,14 +141,26 @@ export class MessageView {
 
   #actions() {
     const { message } = this;
-    const actions = [iconButton("copy", "Copy", (event) => this.copy(event.currentTarget))];
+    const actions = [];
+    if (message.text !== "")
+      actions.push(iconButton("copy", "Copy", (event) => this.copy(event.currentTarget)));
     if (message.role === "user") actions.push(iconButton("edit", "Edit", () => this.edit()));
     if (message.role === "assistant") {
-      actions.push(iconButton("again", "Answer again", () => this.session.regenerate(message.id)));
-      if (message.tokens?.length > 0) actions.push(iconButton("tokens", "Tokens and probabilities", () => this.toggleTokens(), { "aria-pressed": String(this.#tokens !== null) }));
+      actions.push(iconButton("again", "Answer again", () => this.chat.regenerate(message.id)));
+      if (message.tokens?.length > 0)
+        actions.push(
+          iconButton("tokens", "Tokens and probabilities", () => this.toggleTokens(), {
+            "aria-pressed": String(this.#tokens !== null),
+          }),
+        );
     }
-    actions.push(iconButton("trash", "Delete this and what follows", () => this.session.remove(message.id)));
+    actions.push(iconButton("trash", "Delete this and what follows", () => this.#remove()));
     return el("span.actions", {}, ...actions);
+  }
+
+  async #remove() {
+    const undo = await this.chat.remove(this.message.id);
+    toast("Deleted", { name: "Undo", work: undo });
   }
 
   async copy(button) {
@@ -192,7 +174,7 @@ export class MessageView {
   toggleTokens() {
     if (!this.message.tokens?.length) return;
     if (this.#tokens === null) {
-      this.#tokens = new TokensView(this.session, this.message);
+      this.#tokens = new TokensView(this.chat, this.message);
       this.#body?.element.replaceWith(this.#tokens.element);
       this.#body = null;
     } else {
@@ -205,28 +187,16 @@ export class MessageView {
 
   /** Lets the reader put a question in other words. */
   edit() {
-    const area = el("textarea.edit", { "aria-label": "Edit message", value: this.message.text, rows: Math.min(12, this.message.text.split("\n").length + 1) });
-    const end = () => {
-      delete this.content.dataset.editing;
+    const { message } = this;
+    const { area, elements } = editor(message.text, (text) => {
+      this.#isEditing = false;
       this.content.replaceChildren();
       this.update();
       this.element.focus();
-    };
-    const save = () => {
-      const text = area.value.trim();
-      end();
-      if (text !== "") this.session.edit(this.message.id, text);
-    };
-    area.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") end();
-      else if (event.key === "Enter" && !event.shiftKey && !event.isComposing) save();
-      else return;
-      event.preventDefault();
-      event.stopPropagation();
+      if (text !== null) this.chat.edit(message.id, text);
     });
-    this.content.dataset.editing = "";
-    const buttons = el("div.buttons", {}, el("button.small", { type: "button", click: end }, "Cancel"), el("button.small.strong", { type: "button", click: save }, "Send as new branch"));
-    fill(this.content, area, buttons);
+    this.#isEditing = true;
+    fill(this.content, ...elements);
     area.focus();
     area.setSelectionRange(area.value.length, area.value.length);
   }
@@ -250,10 +220,4 @@ class TextView {
 function label(message) {
   if (message.role === "user") return "You";
   return message.role === "tool" ? `Result of ${message.name}` : `Answer of ${message.model ?? "the model"}`;
-}
-
-const waitingText = (seconds) => ({ title: `The server is busy; asking again in ${Math.ceil(seconds)} s`, text: "" });
-
-function failureText({ kind, message }) {
-  return { title: TITLES[kind] ?? TITLES.server, text: message };
 }

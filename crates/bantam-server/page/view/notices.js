@@ -9,26 +9,28 @@ import { announce, el, fill, icon, iconButton } from "./dom.js";
 const TOAST_MS = 8000;
 
 export class NoticesView {
-  constructor(session) {
-    this.session = session;
+  constructor(chat) {
+    this.chat = chat;
     this.element = document.getElementById("notices");
     /** The lines that are shown, by their kind. */
     this.lines = new Map();
-    session.addEventListener("notice", ({ detail }) => this.#take(detail));
-    session.addEventListener("models", () => this.#showConnection());
-    if (!session.store.isLasting) {
-      this.add("store", "This browser gives the page no database (as in a private window): conversations are lost when the tab is closed. Export what you want to keep.");
+    chat.addEventListener("notice", ({ detail }) => this.add(detail.kind, detail.text));
+    chat.server.addEventListener("key", () => this.#askForKey());
+    chat.server.addEventListener("models", () => this.#showConnection());
+    if (!chat.store.isLasting) {
+      this.add(
+        "store",
+        "This browser gives the page no database (as in a private window): conversations are lost when the tab is closed. Export what you want to keep.",
+      );
     }
-  }
-
-  #take({ kind, text }) {
-    if (kind === "key") this.#askForKey();
-    else this.add(kind, text);
   }
 
   add(kind, text, ...more) {
     const close = iconButton("close", "Dismiss", () => this.remove(kind));
-    this.lines.set(kind, el("div.notice", { role: "alert" }, icon("warning"), el("p", {}, text), ...more, close));
+    this.lines.set(
+      kind,
+      el("div.notice", { role: "alert" }, icon("warning"), el("p", {}, text), ...more, close),
+    );
     this.#draw();
   }
 
@@ -43,21 +45,34 @@ export class NoticesView {
 
   #showConnection() {
     const isShown = this.lines.has("gone");
-    if (!this.session.isConnected && !isShown) this.add("gone", "The server does not answer. Your conversations are still here, and the page looks for it every few seconds.");
-    if (this.session.isConnected && isShown) this.remove("gone");
-    if (this.session.models.length > 0) this.remove("key");
+    if (this.chat.server.state === "gone" && !isShown)
+      this.add(
+        "gone",
+        "The server does not answer. Your conversations are still here, and the page looks for it every few seconds.",
+      );
+    if (this.chat.server.state !== "gone" && isShown) this.remove("gone");
+    if (this.chat.server.models.length > 0) this.remove("key");
   }
 
   #askForKey() {
-    const input = el("input", { type: "password", "aria-label": "API key", placeholder: "API key", autocomplete: "off" });
+    const input = el("input", {
+      type: "password",
+      "aria-label": "API key",
+      placeholder: "API key",
+      autocomplete: "off",
+    });
     const use = (event) => {
       event.preventDefault();
       key.value = input.value.trim();
       this.remove("key");
-      this.session.loadModels();
+      this.chat.server.load();
     };
     const wrong = key.value === "" ? "This server wants a key." : "The server does not know this key.";
-    this.add("key", wrong, el("form.key-form", { submit: use }, input, el("button.small.strong", { type: "submit" }, "Use")));
+    this.add(
+      "key",
+      wrong,
+      el("form.key-form", { submit: use }, input, el("button.small.strong", { type: "submit" }, "Use")),
+    );
     input.focus();
   }
 }
@@ -66,7 +81,20 @@ export class NoticesView {
 export function toast(text, action = null) {
   const box = el("div.toast", {}, el("span", {}, text));
   const end = () => box.remove();
-  if (action) box.append(el("button.small", { type: "button", click: () => { end(); action.work(); } }, action.name));
+  if (action)
+    box.append(
+      el(
+        "button.small",
+        {
+          type: "button",
+          click: () => {
+            end();
+            action.work();
+          },
+        },
+        action.name,
+      ),
+    );
   document.getElementById("toasts").append(box);
   announce(text);
   setTimeout(end, TOAST_MS);

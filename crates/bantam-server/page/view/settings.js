@@ -3,8 +3,9 @@
  */
 
 import { key } from "../api.js";
-import { EFFORTS, NUMBERS, readSchema, readTools, within } from "../core/settings.js";
+import { defaults, EFFORTS, NUMBERS, readSchema, readTools } from "../core/settings.js";
 import { el, fill, iconButton } from "./dom.js";
+import { choiceField, jsonField, labelled, numberField, switchField } from "./fields.js";
 
 const SCHEMA_EXAMPLE = `{
   "type": "object",
@@ -26,33 +27,44 @@ const TOOLS_EXAMPLE = `[
     }
   }
 ]`;
+const ALTERNATIVES = [
+  ["0", "Off"],
+  ["5", "Top 5"],
+  ["10", "Top 10"],
+  ["20", "Top 20"],
+];
 
 export class SettingsView {
-  /** What is being typed in, which must not be drawn anew. */
+  /** Whether a change comes from here, where the fields already show it and must not be drawn anew. */
   #isOwn = false;
 
-  constructor(session, { close, removeAll }) {
-    this.session = session;
+  constructor(chat, { close, removeAll }) {
+    this.chat = chat;
     this.close = close;
     this.removeAll = removeAll;
     this.element = document.getElementById("settings");
-    session.addEventListener("settings", () => this.#isOwn || this.draw());
+    chat.addEventListener("settings", () => this.#isOwn || this.draw());
     this.draw();
   }
 
   #change(settings) {
     this.#isOwn = true;
-    this.session.change(settings);
+    this.chat.change(settings);
     this.#isOwn = false;
   }
 
   draw() {
     fill(
       this.element,
-      el("div.settings-head", {}, el("h2", {}, "Settings"), iconButton("close", "Close settings", () => this.close())),
+      el(
+        "div.settings-head",
+        {},
+        el("h2", {}, "Settings"),
+        iconButton("close", "Close settings", () => this.close()),
+      ),
       el("p.note", {}, "For this conversation."),
       this.#system(),
-      this.#sampling(),
+      this.#answering(),
       this.#schema(),
       this.#tools(),
       this.#defaults(),
@@ -62,111 +74,137 @@ export class SettingsView {
   }
 
   /** Shows a part and puts the focus into it. */
-  show(part) {
-    const section = this.element.querySelector(`[data-part="${part}"]`);
+  show(name) {
+    const section = this.element.querySelector(`[data-part="${name}"]`);
     section?.scrollIntoView({ block: "start" });
-    section?.querySelector("textarea, input")?.focus();
+    section?.querySelector("textarea, input")?.focus({ preventScroll: true });
   }
 
   #system() {
-    const area = el("textarea", { rows: "4", value: this.session.settings.system, placeholder: "You are a helpful assistant.", input: () => this.#change({ system: area.value }) });
-    return part("system", "System prompt", label("What the model is told before the conversation", area, { isUnseen: true }));
-  }
-
-  #sampling() {
-    const { settings } = this.session;
-    const efforts = el("select", { change: () => this.#change({ effort: efforts.value }) }, ...EFFORTS.map(([value, name]) => el("option", { value, selected: settings.effort === value }, name)));
-    const tops = el("select", { change: () => this.#change({ top_logprobs: Number(tops.value) }) }, ...[0, 5, 10, 20].map((value) => el("option", { value: String(value), selected: settings.top_logprobs === value }, value === 0 ? "Off" : `${value} alternatives`)));
-    return part("sampling", "Answering", ...NUMBERS.map((number) => this.#number(number)), label("Thinking", efforts), label("Token probabilities", tops));
-  }
-
-  #number(number) {
-    const { name, label: text, hint, min, max, step } = number;
-    const value = this.session.settings[name];
-    const input = el("input", {
-      type: "number", min, max, step: number.isWhole ? "1" : "any", inputmode: number.isWhole ? "numeric" : "decimal", placeholder: "auto", value: value ?? "",
-      input: () => {
-        const isEmpty = input.value.trim() === "" && input.validity.valid;
-        const read = isEmpty ? null : within(number, input.valueAsNumber);
-        input.setAttribute("aria-invalid", String(!isEmpty && read === null));
-        if (isEmpty || read !== null) this.#change({ [name]: read });
-      },
-      keydown: (event) => {
-        if (number.isWhole || (event.key !== "ArrowUp" && event.key !== "ArrowDown")) return;
-        event.preventDefault();
-        const next = (input.value === "" ? 0 : input.valueAsNumber) + (event.key === "ArrowUp" ? step : -step);
-        input.value = String(Math.min(max, Math.max(min, Number(next.toFixed(4)))));
-        input.dispatchEvent(new Event("input"));
-      },
+    const area = el("textarea", {
+      rows: "4",
+      value: this.chat.settings.system,
+      placeholder: "You are a helpful assistant.",
+      input: () => this.#change({ system: area.value }),
     });
-    return label(text, input, { hint });
+    return part("system", "System prompt", labelled("System prompt", area, { isUnseen: true }));
+  }
+
+  #answering() {
+    const { settings } = this.chat;
+    const numbers = NUMBERS.map((number) =>
+      numberField(number, settings[number.name], (value) => this.#change({ [number.name]: value })),
+    );
+    const effort = choiceField("Thinking", EFFORTS, settings.effort, (value) =>
+      this.#change({ effort: value }),
+    );
+    const top = choiceField("Token probabilities", ALTERNATIVES, String(settings.top_logprobs), (value) =>
+      this.#change({ top_logprobs: Number(value) }),
+    );
+    return part("answering", "Answering", ...numbers, effort, top);
   }
 
   #schema() {
-    const { settings } = this.session;
-    return part("schema", "Answer as JSON", ...this.#json({
-      name: "schema", uses: "usesSchema", on: "Answers hold to the schema", text: settings.schema, example: SCHEMA_EXAMPLE,
-      judge: (text) => {
-        const { schema, problem } = readSchema(text);
-        return problem ?? (schema ? null : "Without a schema, any JSON object will do.");
-      },
-      isGood: (text) => readSchema(text).schema !== null,
-      good: "The schema is read.",
-    }));
+    const { settings } = this.chat;
+    const uses = (usesSchema) => this.#change({ usesSchema });
+    const field = jsonField({
+      name: "Schema as JSON",
+      value: settings.schema,
+      example: SCHEMA_EXAMPLE,
+      judge: judgeSchema,
+      changed: (schema) => this.#change({ schema }),
+    });
+    return part(
+      "schema",
+      "Answer as JSON",
+      switchField("Answers hold to the schema", settings.usesSchema, uses),
+      ...field,
+    );
   }
 
   #tools() {
-    const { settings } = this.session;
-    return part("tools", "Tools", ...this.#json({
-      name: "tools", uses: "usesTools", on: "The model may call these", text: settings.tools, example: TOOLS_EXAMPLE,
-      judge: (text) => {
-        const { tools, problem } = readTools(text);
-        return problem ?? (tools.length > 0 ? null : "A list of functions as JSON. You play the tools: you see each call and type its result.");
-      },
-      isGood: (text) => readTools(text).tools.length > 0,
-      good: "The tools are read.",
-    }));
-  }
-
-  /** A switch, a field for JSON, and what is wrong with it as it is typed. */
-  #json({ name, uses, on, text, example, judge, isGood, good }) {
-    const verdict = el("p.note", { role: "status" });
-    const show = () => {
-      const said = judge(area.value);
-      const isBad = said !== null && area.value.trim() !== "";
-      verdict.className = isBad ? "note bad" : isGood(area.value) ? "note good" : "note";
-      verdict.textContent = said ?? good;
-      area.setAttribute("aria-invalid", String(isBad));
-    };
-    const area = el("textarea.code-field", { rows: "8", spellcheck: "false", value: text, "aria-label": `${name} as JSON`, input: () => { this.#change({ [name]: area.value }); show(); } });
-    const check = el("input", { type: "checkbox", checked: this.session.settings[uses], change: () => this.#change({ [uses]: check.checked }) });
-    const fillIn = el("button.small", { type: "button", click: () => { area.value = example; area.dispatchEvent(new Event("input")); area.focus(); } }, "Insert an example");
-    show();
-    return [el("label.check", {}, check, on), area, verdict, fillIn];
+    const { settings } = this.chat;
+    const uses = (usesTools) => this.#change({ usesTools });
+    const field = jsonField({
+      name: "Tools as JSON",
+      value: settings.tools,
+      example: TOOLS_EXAMPLE,
+      judge: judgeTools,
+      changed: (tools) => this.#change({ tools }),
+    });
+    return part(
+      "tools",
+      "Tools",
+      switchField("The model may call these", settings.usesTools, uses),
+      ...field,
+    );
   }
 
   #defaults() {
-    const keep = el("button.small", { type: "button", click: async () => { await this.session.useForNew(); keep.textContent = "Kept for new chats"; } }, "Use these for new chats");
-    return el("div.buttons", {}, keep, el("button.small", { type: "button", click: () => this.session.reset() }, "Back to the defaults"));
+    const keep = button("Use these for new chats", async () => {
+      await this.chat.useForNew();
+      keep.textContent = "Kept for new chats";
+    });
+    return el(
+      "div.buttons",
+      {},
+      keep,
+      button("Back to the defaults", () => this.chat.change(defaults())),
+    );
   }
 
   #server() {
-    const input = el("input", { type: "password", autocomplete: "off", value: key.value, placeholder: "none", change: () => { key.value = input.value.trim(); this.session.loadModels(); } });
-    return part("server", "Server", label("API key", input, { hint: "kept until this tab is closed" }));
+    const use = () => {
+      key.value = input.value.trim();
+      this.chat.server.load();
+    };
+    const props = {
+      type: "password",
+      autocomplete: "off",
+      value: key.value,
+      placeholder: "none",
+      change: use,
+    };
+    const input = el("input", props);
+    // A form of its own, without which browsers take it for a part of something to be remembered.
+    const form = el(
+      "form",
+      { submit: (event) => event.preventDefault() },
+      labelled("API key", input, { hint: "kept until this tab is closed" }),
+    );
+    return part("server", "Server", form);
   }
 
   #data() {
-    const text = this.session.store.isLasting
+    const text = this.chat.store.isLasting
       ? "Conversations are kept in this browser’s database and nowhere else. Clearing the site’s data deletes them."
       : "This browser keeps nothing: conversations are gone when the tab is closed.";
-    return part("data", "Your data", el("p.note", {}, text), el("button.small.bad", { type: "button", click: () => this.removeAll() }, "Delete all conversations"));
+    const remove = button("Delete all conversations", () => this.removeAll());
+    remove.classList.add("bad");
+    return part("data", "Your data", el("p.note", {}, text), remove);
   }
 }
 
-function part(name, title, ...children) {
-  return el("section.part", { "data-part": name }, el("h3", {}, title), ...children);
+function judgeSchema(text) {
+  const { schema, problem } = readSchema(text);
+  if (problem !== null) return { kind: "bad", text: problem };
+  if (schema === null) return { kind: "open", text: "Without a schema, any JSON object will do." };
+  return { kind: "good", text: "The schema is read." };
 }
 
-function label(text, field, { hint = null, isUnseen = false } = {}) {
-  return el("label.field", {}, el(isUnseen ? "span.unseen" : "span.field-name", {}, text), field, hint ? el("small", {}, hint) : null);
+function judgeTools(text) {
+  const { tools, problem } = readTools(text);
+  if (problem !== null) return { kind: "bad", text: problem };
+  if (tools.length > 0)
+    return { kind: "good", text: `Read: ${tools.map((tool) => tool.function.name).join(", ")}.` };
+  return {
+    kind: "open",
+    text: "A list of functions. You play the tools: you see each call and type its result.",
+  };
+}
+
+const button = (name, click) => el("button.small", { type: "button", click }, name);
+
+function part(name, title, ...children) {
+  return el("section.part", { "data-part": name }, el("h3", {}, title), ...children);
 }

@@ -12,8 +12,8 @@ const SEARCH_AFTER_MS = 150;
 export class SidebarView {
   #timer = null;
 
-  constructor(session, { opened, exportOne, removeOne }) {
-    this.session = session;
+  constructor(chat, { opened, exportOne, removeOne }) {
+    this.chat = chat;
     this.opened = opened;
     this.exportOne = exportOne;
     this.removeOne = removeOne;
@@ -25,7 +25,7 @@ export class SidebarView {
     });
     this.search.addEventListener("keydown", (event) => this.#pressed(event));
     this.list.addEventListener("keydown", (event) => this.#moved(event));
-    session.addEventListener("list", () => this.search.value === "" && this.update());
+    chat.addEventListener("list", () => this.search.value === "" && this.update());
     this.update();
   }
 
@@ -55,17 +55,27 @@ export class SidebarView {
 
   async update() {
     const words = wordsOf(this.search.value);
-    if (words.length > 0) return this.#showFound(words, await this.session.search(words));
-    if (this.session.list.length === 0) return fill(this.list, el("p.list-note", {}, "No conversations yet."));
+    if (words.length > 0) return this.#showFound(words, await this.chat.search(words));
+    if (this.chat.list.length === 0) return fill(this.list, el("p.list-note", {}, "No conversations yet."));
     const now = Date.now();
-    const groups = grouped(this.session.list, now);
-    return fill(this.list, ...[...groups].map(([day, abouts]) => el("section", { "aria-label": day }, el("h2", {}, day), ...abouts.map((about) => this.#entry(about)))));
+    const groups = grouped(this.chat.list, now);
+    return fill(
+      this.list,
+      ...[...groups].map(([day, abouts]) =>
+        el("section", { "aria-label": day }, el("h2", {}, day), ...abouts.map((about) => this.#entry(about))),
+      ),
+    );
   }
 
   #entry(about) {
-    const { session } = this;
-    const isOpen = about.id === session.current.id;
-    const open = el("button.entry-open", { type: "button", "aria-current": isOpen ? "true" : null, click: () => this.#open(about) }, el("span", {}, about.title || "Untitled"), session.isBusy(about.id) ? el("span.busy", { "aria-label": "answering" }) : null);
+    const { chat } = this;
+    const isOpen = about.id === chat.current.id;
+    const open = el(
+      "button.entry-open",
+      { type: "button", "aria-current": isOpen ? "true" : null, click: () => this.#open(about) },
+      el("span", {}, about.title || "Untitled"),
+      chat.isBusy(about.id) ? el("span.busy", { "aria-label": "answering" }) : null,
+    );
     const entry = el(
       "div.entry",
       {},
@@ -78,8 +88,8 @@ export class SidebarView {
   }
 
   async #open(about, message = null) {
-    if (message) await this.session.show(about.id, message.id);
-    else if (about.id !== this.session.current.id) await this.session.open(about.id);
+    if (message) await this.chat.show(about.id, message.id);
+    else if (about.id !== this.chat.current.id) await this.chat.open(about.id);
     this.opened(message);
   }
 
@@ -89,7 +99,7 @@ export class SidebarView {
     const end = (title) => {
       if (isOver) return;
       isOver = true;
-      if (title) this.session.rename(about.id, title);
+      if (title) this.chat.rename(about.id, title);
       else this.update();
     };
     input.addEventListener("keydown", (event) => {
@@ -105,7 +115,8 @@ export class SidebarView {
   }
 
   #showFound(words, found) {
-    if (found.length === 0) return fill(this.list, el("p.list-note", { role: "status" }, "Nothing was found."));
+    if (found.length === 0)
+      return fill(this.list, el("p.list-note", { role: "status" }, "Nothing was found."));
     const marks = (pieces) => pieces.map(({ text, isFound }) => (isFound ? el("mark", {}, text) : text));
     const results = found.map(({ about, message }) =>
       el(

@@ -12,11 +12,22 @@ export class TokensView {
   /** Tokens that were drawn. */
   #drawn = 0;
 
-  constructor(session, message) {
-    this.session = session;
+  constructor(chat, message) {
+    this.chat = chat;
     this.message = message;
-    this.tokens = el("div.tokens", { role: "listbox", "aria-label": "Tokens; arrow keys move", tabindex: "0", click: (event) => this.#clicked(event), keydown: (event) => this.#pressed(event) });
-    this.detail = el("div.alternatives", { hidden: true, role: "region", "aria-live": "polite", "aria-label": "Alternatives" });
+    this.tokens = el("div.tokens", {
+      role: "listbox",
+      "aria-label": "Tokens; arrow keys move",
+      tabindex: "0",
+      click: (event) => this.#clicked(event),
+      keydown: (event) => this.#pressed(event),
+    });
+    this.detail = el("div.alternatives", {
+      hidden: true,
+      role: "region",
+      "aria-live": "polite",
+      "aria-label": "Alternatives",
+    });
     this.legend = el("div.legend");
     this.element = el("div.token-view", {}, this.legend, this.tokens, this.detail);
     this.update();
@@ -26,15 +37,31 @@ export class TokensView {
     const { tokens } = this.message;
     for (const token of tokens.slice(this.#drawn)) this.#draw(token);
     const mean = figures.percent(meanProbability(tokens));
-    const scale = ["≥ 90 %", "≥ 60 %", "≥ 30 %", "≥ 10 %", "< 10 %"].map((text, at) => el(`span.t${at}`, {}, text));
-    fill(this.legend, el("span", {}, `${tokens.length} tokens, on average ${mean} likely`), el("span.scale", {}, ...scale));
+    const scale = ["≥ 90 %", "≥ 60 %", "≥ 30 %", "≥ 10 %", "< 10 %"].map((text, at) =>
+      el(`span.t${at}`, {}, text),
+    );
+    fill(
+      this.legend,
+      el("span", {}, `${tokens.length} tokens, on average ${mean} likely`),
+      el("span.scale", {}, ...scale),
+    );
   }
 
   #draw(token) {
     const at = this.#drawn;
     this.#drawn += 1;
     const breaks = /\n/.test(token.text);
-    const span = el(`span.token.t${surprise(token.logprob)}`, { role: "option", "data-at": at, "aria-selected": "false", "aria-label": `${visible(token.text)} ${figures.percent(probability(token.logprob))}`, title: figures.percent(probability(token.logprob)) }, breaks ? visible(token.text) : token.text);
+    const span = el(
+      `span.token.t${surprise(token.logprob)}`,
+      {
+        role: "option",
+        "data-at": at,
+        "aria-selected": "false",
+        "aria-label": `${visible(token.text)} ${figures.percent(probability(token.logprob))}`,
+        title: figures.percent(probability(token.logprob)),
+      },
+      breaks ? visible(token.text) : token.text,
+    );
     this.tokens.append(span, ...(breaks ? [el("br")] : []));
   }
 
@@ -68,7 +95,11 @@ export class TokensView {
     const isTop = token.top.some((each) => each.text === token.text);
     const all = isTop ? token.top : [...token.top, token];
     const close = iconButton("close", "Close", () => (this.detail.hidden = true));
-    fill(this.detail, el("div.alternatives-head", {}, el("span", {}, "What could have stood here"), close), ...all.map((each) => this.#row(each, token)));
+    fill(
+      this.detail,
+      el("div.alternatives-head", {}, el("span", {}, "What could have stood here"), close),
+      ...all.map((each) => this.#row(each, token)),
+    );
     this.detail.hidden = false;
   }
 
@@ -79,7 +110,11 @@ export class TokensView {
     const cells = [el("code", {}, visible(each.text)), bar, el("span.share", {}, figures.percent(share))];
     const isOpen = !isIt && canBranch(this.message, this.#at, each);
     if (!isOpen) return el(isIt ? "div.alternative.it" : "div.alternative", {}, ...cells);
-    const go = () => this.session.branch(this.message.id, this.#at, each);
-    return el("button.alternative", { type: "button", title: "Go on from here with this token, in a new branch", click: go }, ...cells);
+    const go = () => this.chat.branch(this.message.id, this.#at, each);
+    return el(
+      "button.alternative",
+      { type: "button", title: "Go on from here with this token, in a new branch", click: go },
+      ...cells,
+    );
   }
 }

@@ -10,8 +10,8 @@ export class CallsView {
   /** What is drawn of each call. */
   #drawn = [];
 
-  constructor(session, message) {
-    this.session = session;
+  constructor(chat, message) {
+    this.chat = chat;
     this.message = message;
     this.element = el("div.calls");
   }
@@ -27,7 +27,13 @@ export class CallsView {
     const name = el("span.call-name");
     const code = new CodeView("json", "");
     const form = this.#form(call);
-    const element = el("section.call", { "aria-label": `Call of ${call.name}` }, el("div.call-head", {}, icon("tool"), name), code.element, form);
+    const element = el(
+      "section.call",
+      { "aria-label": `Call of ${call.name}` },
+      el("div.call-head", {}, icon("tool"), name),
+      code.element,
+      form,
+    );
     this.element.append(element);
     return { name, code, form, element };
   }
@@ -45,19 +51,28 @@ export class CallsView {
   }
 
   #hasResult(call) {
-    const path = this.session.current.path();
+    const path = this.chat.current.path();
     const at = path.findIndex((message) => message.id === this.message.id);
     return path.slice(at + 1).some((message) => message.role === "tool" && message.call === call.id);
   }
 
   /** Where the result is typed in. */
   #form(call) {
-    const area = el("textarea", { rows: "2", placeholder: "What the tool gives back", "aria-label": `Result of ${call.name}` });
+    const area = el("textarea", {
+      rows: "2",
+      placeholder: "What the tool gives back",
+      "aria-label": `Result of ${call.name}`,
+    });
     const give = (event) => {
       event.preventDefault();
-      this.session.giveResult(this.message.id, call, area.value);
+      this.chat.giveResult(this.message.id, call, area.value);
     };
-    const form = el("form.result-form", { submit: give, hidden: true }, area, el("button.small.strong", { type: "submit" }, "Give result"));
+    const form = el(
+      "form.result-form",
+      { submit: give, hidden: true },
+      area,
+      el("button.small.strong", { type: "submit" }, "Give result"),
+    );
     area.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && !event.shiftKey && !event.isComposing) give(event);
     });

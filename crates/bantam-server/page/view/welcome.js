@@ -11,9 +11,9 @@ const BEGINNINGS = [
   "Give me five names for a rooster, as a table with reasons",
 ];
 
-export function welcome(session) {
-  const model = session.modelEntry();
-  const begin = (text) => el("button.beginning", { type: "button", click: () => session.send(text) }, text);
+export function welcome(chat) {
+  const model = chat.server.entry();
+  const begin = (text) => el("button.beginning", { type: "button", click: () => chat.send(text) }, text);
   return el(
     "div.welcome",
     {},

@@ -1,16 +1,15 @@
 //! `bantam data inspect`: what a model would learn from files.
 
 use std::io::{IsTerminal, Write};
-use std::path::Path;
 
 use anyhow::{Result, anyhow};
 use bantam::Loaded;
-use bantam_data::{Dataset, Encoder, Example, Origin, Report};
+use bantam_data::{Dataset, Example, Origin, Report};
 use bantam_text::{Shown, Tokenizer};
 use serde_json::{Value, json};
 
-use crate::args::{DataArgs, DataVerb, InspectDataArgs};
-use crate::chat::now;
+use super::encoder;
+use crate::args::InspectDataArgs;
 use crate::chat::style::{Painter, Style, may_style, visible};
 use crate::models::Models;
 use crate::print::{print_json, print_pairs};
@@ -21,9 +20,8 @@ const BAR_WIDTH: usize = 40;
 /// Bad lines and duplicates that are printed; JSON has more.
 const LISTED_MAX: usize = 10;
 
-pub(crate) fn run(args: &DataArgs, models: &Models) -> Result<()> {
-    let DataVerb::Inspect(args) = &args.verb;
-    let encoder = encoder(&models.locate(&args.model)?)?;
+pub(super) fn run(args: &InspectDataArgs, models: &Models) -> Result<()> {
+    let encoder = encoder(&Loaded::open(&models.locate(&args.model)?)?)?;
     let tokenizer = encoder.tokenizer.clone();
     let dataset = args.source.loader(encoder)?.load(&args.source.files)?;
     let count = dataset.report.examples;
@@ -38,16 +36,6 @@ pub(crate) fn run(args: &DataArgs, models: &Models) -> Result<()> {
     }
     print_report(&dataset)?;
     print_example(args, &dataset.report, example, &tokenizer)
-}
-
-/// Text to ids as the model at this path reads it.
-pub(crate) fn encoder(path: &Path) -> Result<Encoder> {
-    let loaded = Loaded::open(path)?;
-    let tokenizer = loaded.tokenizer()?;
-    let template = loaded.template(&tokenizer)?;
-    let mut encoder = Encoder::new(tokenizer, template);
-    encoder.now = Some(now());
-    Ok(encoder)
 }
 
 fn example_json(report: &Report, example: &Example, tokenizer: &Tokenizer) -> Value {

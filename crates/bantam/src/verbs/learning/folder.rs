@@ -1,28 +1,48 @@
-//! The folder of a run: what it was told, how it goes, its adapter, and what it needs to go on.
+//! The folder of a run: what it was told, how it goes, what it learnt, and what it needs to go on.
 
 use std::fs;
 use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use bantam::Loaded;
 use bantam::model::Adapter;
 use bantam_model::Model;
 use bantam_tensor::format::adapter::{AdapterFile, AdapterForm};
 use bantam_tensor::format::atomic;
+use bantam_tensor::{Source, Storage};
 use bantam_train::Trainer;
 use serde_json::Value;
 
 const CONFIG: &str = "run.json";
 const METRICS: &str = "metrics.jsonl";
 const STATE: &str = "state.bin";
+const RANKS: &str = "ranks.json";
 
-pub(super) struct Folder {
+/// What is kept of what was learnt.
+pub(crate) enum Keep<'a> {
+    /// An adapter for a model of this name.
+    Adapter {
+        /// As the user gave it.
+        base_name: &'a str,
+    },
+    /// All weights.
+    Checkpoint {
+        /// Where they began.
+        loaded: &'a Loaded,
+        /// That of the matrices, where one is asked for.
+        storage: Option<Storage>,
+    },
+}
+
+/// A folder.
+pub(crate) struct Folder {
     path: PathBuf,
 }
 
 impl Folder {
     /// A folder for a new run, or that of a run to go on with.
-    pub(super) fn open(path: &Path, resume: bool) -> Result<Self> {
+    pub(crate) fn open(path: &Path, resume: bool) -> Result<Self> {
         let folder = Folder { path: path.to_owned() };
         let is_run = folder.path.join(CONFIG).is_file();
         match (resume, is_run) {
@@ -37,27 +57,27 @@ impl Folder {
         Ok(folder)
     }
 
-    pub(super) fn write_config(&self, config: &Value) -> Result<()> {
+    pub(crate) fn write_config(&self, config: &Value) -> Result<()> {
         self.write(CONFIG, |file| serde_json::to_writer_pretty(file, config).map_err(Into::into))
     }
 
     /// What was measured so far, up to a step.
-    pub(super) fn metrics(&self, steps: u64) -> Result<Vec<Value>> {
+    pub(crate) fn metrics(&self, steps: u64) -> Result<Vec<Value>> {
         let Ok(text) = fs::read_to_string(self.path.join(METRICS)) else { return Ok(Vec::new()) };
         // A line that a kill cut off is told again.
         let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         Ok(lines.filter(|line| line["step"].as_u64().is_some_and(|step| step <= steps)).collect())
     }
 
-    pub(super) fn write_metrics(&self, metrics: &[Value]) -> Result<()> {
+    pub(crate) fn write_metrics(&self, metrics: &[Value]) -> Result<()> {
         self.write(METRICS, |file| metrics.iter().try_for_each(|line| writeln!(file, "{line}")))
     }
 
-    pub(super) fn write_state(&self, trainer: &Trainer) -> Result<()> {
+    pub(crate) fn write_state(&self, trainer: &Trainer) -> Result<()> {
         self.write(STATE, |file| trainer.write_state(file))
     }
 
-    pub(super) fn read_state(&self, trainer: &mut Trainer) -> Result<()> {
+    pub(crate) fn read_state(&self, trainer: &mut Trainer) -> Result<()> {
         let path = self.path.join(STATE);
         let file = fs::File::open(&path).with_context(|| {
             format!(
@@ -70,8 +90,22 @@ impl Folder {
         })
     }
 
-    /// The adapter for PEFT in the folder itself, and beside it the GGUF file for llama.cpp.
-    pub(super) fn write_adapter(&self, adapter: &Adapter, model: &Model, base_name: &str) -> Result<()> {
+    /// What was learnt so far: an adapter for PEFT in the folder itself, and beside it the GGUF file for llama.cpp; or a
+    /// checkpoint of its own.
+    pub(crate) fn write_best(&self, keep: &Keep<'_>, trainer: &Trainer) -> Result<()> {
+        match (keep, trainer.adapter()) {
+            (Keep::Adapter { base_name }, Some(adapter)) => {
+                self.write_adapter(adapter, trainer.model(), base_name)
+            }
+            (Keep::Adapter { .. }, None) => Ok(()),
+            (Keep::Checkpoint { loaded, storage }, _) => {
+                let out = self.checkpoint(loaded);
+                Ok(bantam::write_model(loaded, trainer.model(), *storage, &out)?)
+            }
+        }
+    }
+
+    fn write_adapter(&self, adapter: &Adapter, model: &Model, base_name: &str) -> Result<()> {
         for (form, path) in
             [(AdapterForm::Peft, self.path.clone()), (AdapterForm::Gguf, self.path.join("adapter.gguf"))]
         {
@@ -82,12 +116,35 @@ impl Folder {
     }
 
     /// The adapter as it was last written.
-    pub(super) fn read_adapter(&self, model: &Model) -> Result<Adapter> {
+    pub(crate) fn read_adapter(&self, model: &Model) -> Result<Adapter> {
         let file = AdapterFile::open(&self.path)?;
         Ok(Adapter::bind(&file, model, bantam::model::BaseCheck::Fingerprint)?)
     }
 
-    pub(super) fn write_page(&self, page: &str) -> Result<()> {
+    /// Where a checkpoint of its own lies, in the form of the one that it began from.
+    pub(crate) fn checkpoint(&self, loaded: &Loaded) -> PathBuf {
+        match loaded.checkpoint.source() {
+            Source::Gguf => self.path.join("model.gguf"),
+            Source::Folder => self.path.join("model"),
+        }
+    }
+
+    /// The folder itself.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What so many examples are ordered by, if an earlier run found it.
+    pub(crate) fn read_ranks(&self, count: usize) -> Option<Vec<f64>> {
+        let bytes = fs::read(self.path.join(RANKS)).ok()?;
+        serde_json::from_slice(&bytes).ok().filter(|ranks: &Vec<f64>| ranks.len() == count)
+    }
+
+    pub(crate) fn write_ranks(&self, ranks: &[f64]) -> Result<()> {
+        self.write(RANKS, |file| serde_json::to_writer(file, ranks).map_err(Into::into))
+    }
+
+    pub(crate) fn write_page(&self, page: &str) -> Result<()> {
         self.write("report.html", |file| file.write_all(page.as_bytes()))
     }
 

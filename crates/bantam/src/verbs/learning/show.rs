@@ -6,6 +6,8 @@ use std::time::Duration;
 use bantam_train::StepReport;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::chat::style::visible;
+
 const BAR: &str = "[{bar:28}] {pos}/{len} {msg} {eta}";
 /// What is told of losses and speeds leans on about so many steps.
 const MEMORY: f64 = 0.9;
@@ -42,9 +44,16 @@ impl Show {
         format!("loss {:.3}, {:.0} tok/s", self.loss.unwrap_or(0.0), self.tok_s)
     }
 
-    pub(super) fn evaluated(&self, loss: f64, best: Option<f64>) {
-        let gain = if best.is_none_or(|best| loss < best) { ", the best so far" } else { "" };
-        let line = format!("step {}: {}; validation loss {loss:.4}{gain}", self.step, self.message());
+    pub(super) fn evaluated(&self, loss: Option<f64>, best: Option<f64>, texts: &[String]) {
+        let found = loss.map_or(String::new(), |loss| {
+            let gain = if best.is_none_or(|best| loss < best) { ", the best so far" } else { "" };
+            format!("; validation loss {loss:.4}{gain}")
+        });
+        self.tell(&format!("step {}: {}{found}", self.step, self.message()));
+        texts.iter().for_each(|text| self.tell(&format!("    {}", visible(text))));
+    }
+
+    fn tell(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.suspend(|| eprintln!("{line}")),
             None => eprintln!("{line}"),

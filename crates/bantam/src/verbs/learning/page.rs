@@ -4,22 +4,19 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::course::{Course, validation_losses};
-use super::score::Score;
-use crate::args::FinetuneArgs;
+use super::validation_losses;
 
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 240.0;
 /// Room for the numbers beside the axes.
 const EDGE: f64 = 48.0;
-/// Answers that are shown.
+/// Texts that are shown.
 const SHOWN_MAX: usize = 20;
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem;\
 color:#222;background:#fff}table{border-collapse:collapse;width:100%}td,th{text-align:left;vertical-align:top;\
 padding:.3rem .6rem;border-bottom:1px solid #ccc;white-space:pre-wrap;overflow-wrap:anywhere}svg{width:100%;\
 height:auto}.train{stroke:#8aa;fill:none}.validation{stroke:#c30;fill:#c30}text{font-size:12px;fill:currentColor}\
-.right{color:#060}@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}td,th{border-color:#444}\
-.right{color:#7d7}}";
+@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}td,th{border-color:#444}}";
 
 /// A line of a chart.
 struct Curve {
@@ -27,45 +24,73 @@ struct Curve {
     points: Vec<(f64, f64)>,
 }
 
-pub(super) fn page(args: &FinetuneArgs, course: &Course<'_>, scores: [&Score; 2]) -> String {
-    let title = format!("{} learns {}", args.model, files(args));
-    let mut page = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width\"><title>{0}</title><style>{STYLE}</style><h1>{0}</h1>",
-        escaped(&title)
-    );
-    page += "<h2>Loss</h2><p>In nats for each token: of every step, and on examples that are not learnt (dots).</p>";
-    page += &chart(&[curve("train", numbers(&course.metrics, "loss")), validation(course)]);
-    page += "<h2>Learning rate</h2>";
-    page += &chart(&[curve("train", numbers(&course.metrics, "rate"))]);
-    page += "<h2>Settings</h2><table><tr><th>what<th>value<th>why";
-    for [name, value, reason] in &course.plan.choices {
-        let _ = write!(page, "<tr><td>{}<td>{}<td>{}", escaped(name), escaped(value), escaped(reason));
-    }
-    page += "</table>";
-    page + &answers(scores)
+/// A page in the making.
+pub(crate) struct Page {
+    html: String,
 }
 
-fn files(args: &FinetuneArgs) -> String {
-    args.source.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ")
+impl Page {
+    /// A page with this title, and the curves of what was measured.
+    pub(crate) fn new(title: &str, metrics: &[Value]) -> Self {
+        let mut page = Page {
+            html: format!(
+                "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" \
+                 content=\"width=device-width\"><title>{0}</title><style>{STYLE}</style><h1>{0}</h1>",
+                escaped(title)
+            ),
+        };
+        page.add("<h2>Loss</h2><p>Of every step, and of what is not learnt (dots).</p>");
+        page.add(&chart(&[curve("train", numbers(metrics, "loss")), validation(metrics)]));
+        page.add("<h2>Learning rate</h2>");
+        page.add(&chart(&[curve("train", numbers(metrics, "rate"))]));
+        page
+    }
+
+    fn add(&mut self, html: &str) {
+        self.html += html;
+    }
+
+    /// A heading, a sentence and a table below.
+    pub(crate) fn section(&mut self, heading: &str, text: &str, table: &str) {
+        let (heading, text) = (escaped(heading), escaped(text));
+        let _ = write!(self.html, "<h2>{heading}</h2><p>{text}</p>{table}");
+    }
+
+    /// What was chosen, and why.
+    pub(crate) fn choices(&mut self, choices: &[[String; 3]]) {
+        let rows = choices.iter().map(|choice| choice.each_ref().map(String::as_str));
+        self.section("Settings", "", &table(["what", "value", "why"], rows));
+    }
+
+    /// The texts that the model wrote while it learnt, the latest first.
+    pub(crate) fn texts(&mut self, metrics: &[Value]) {
+        let texts = metrics.iter().rev().filter_map(|line| Some((line["step"].as_u64()?, &line["texts"])));
+        let mut rows = Vec::new();
+        for (step, texts) in texts {
+            let texts = texts.as_array().into_iter().flatten().filter_map(Value::as_str);
+            rows.extend(texts.map(|text| [step.to_string(), text.to_owned()]));
+        }
+        if !rows.is_empty() {
+            let rows = rows.iter().take(SHOWN_MAX).map(|row| row.each_ref().map(String::as_str));
+            self.section(
+                "Texts",
+                "What the model wrote after so many steps.",
+                &table(["step", "text"], rows),
+            );
+        }
+    }
+
+    /// The page.
+    pub(crate) fn finish(self) -> String {
+        self.html
+    }
 }
 
-fn answers([before, after]: [&Score; 2]) -> String {
-    if after.asked() == 0 {
-        return String::new();
-    }
-    let mut out = format!(
-        "<h2>Answers</h2><p>{} of {} exactly as wanted before, {} after.</p>\
-         <table><tr><th>prompt<th>wanted<th>before<th>after",
-        before.right(),
-        after.asked(),
-        after.right()
-    );
-    for (before, after) in before.samples.iter().zip(&after.samples).take(SHOWN_MAX) {
-        let class = if after.found.trim() == after.wanted.trim() { " class=\"right\"" } else { "" };
-        let cells = [&after.prompt, &after.wanted, &before.found].map(|text| escaped(text));
-        let _ = write!(out, "<tr><td>{}<td>{}<td>{}", cells[0], cells[1], cells[2]);
-        let _ = write!(out, "<td{class}>{}", escaped(&after.found));
+/// A table of texts.
+pub(crate) fn table<'a, const N: usize>(head: [&str; N], rows: impl Iterator<Item = [&'a str; N]>) -> String {
+    let mut out = format!("<table><tr><th>{}", head.join("<th>"));
+    for row in rows {
+        let _ = write!(out, "<tr><td>{}", row.map(escaped).join("<td>"));
     }
     out + "</table>"
 }
@@ -78,9 +103,9 @@ fn curve(class: &'static str, points: Vec<(f64, f64)>) -> Curve {
     Curve { class, points }
 }
 
-fn validation(course: &Course<'_>) -> Curve {
-    let points = validation_losses(&course.metrics).map(|(step, loss)| (step as f64, loss)).collect();
-    curve("validation", points)
+fn validation(metrics: &[Value]) -> Curve {
+    let points = validation_losses(metrics).map(|found| (found.step as f64, found.loss));
+    curve("validation", points.collect())
 }
 
 /// Curves over one pair of axes.
