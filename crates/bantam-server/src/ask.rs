@@ -3,10 +3,12 @@
 use bantam_engine::{Pooling, PromptOutput, Request, Sampling, Stopping};
 use bantam_text::{Conversation, Shown, Special};
 use serde_json::{Map, Value};
+use std::time::Duration;
 
 use crate::caller::Caller;
 use crate::clock;
 use crate::fault::{Fault, Kind};
+use crate::fill::Fill;
 use crate::limits::{STOP_BYTES_MAX, STOPS_MAX};
 use crate::served::Served;
 use bantam_text::ThinkingSplitter;
@@ -33,6 +35,8 @@ pub(crate) struct Ask {
     pub(crate) pooling: Option<Pooling>,
     /// Who asks.
     pub(crate) caller: Caller,
+    /// So long may the answers take, from the request on.
+    pub(crate) time_max: Option<Duration>,
 }
 
 /// What is to be continued.
@@ -44,6 +48,8 @@ pub(crate) enum Prompt {
     Text(String),
     /// Tokens as they are.
     Ids(Vec<u32>),
+    /// A gap in a text.
+    Fill(Fill),
 }
 
 /// A conversation.
@@ -63,6 +69,8 @@ pub(crate) struct Prepared {
     pub(crate) thinking: ThinkingSplitter,
     /// Whether the answer is part of a text that has begun.
     pub(crate) continues: bool,
+    /// Tokens that end the answer, besides the model's own.
+    pub(crate) stops: Vec<u32>,
 }
 
 impl Ask {
@@ -80,6 +88,7 @@ impl Ask {
             scores_prompt: false,
             pooling: None,
             caller: Caller::current(),
+            time_max: None,
         }
     }
 
@@ -91,7 +100,10 @@ impl Ask {
             prompt: prompt.ids.clone(),
             max_tokens: self.max_tokens,
             sampling,
-            stop_tokens: if self.tells_stop() { Vec::new() } else { served.stop_tokens.clone() },
+            stop_tokens: match self.tells_stop() {
+                true => Vec::new(),
+                false => [&served.stop_tokens[..], &prompt.stops].concat(),
+            },
             stopping: self.stopping,
             prompt_output: match self.pooling {
                 Some(pooling) => PromptOutput::Pooled(pooling),
@@ -123,6 +135,10 @@ impl Prompt {
             Prompt::Chat(chat) => chat.prepare(served)?,
             Prompt::Text(text) => Prepared::continued(text_ids(text, served)?),
             Prompt::Ids(ids) => Prepared::continued(ids.clone()),
+            Prompt::Fill(fill) => {
+                let (ids, stops) = fill.ids(&served.tokenizer)?;
+                Prepared { stops, ..Prepared::continued(ids) }
+            }
         };
         check(&prepared.ids, served)?;
         Ok(prepared)
@@ -131,7 +147,7 @@ impl Prompt {
 
 impl Prepared {
     fn continued(ids: Vec<u32>) -> Self {
-        Prepared { ids, thinking: ThinkingSplitter::none(), continues: true }
+        Prepared { ids, thinking: ThinkingSplitter::none(), continues: true, stops: Vec::new() }
     }
 }
 
@@ -147,7 +163,7 @@ impl Chat {
         Ok(match begun {
             // What was begun is the answer, unless it is thinking that was opened.
             Some(_) if !thinking.is_thinking() => Prepared::continued(ids),
-            begun => Prepared { ids, thinking, continues: begun.is_some() },
+            begun => Prepared { ids, thinking, continues: begun.is_some(), stops: Vec::new() },
         })
     }
 

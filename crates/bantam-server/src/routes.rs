@@ -10,11 +10,12 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use serde_json::{Map, Value};
 
+use crate::deadline;
 use crate::dialect::Dialect;
 use crate::fault::{Fault, Kind};
 use crate::openai::responses;
 use crate::state::App;
-use crate::{anthropic, fields, guard, metrics, native, ollama, openai, page, rerank};
+use crate::{anthropic, fields, guard, infill, metrics, native, ollama, openai, openapi, page, rerank};
 
 type Shared = State<Arc<App>>;
 
@@ -94,10 +95,12 @@ fn of_native() -> Router<Arc<App>> {
         .route("/health", get(|| async { native::health() }))
         .route("/ready", get(|State(app): Shared| async move { native::ready(&app) }))
         .route("/metrics", get(|State(app): Shared| async move { metrics::metrics(&app) }))
+        .route("/openapi.json", get(|State(app): Shared| async move { openapi::openapi(&app) }))
         .route(
             "/tokenizer_info",
             get(|State(app): Shared| async move { told(Dialect::OpenAi, native::tokenizer_info(app).await) }),
         )
+        .route("/infill", post(|State(app): Shared, r: Request| asked(app, r, infill::infill)))
         .route("/rerank", post(|State(app): Shared, r: Request| asked(app, r, rerank::rerank)))
         .route("/v1/rerank", post(|State(app): Shared, r: Request| asked(app, r, rerank::rerank)))
         .route("/v2/rerank", post(|State(app): Shared, r: Request| asked(app, r, rerank::rerank)))
@@ -117,8 +120,12 @@ where
 {
     let dialect = Dialect::of(request.uri().path());
     let reply = async {
-        let body = guard::body(request).await?;
-        handler(app, fields::parse(&body)?).await
+        let time_max = request.headers().get(deadline::HEADER).cloned();
+        let mut body = fields::parse(&guard::body(request).await?)?;
+        if let Some(ms) = time_max.and_then(|ms| ms.to_str().ok()?.parse::<u64>().ok()) {
+            body.entry(deadline::FIELD).or_insert(ms.into());
+        }
+        handler(app, body).await
     };
     told(dialect, reply.await)
 }

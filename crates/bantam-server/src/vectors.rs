@@ -103,7 +103,7 @@ fn frame(input: Prompt, too_long: TooLong, served: &Served) -> Result<Prompt, Fa
         Prompt::Text(text) => tokenizer
             .to_ids(text, Special::AsText)
             .map_err(|error| Fault::field("input", error.to_string()))?,
-        Prompt::Ids(_) | Prompt::Chat(_) => return Ok(input),
+        Prompt::Ids(_) | Prompt::Chat(_) | Prompt::Fill(_) => return Ok(input),
     };
     if too_long == TooLong::Cut {
         let frame = tokenizer.prefix().len() + tokenizer.suffix().len();

@@ -236,8 +236,6 @@ fn completions_stream_with_their_prompt() {
     let offsets = |at: usize| chunks[at].1["choices"][0]["logprobs"]["text_offset"].clone();
     assert_eq!((offsets(0), offsets(1)), (json!([0, 1, 2, 3, 4, 5, 6]), json!([7])));
     assert_eq!(chunks[4].1["choices"][0]["finish_reason"], "stop");
-    let refused = server.post("/v1/completions", &json!({ "prompt": "a", "suffix": "b" }));
-    assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &json!("suffix")));
 }
 
 #[test]

@@ -66,7 +66,7 @@ fn an_answer_that_is_cut_or_fails_says_so() {
     let cut =
         server.post("/v1/responses", &with(ask(json!("say abc")), json!({ "max_output_tokens": 2 }))).json();
     assert_eq!((&cut["status"], text(&cut)), (&json!("incomplete"), "ab"));
-    assert_eq!(cut["incomplete_details"], json!({ "reason": "max_output_tokens" }));
+    assert_eq!(cut["incomplete_details"], json!({ "reason": "max_output_tokens", "expired": false }));
     let failed = with(ask(json!("fail ab")), json!({ "stream": true }));
     let events = server.post("/v1/responses", &failed).events();
     let (name, last) = events.last().unwrap();

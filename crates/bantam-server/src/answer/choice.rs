@@ -4,6 +4,8 @@
 //! with the text that it begins in or before it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bantam_engine::{Event, Reason, Usage};
@@ -67,6 +69,8 @@ pub(crate) enum Ended {
     StopString(String),
     /// It has as many tokens as were wanted, or the context is full.
     Length,
+    /// Its time is over.
+    Expired,
 }
 
 /// How long an answer took.
@@ -103,6 +107,8 @@ pub(crate) struct Choice {
     tokens: TokenQueue,
     thinking_tokens: usize,
     clock: Clock,
+    /// Whether its time is over.
+    expired: Arc<AtomicBool>,
 }
 
 impl Choice {
@@ -124,12 +130,23 @@ impl Choice {
             tokens: TokenQueue::new(ask.top_logprobs.is_some()),
             thinking_tokens: 0,
             clock: Clock::new(),
+            expired: Arc::default(),
         }
     }
 
     /// It is its turn now.
     pub(crate) fn begin(&mut self) {
         self.clock.begun = Instant::now();
+    }
+
+    /// What says that its time is over, so that a cancelled answer ends with what there is.
+    pub(crate) fn expired(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.expired)
+    }
+
+    /// The end of one whose turn never came.
+    pub(crate) fn end_unbegun(&self) -> Piece {
+        Piece::Done(Summary { ended: Ended::Expired, timings: self.clock.timings(), ..Summary::default() })
     }
 
     /// Whether what comes from now on is not wanted.
@@ -221,6 +238,7 @@ impl Choice {
             (None, Reason::Stop(_)) => Ended::Stop,
             (None, _) if self.has_stopped => Ended::Stop,
             (None, Reason::Length | Reason::ContextFull) => Ended::Length,
+            (None, Reason::Cancelled) if self.expired.load(Ordering::Relaxed) => Ended::Expired,
             (None, Reason::Cancelled) => {
                 pieces.push(Piece::Failed(Fault::new(Kind::Stopping, "the answer was cancelled")));
                 return pieces;

@@ -92,14 +92,14 @@ fn stop_reason(ended: &Ended) -> &'static str {
     match ended {
         Ended::Stop => "end_turn",
         Ended::StopString(_) => "stop_sequence",
-        Ended::Length => "max_tokens",
+        Ended::Length | Ended::Expired => "max_tokens",
     }
 }
 
 fn stop_sequence(ended: &Ended) -> Option<&str> {
     match ended {
         Ended::StopString(stop) => Some(stop),
-        Ended::Stop | Ended::Length => None,
+        Ended::Stop | Ended::Length | Ended::Expired => None,
     }
 }
 

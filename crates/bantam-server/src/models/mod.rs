@@ -55,6 +55,15 @@ impl Drop for Release {
     }
 }
 
+impl Core {
+    /// About how long one that comes now waits for its turn, by how long others took.
+    pub(crate) fn wait(&self) -> Duration {
+        let ahead = self.queue.inside().saturating_sub(self.queue.running() + 1);
+        let rounds = ahead.div_ceil(self.served.sequences_max.max(1));
+        self.counters.whole.mean().saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX))
+    }
+}
+
 impl Deref for Model {
     type Target = Core;
 

@@ -9,6 +9,7 @@ use super::{Place, chat, moved, options};
 use crate::ask::{Ask, Chat, Prompt};
 use crate::fault::Fault;
 use crate::fields::Fields;
+use crate::fill::Fill;
 use crate::messages::made;
 use crate::served::Served;
 use crate::state::App;
@@ -34,6 +35,10 @@ pub(crate) async fn generate(app: Arc<App>, body: Map<String, Value>) -> Result<
 
 /// Through the template, unless there is none or the client brings its own text.
 fn read(fields: &Fields<'_>, prompt: &str, served: &Served) -> Result<Prompt, Fault> {
+    if let Some(suffix) = fields.text("suffix")?.filter(|suffix| !suffix.is_empty()) {
+        let (prefix, suffix) = (prompt.to_owned(), suffix.to_owned());
+        return Ok(Prompt::Fill(Fill { prefix, suffix, ..Fill::default() }));
+    }
     if fields.flag("raw")?.unwrap_or(false) || served.template.is_none() {
         return Ok(Prompt::Text(prompt.to_owned()));
     }
@@ -44,9 +49,6 @@ fn read(fields: &Fields<'_>, prompt: &str, served: &Served) -> Result<Prompt, Fa
 }
 
 fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Fault> {
-    if fields.text("suffix")?.is_some_and(|suffix| !suffix.is_empty()) {
-        return Err(Fault::unsupported("suffix", ": the model continues text, and fills no gaps"));
-    }
     if fields.text("template")?.is_some_and(|template| !template.is_empty()) {
         return Err(Fault::unsupported("template", ": the model's own is used; with `raw` there is none"));
     }

@@ -93,6 +93,9 @@ impl Lines {
 
     fn done(&self, line: Map<String, Value>, summary: &Summary) -> Map<String, Value> {
         let mut line = self.end(line, done_reason(&summary.ended));
+        if summary.ended == Ended::Expired {
+            line.insert("expired".into(), json!(true));
+        }
         let (times, usage) = (&summary.timings, &summary.usage);
         let figures = [
             ("total_duration", nanos(times.queued + times.prefill + times.decode)),
@@ -130,7 +133,7 @@ impl Wire for Lines {
 fn done_reason(ended: &Ended) -> &'static str {
     match ended {
         Ended::Stop | Ended::StopString(_) => "stop",
-        Ended::Length => "length",
+        Ended::Length | Ended::Expired => "length",
     }
 }
 

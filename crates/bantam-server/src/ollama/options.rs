@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::ask::{Ask, check_stops};
+use crate::deadline;
 use crate::fault::Fault;
 use crate::fields::Fields;
 use crate::limits::TOP_LOGPROBS_MAX;
@@ -18,6 +19,7 @@ pub(super) fn read(fields: &Fields<'_>, ask: &mut Ask) -> Result<(), Fault> {
     if let Some(options) = fields.object("options")? {
         read_options(&options, ask)?;
     }
+    ask.time_max = deadline::read(fields)?;
     let top = fields.count("top_logprobs")?.unwrap_or(0);
     if top > TOP_LOGPROBS_MAX {
         return Err(fields.wrong("top_logprobs", &format!("at most {TOP_LOGPROBS_MAX}")));

@@ -6,12 +6,13 @@ use axum::response::Response;
 use bantam_text::{Shown, Tokenizer};
 use serde_json::{Map, Value, json};
 
-use super::{Head, Tally, finish_reason, prompts, settings};
-use crate::answer::{Answers, Piece, Token, Whole};
+use super::{Head, Tally, finish, prompts, settings};
+use crate::answer::{Answers, Ended, Piece, Token, Whole};
 use crate::ask::{Ask, Prompt};
 use crate::dialect::{Dialect, json_reply};
 use crate::fault::Fault;
 use crate::fields::Fields;
+use crate::fill::Fill;
 use crate::limits::{CHOICES_MAX, TOP_LOGPROBS_MAX};
 use crate::logprobs::Lists;
 use crate::served::Served;
@@ -51,9 +52,6 @@ pub(crate) async fn completions(app: Arc<App>, body: Map<String, Value>) -> Resu
 }
 
 fn read(fields: &Fields<'_>, served: &Served) -> Result<Ask, Fault> {
-    if fields.text("suffix")?.is_some_and(|suffix| !suffix.is_empty()) {
-        return Err(Fault::unsupported("suffix", ": the model continues text, and fills no gaps"));
-    }
     for name in ["grammar", "json_schema", "guided_json", "response_format"] {
         if fields.value(name).is_some_and(|value| value["type"] != "text") {
             return Err(Fault::unsupported(name, " yet"));
@@ -64,6 +62,9 @@ fn read(fields: &Fields<'_>, served: &Served) -> Result<Ask, Fault> {
         Some(_) => prompts::read(fields, "prompt", CHOICES_MAX)?,
         None => vec![Prompt::Text(String::new())],
     };
+    if let Some(suffix) = fields.text("suffix")?.filter(|suffix| !suffix.is_empty()) {
+        ask.prompts = ask.prompts.into_iter().map(|prompt| gap(prompt, suffix)).collect::<Result<_, _>>()?;
+    }
     settings::read(fields, &mut ask)?;
     if fields.count("best_of")?.is_some_and(|best_of| best_of != ask.choices) {
         return Err(fields.wrong("best_of", "the same as `n`: all answers are given back"));
@@ -82,9 +83,20 @@ fn read(fields: &Fields<'_>, served: &Served) -> Result<Ask, Fault> {
     Ok(ask)
 }
 
+/// A text with something behind the gap that follows it.
+fn gap(prompt: Prompt, suffix: &str) -> Result<Prompt, Fault> {
+    match prompt {
+        Prompt::Text(prefix) => {
+            Ok(Prompt::Fill(Fill { prefix, suffix: suffix.to_owned(), ..Fill::default() }))
+        }
+        _ => Err(Fault::unsupported("suffix", " with prompts of tokens: send texts")),
+    }
+}
+
 fn given_text(prompt: &Prompt) -> Option<String> {
     match prompt {
         Prompt::Text(text) => Some(text.clone()),
+        Prompt::Fill(fill) => Some(fill.prefix.clone()),
         Prompt::Ids(_) | Prompt::Chat(_) => None,
     }
 }
@@ -141,12 +153,13 @@ fn whole(head: &Head, prompts: &Prompts, answers: Vec<Whole>) -> Value {
     let mut tally = Tally::default();
     answers.iter().enumerate().for_each(|(number, answer)| tally.add(number, &answer.summary));
     let choices = answers.into_iter().enumerate().map(|(index, answer)| {
-        json!({
+        let mut choice = json!({
             "index": index,
             "text": prompts.echo(index) + &answer.text,
             "logprobs": prompts.logprobs(index, &answer.prompt, &answer.tokens, None).0,
-            "finish_reason": finish_reason(&answer.summary.ended),
-        })
+        });
+        finish(&mut choice, Some(&answer.summary.ended));
+        choice
     });
     let mut reply = head.reply("text_completion", choices.collect());
     reply.insert("usage".into(), tally.into_json(prompts.choices));
@@ -164,9 +177,9 @@ struct Chunks {
 }
 
 impl Chunks {
-    fn chunk(&self, index: usize, text: &str, logprobs: &Value, finish_reason: Option<&str>) -> String {
-        let choice =
-            json!({ "index": index, "text": text, "logprobs": logprobs, "finish_reason": finish_reason });
+    fn chunk(&self, index: usize, text: &str, logprobs: &Value, ended: Option<&Ended>) -> String {
+        let mut choice = json!({ "index": index, "text": text, "logprobs": logprobs });
+        finish(&mut choice, ended);
         let mut chunk = self.head.reply("text_completion", json!([choice]));
         if self.has_usage {
             chunk.insert("usage".into(), Value::Null);
@@ -211,7 +224,7 @@ impl Wire for Chunks {
             }
             Piece::Done(summary) => {
                 self.tally.add(number, &summary);
-                self.chunk(number, "", &Value::Null, Some(finish_reason(&summary.ended)))
+                self.chunk(number, "", &Value::Null, Some(&summary.ended))
             }
             Piece::Vector(_) | Piece::Failed(_) => String::new(),
         }

@@ -3,6 +3,7 @@
 use bantam_engine::Stopping;
 
 use crate::ask::{Ask, check_stops};
+use crate::deadline;
 use crate::fault::Fault;
 use crate::fields::Fields;
 use crate::limits::{BIASES_MAX, CHOICES_MAX};
@@ -15,6 +16,7 @@ use crate::sampling;
 /// Wrong types, and what goes beyond a limit.
 pub(super) fn read(fields: &Fields<'_>, ask: &mut Ask) -> Result<(), Fault> {
     read_sampling(fields, ask)?;
+    ask.time_max = deadline::read(fields)?;
     ask.stops = fields.texts("stop")?;
     check_stops(&ask.stops, &fields.name("stop"))?;
     if fields.flag("ignore_eos")? == Some(true) {

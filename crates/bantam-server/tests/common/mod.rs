@@ -221,13 +221,17 @@ pub(crate) const TEMPLATE: &str = "{% for m in messages %}<|begin|>{{ m.role }}\
 
 /// Two special tokens, then one for each of 94 characters.
 pub(crate) fn tokenizer() -> Tokenizer {
+    tokenizer_with(&[])
+}
+
+/// With more special tokens behind them, from 96 on.
+pub(crate) fn tokenizer_with(more: &[&str]) -> Tokenizer {
     let chars = ('!'..='|').chain(['Ġ', 'Ċ']);
     let vocab: Map<String, Value> = chars.zip(2..).map(|(c, id)| (c.to_string(), json!(id))).collect();
+    let special = (0..).zip(["<|begin|>", "<|end|>"]).chain((96..).zip(more.iter().copied()));
+    let special = special.map(|(id, text)| json!({ "id": id, "content": text, "special": true }));
     let json = json!({
-        "added_tokens": [
-            {"id": 0, "content": "<|begin|>", "special": true},
-            {"id": 1, "content": "<|end|>", "special": true},
-        ],
+        "added_tokens": special.collect::<Vec<Value>>(),
         "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "use_regex": true},
         "decoder": {"type": "ByteLevel"},
         "model": {"type": "BPE", "vocab": vocab, "merges": []},

@@ -21,6 +21,7 @@ struct Counts {
     cancelled: usize,
     dropped: usize,
     is_released: bool,
+    last: Option<Request>,
 }
 
 impl Signals {
@@ -49,6 +50,11 @@ impl Signals {
     /// Waits until so many generators are gone.
     pub(crate) fn wait_dropped(&self, count: usize) {
         self.wait(|counts| counts.dropped >= count);
+    }
+
+    /// The newest request.
+    pub(crate) fn last(&self) -> Request {
+        self.0.0.lock().unwrap().last.clone().unwrap()
     }
 
     pub(crate) fn submitted(&self) -> usize {
@@ -123,7 +129,10 @@ impl Generate for Script {
             cancelled: Arc::clone(&cancelled),
             signals: self.signals.clone(),
         };
-        self.signals.change(|counts| counts.submitted += 1);
+        self.signals.change(|counts| {
+            counts.submitted += 1;
+            counts.last = Some(request.clone());
+        });
         let signals = self.signals.clone();
         let cancel = move || {
             cancelled.store(true, Ordering::SeqCst);

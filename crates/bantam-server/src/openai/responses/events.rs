@@ -163,7 +163,7 @@ impl Draft {
 
     /// The end; an answer without a word is an empty message.
     pub(super) fn end(&mut self, summary: &Summary) -> String {
-        let is_cut = summary.ended == Ended::Length;
+        let is_cut = matches!(summary.ended, Ended::Length | Ended::Expired);
         let status = if is_cut { "incomplete" } else { "completed" };
         let mut out = String::new();
         if self.open.is_none() && self.output.is_empty() {
@@ -173,7 +173,9 @@ impl Draft {
         self.status = status;
         self.usage = usage(summary);
         if is_cut {
-            self.head.insert("incomplete_details".into(), json!({ "reason": "max_output_tokens" }));
+            let is_expired = summary.ended == Ended::Expired;
+            let details = json!({ "reason": "max_output_tokens", "expired": is_expired });
+            self.head.insert("incomplete_details".into(), details);
         } else {
             self.head.insert("completed_at".into(), json!(clock::unix_s()));
         }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::ask::{Ask, Chat, Prompt};
 use crate::clock;
+use crate::deadline;
 use crate::fault::Fault;
 use crate::fields::{Fields, wrong};
 use crate::limits::{MESSAGES_MAX, TOP_LOGPROBS_MAX};
@@ -43,6 +44,7 @@ pub(super) fn read(fields: &Fields<'_>, before: Vec<Value>, served: &Served) -> 
     let all = instructions.into_iter().chain(messages.iter().cloned()).collect();
     let mut ask = Ask::new(Prompt::Chat(Chat { messages: all, switches: switches(fields)? }), served);
     sampling::read(fields, &mut ask.sampling)?;
+    ask.time_max = deadline::read(fields)?;
     ask.max_tokens = fields.count("max_output_tokens")?;
     if ask.max_tokens == Some(0) {
         return Err(fields.wrong("max_output_tokens", "at least 1"));
@@ -156,6 +158,8 @@ pub(super) fn echo(fields: &Fields<'_>, ask: &Ask) -> Map<String, Value> {
     let given = |name: &str| fields.value(name).cloned().unwrap_or_default();
     let or = |name: &str, default: Value| fields.value(name).cloned().unwrap_or(default);
     let sampling = &ask.sampling;
+    // In as few digits as were given.
+    let number = |x: f32| x.to_string().parse::<f64>().unwrap_or_default();
     let effort = fields.value("reasoning").map_or(&Value::Null, |reasoning| &reasoning["effort"]);
     let echo = json!({
         "object": "response",
@@ -168,20 +172,20 @@ pub(super) fn echo(fields: &Fields<'_>, ask: &Ask) -> Map<String, Value> {
         "max_tool_calls": given("max_tool_calls"),
         "metadata": or("metadata", json!({})),
         "parallel_tool_calls": or("parallel_tool_calls", json!(true)),
-        "presence_penalty": sampling.presence_penalty,
-        "frequency_penalty": sampling.frequency_penalty,
+        "presence_penalty": number(sampling.presence_penalty),
+        "frequency_penalty": number(sampling.frequency_penalty),
         "previous_response_id": given("previous_response_id"),
         "prompt_cache_key": given("prompt_cache_key"),
         "reasoning": { "effort": effort, "summary": null },
         "safety_identifier": given("safety_identifier"),
         "service_tier": "default",
         "store": or("store", json!(true)),
-        "temperature": sampling.temperature,
+        "temperature": number(sampling.temperature),
         "text": { "format": { "type": "text" }, "verbosity": "medium" },
         "tool_choice": or("tool_choice", json!("auto")),
         "tools": [],
         "top_logprobs": ask.top_logprobs.unwrap_or(0),
-        "top_p": sampling.top_p,
+        "top_p": number(sampling.top_p),
         "truncation": "disabled",
         "user": given("user"),
     });
