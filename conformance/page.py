@@ -505,6 +505,8 @@ def failures_say_what_can_be_done(desk):
         settled(page)
         expect(page.locator(".problem:visible").last).to_contain_text(wanted)
         desk.picture(page, f"failure-{wanted.split()[-1]}")
+        if wanted == "refused":
+            expect(page.get_by_role("button", name="Try without JSON")).to_be_visible()
     desk.faults = [fault for fault in desk.faults if "Failed to load resource" not in fault]
 
 

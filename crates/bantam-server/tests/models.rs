@@ -38,6 +38,16 @@ fn loaded(server: &Running) -> Vec<Value> {
 }
 
 #[test]
+fn the_list_tells_what_is_in_memory() {
+    let (server, _) = server(Settings { memory_max: 200, ..settings() }, &["a", "b"]);
+    server.post(CHAT, &to("b", "say x"));
+    let told = server.get("/v1/models").json();
+    let memory: Vec<&Value> = told["data"].as_array().unwrap().iter().map(|model| &model["memory"]).collect();
+    let wanted = [Value::Null, json!(120)].map(|bytes| json!({ "loaded_bytes": bytes, "max_bytes": 200 }));
+    assert_eq!(memory, wanted.iter().collect::<Vec<_>>());
+}
+
+#[test]
 fn models_are_loaded_when_they_are_asked_for() {
     let (server, loads) = server(settings(), &["a", "b"]);
     assert_eq!(server.get("/v1/models").json()["data"].as_array().unwrap().len(), 2);

@@ -10,51 +10,69 @@ const LANGUAGES = {
   rust: {
     ...C_LIKE,
     quotes: '"',
-    words:
-      "as async await break const continue crate dyn else enum extern false fn for if impl in let loop match mod move mut pub ref return self Self static struct super trait true type unsafe use where while",
+    words: `
+      as async await break const continue crate dyn else enum extern false fn for if impl in let loop
+      match mod move mut pub ref return self Self static struct super trait true type unsafe use where
+      while`,
   },
   javascript: {
     ...C_LIKE,
     quotes: "\"'`",
-    words:
-      "as async await break case catch class const continue default delete do else export extends false finally for from function if implements import in instanceof interface let new null of return static super switch this throw true try type typeof undefined var void while yield",
+    words: `
+      as async await break case catch class const continue default delete do else export extends false
+      finally for from function if implements import in instanceof interface let new null of return static
+      super switch this throw true try type typeof undefined var void while yield`,
   },
   python: {
     line: "#",
     triple: true,
     quotes: "\"'",
-    words:
-      "and as assert async await break case class continue def del elif else except False finally for from global if import in is lambda match None nonlocal not or pass raise return self True try while with yield",
+    words: `
+      and as assert async await break case class continue def del elif else except False finally for from
+      global if import in is lambda match None nonlocal not or pass raise return self True try while with
+      yield`,
   },
   c: {
     ...C_LIKE,
-    words:
-      "alignas auto bool break case catch char class const constexpr continue default delete do double else enum explicit extern false float for friend goto if inline int long namespace new nullptr operator private protected public return short signed sizeof static struct switch template this throw true try typedef typename union unsigned using virtual void volatile while NULL",
+    words: `
+      alignas auto bool break case catch char class const constexpr continue default delete do double else
+      enum explicit extern false float for friend goto if inline int long namespace new nullptr operator
+      private protected public return short signed sizeof static struct switch template this throw true
+      try typedef typename union unsigned using virtual void volatile while NULL`,
   },
   java: {
     ...C_LIKE,
-    words:
-      "abstract assert boolean break byte case catch char class const continue data default do double else enum extends false final finally float for fun if implements import instanceof int interface internal is long namespace new null object override package private protected public return short static string super switch this throw throws true try using val var void when while",
+    words: `
+      abstract assert boolean break byte case catch char class const continue data default do double else
+      enum extends false final finally float for fun if implements import instanceof int interface
+      internal is long namespace new null object override package private protected public return short
+      static string super switch this throw throws true try using val var void when while`,
   },
   go: {
     ...C_LIKE,
     quotes: "\"'`",
-    words:
-      "any bool break byte case chan const continue default defer else error fallthrough false for func go goto if import int interface map nil package range return rune select string struct switch true type var",
+    words: `
+      any bool break byte case chan const continue default defer else error fallthrough false for func go
+      goto if import int interface map nil package range return rune select string struct switch true type
+      var`,
   },
   shell: {
     line: "#",
     quotes: "\"'",
-    words:
-      "case cd do done echo elif else esac exit export fi for function if in local read return set sudo then until while",
+    words: `
+      case cd do done echo elif else esac exit export fi for function if in local read return set sudo
+      then until while`,
   },
   sql: {
     line: "--",
     block: ["/*", "*/"],
     quotes: "'\"",
     ignoresCase: true,
-    words:
-      "add all alter and as asc begin between by case commit create cross default delete desc distinct drop else end exists false foreign from full group having if in index inner insert into is join key left like limit not null offset on or order outer primary references right rollback select set table then true union unique update values view when where with",
+    words: `
+      add all alter and as asc begin between by case commit create cross default delete desc distinct drop
+      else end exists false foreign from full group having if in index inner insert into is join key left
+      like limit not null offset on or order outer primary references right rollback select set table then
+      true union unique update values view when where with`,
   },
   json: { quotes: '"', words: "true false null" },
   yaml: { line: "#", quotes: "\"'", words: "true false null yes no" },
@@ -64,14 +82,16 @@ const LANGUAGES = {
   ruby: {
     line: "#",
     quotes: "\"'",
-    words:
-      "and begin break case class def do else elsif end ensure false for if in module next nil not or rescue return self super then true undef unless until when while yield",
+    words: `
+      and begin break case class def do else elsif end ensure false for if in module next nil not or
+      rescue return self super then true undef unless until when while yield`,
   },
   lua: {
     line: "--",
     quotes: "\"'",
-    words:
-      "and break do else elseif end false for function goto if in local nil not or repeat return then true until while",
+    words: `
+      and break do else elseif end false for function goto if in local nil not or repeat return then true
+      until while`,
   },
 };
 
@@ -138,7 +158,7 @@ class Highlighter {
 
   constructor(rules) {
     this.rules = rules;
-    this.words = new Set(rules.words.split(" "));
+    this.words = new Set(rules.words.trim().split(/\s+/));
     this.pattern = patternOf(rules);
   }
 

@@ -106,7 +106,7 @@ function messageOf(message, now) {
     times: numbers(message.times, ["asked", "first", "thought", "last", "pieces"]),
     finish: typeof message.finish === "string" ? message.finish : null,
     failure: message.failure
-      ? { kind: texts(message.failure.kind), message: texts(message.failure.message) }
+      ? { kind: texts(message.failure.kind), message: texts(message.failure.message), param: null }
       : null,
     round: typeof message.round === "string" ? message.round : null,
     format: typeof message.format === "string" ? message.format : null,

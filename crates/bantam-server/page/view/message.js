@@ -114,7 +114,7 @@ export class MessageView {
   #figures() {
     const { message } = this;
     const count = tokenCount(message);
-    if (count === 0) return this.isRunning ? "Reading the prompt…" : "";
+    if (count === 0) return this.isRunning ? "Waiting for the first token…" : "";
     const speed = rate(message);
     const parts = [`${count} token${count === 1 ? "" : "s"}`];
     if (speed !== null) parts.push(`${figures.rate(speed)} tok/s`);

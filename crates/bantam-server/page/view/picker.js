@@ -91,14 +91,12 @@ function choice(model, isChosen, choose, kind = "model") {
   );
 }
 
-/** Whether a model fits the memory, where the server tells. */
-function fit(model) {
-  const { needed_bytes: needed, available_bytes: available, loaded } = model.memory ?? {};
-  if (loaded === true) return "loaded";
-  if (!(needed > 0 && available > 0)) return null;
-  return needed <= available
-    ? `fits: needs ${figures.bytes(needed)}`
-    : `too large: needs ${figures.bytes(needed)} of ${figures.bytes(available)}`;
+/** Whether a model is in memory, or could never be, where the server tells. */
+function fit({ memory, meta }) {
+  const { loaded_bytes: loaded, max_bytes: max } = memory ?? {};
+  if (loaded > 0) return `loaded, up to ${figures.bytes(loaded)}`;
+  if (!(max > 0) || !(meta?.size > 0)) return null;
+  return meta.size < max ? "fits" : `too large: ${figures.bytes(max)} of memory`;
 }
 
 /** How much of the context is used. */

@@ -7,6 +7,13 @@ import { TITLES } from "../core/failures.js";
 import * as figures from "../core/figures.js";
 import { el, fill, icon } from "./dom.js";
 
+/** What a server may not be able to do, by the field that it refuses: how to do without. */
+const WITHOUT = {
+  response_format: { name: "Try without JSON", settings: { usesSchema: false } },
+  tools: { name: "Try without tools", settings: { usesTools: false } },
+  reasoning_effort: { name: "Try without a wish for thinking", settings: { effort: "" } },
+};
+
 export class ProblemView {
   #shown = null;
 
@@ -25,7 +32,7 @@ export class ProblemView {
     this.element.classList.toggle("bad", problem.isBad === true);
     const text = problem.text && el("p", {}, problem.text);
     const body = el("div", {}, el("strong", {}, problem.title), text, this.#remedies(problem));
-    fill(this.element, icon(problem.isBad ? "warning" : "stop"), body);
+    fill(this.element, icon(problem.isBad ? "warning" : problem.isWaiting ? "again" : "stop"), body);
   }
 
   /** @returns {{ title: string, text?: string, isBad?: boolean, isFull?: boolean, isWaiting?: boolean } | null} */
@@ -57,13 +64,20 @@ export class ProblemView {
     if (isWaiting) return null;
     const { id, text, calls } = this.message;
     const button = (name, work) => el("button.small", { type: "button", click: work }, name);
+    const without = WITHOUT[this.message.failure?.param];
     const goesOn = !isFull && text !== "" && calls.length === 0;
     return el(
       "div.buttons",
       {},
       isFull && button("New chat", () => this.chat.begin()),
       goesOn && button("Continue", () => this.chat.goOn(id)),
+      without && button(without.name, () => this.#again(without.settings)),
       isBad && !isFull && button("Try again", () => this.chat.regenerate(id)),
     );
+  }
+
+  async #again(settings) {
+    await this.chat.change(settings);
+    await this.chat.regenerate(this.message.id);
   }
 }

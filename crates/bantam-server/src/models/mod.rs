@@ -177,6 +177,11 @@ impl Models {
         self.0.aliases.iter().filter(is_of).map(|alias| alias.name.clone()).collect()
     }
 
+    /// Bytes that all that are loaded may take together; `None` without a limit.
+    pub(crate) fn memory_max(&self) -> Option<u64> {
+        Some(self.0.memory_max).filter(|max| *max < u64::MAX)
+    }
+
     /// Those that are loaded.
     pub(crate) fn loaded(&self) -> Vec<Loaded> {
         self.0.shelf().loaded()

@@ -44,5 +44,12 @@ fn told(app: &App, listed: &Listed) -> Value {
         "context_length": listed.context_length,
         "max_model_len": listed.context_length,
         "meta": { "n_params": details.parameters, "size": details.file_bytes, "n_vocab": listed.vocab_size },
+        "memory": memory(app, &listed.name),
     })
+}
+
+/// What it may take if it is loaded, and what all models together may.
+fn memory(app: &App, name: &str) -> Value {
+    let loaded = app.models.loaded().into_iter().find(|loaded| loaded.listed.name == name);
+    json!({ "loaded_bytes": loaded.map(|loaded| loaded.bytes), "max_bytes": app.models.memory_max() })
 }
