@@ -206,7 +206,10 @@ def soak(server, a, expected):
         worker.start()
     victims, begin = [], time.monotonic()
     next_kill = begin
-    while any(worker.is_alive() for worker in workers):
+    is_over = False
+    while not is_over:
+        # What they said last is read once more after they have ended.
+        is_over = not any(worker.is_alive() for worker in workers)
         while not results.empty():
             name, status, text = results.get()
             counts[name, status] = counts.get((name, status), 0) + 1
