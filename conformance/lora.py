@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compare the losses of AdamW with those of PyTorch, on a tiny random Llama: LoRA beside PEFT, and all weights.
 
-    lora.py [--learn PROGRAM] [--steps 20] [--rate 0.01] [--seed S] [--full] [--tied]
+    lora.py [--learn PROGRAM] [--steps 20] [--rate 0.01] [--seed S] [--full | --dora | --rslora] [--tied]
 
 Needs: pip install torch transformers==5.23.0 peft safetensors
 PROGRAM is `cargo build --release -p bantam-train --example learn`.
@@ -37,9 +37,10 @@ def tiny_llama(seed, tied):
     return transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager", dtype=torch.float32)
 
 
-def with_adapter(model, seed):
+def with_adapter(model, seed, options):
     torch.manual_seed(seed + 1)
-    config = peft.LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules="all-linear", lora_dropout=0.0)
+    config = peft.LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules="all-linear", lora_dropout=0.0,
+                             use_dora=options.dora, use_rslora=options.rslora)
     model = peft.get_peft_model(model, config)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
@@ -85,7 +86,7 @@ def learn_in_bantam(program, folder, ids, learn, options):
     settings = {"full": options.full, "rank": RANK, "alpha": ALPHA, "rate": options.rate, "steps": options.steps,
                 "batch": len(ids), "micro_tokens": 35, "weight_decay": WEIGHT_DECAY, "clip": CLIP, "exact": True}
     if not options.full:
-        settings["adapter"] = str(folder / "adapter" / "adapter_model.safetensors")
+        settings["adapter"] = str(folder / "adapter")
     (folder / "settings.json").write_text(json.dumps(settings))
     command = [program, folder / "model", folder / "ids.jsonl", folder / "settings.json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
@@ -102,6 +103,8 @@ def main():
     parser.add_argument("--rate", type=float, default=0.01)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--full", action="store_true")
+    parser.add_argument("--dora", action="store_true")
+    parser.add_argument("--rslora", action="store_true")
     parser.add_argument("--tied", action="store_true")
     options = parser.parse_args()
 
@@ -110,11 +113,9 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(pathlib.Path(folder) / "model")
         if not options.full:
-            model = with_adapter(model, options.seed)
+            model = with_adapter(model, options.seed, options)
             adapter = pathlib.Path(folder) / "adapter"
             model.save_pretrained(adapter)
-            # A file of tensors is a checkpoint where there is a config beside it.
-            (adapter / "config.json").write_text((pathlib.Path(folder) / "model" / "config.json").read_text())
         found = learn_in_bantam(options.learn, folder, ids, learn, options)
     expected = learn_in_torch(model, ids, learn, options.steps, options.rate)
 

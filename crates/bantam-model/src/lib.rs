@@ -24,7 +24,7 @@ mod names;
 mod ops;
 mod state;
 
-pub use adapter::{Adapter, BaseCheck, LowRank};
+pub use adapter::{Adapter, BaseCheck, LowRank, Magnitude};
 pub use bantam_tensor::kernels::attention::KvStorage;
 pub use bantam_tensor::kernels::{Isa, Machine};
 pub use batch::{Batch, Span, Want};

@@ -5,6 +5,8 @@
 
 use std::io::{self, Read, Write};
 
+use bantam_model::{Isa, Machine};
+
 use crate::optimizer::{self, Memory};
 use crate::parameters::{self, Parameter};
 use crate::random::hash;
@@ -90,6 +92,7 @@ impl Trainer {
             return Err(refuse("there is more behind its end".into()));
         }
         (self.optimizer.steps, self.examples) = (steps, examples);
+        self.settle(&Machine::new(Isa::best(), 1));
         Ok(())
     }
 

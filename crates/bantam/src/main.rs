@@ -62,6 +62,7 @@ fn dispatch(arguments: &Arguments) -> Result<()> {
         Verb::Bench(args) => args.check().and_then(|()| verbs::bench::run(args, &models)),
         Verb::Finetune(args) => verbs::finetune::run(args, &models, &interrupt),
         Verb::Data(args) => verbs::data::run(args, &models),
+        Verb::Eval(args::EvalVerb::Privacy(args)) => verbs::privacy::run(args, &models),
         Verb::Merge(args) => verbs::merge::run(args, &models),
         Verb::Adapter(verb) => verbs::adapter::run(verb, &models),
         Verb::Grads(args) => verbs::learn::grads(args, &models),

@@ -7,6 +7,8 @@ use bantam_data::{Columns, Duplicates, Encoder, Form, Learn, Loader, Similarity,
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
+use super::CanariesArgs;
+
 /// `bantam data`
 #[derive(Args, Debug)]
 pub(crate) struct DataArgs {
@@ -21,6 +23,8 @@ pub(crate) enum DataVerb {
     /// Show what a model would learn: lengths, bad lines, duplicates, and one example token by token
     #[command(after_help = INSPECT_EXAMPLES)]
     Inspect(InspectDataArgs),
+    /// Plant made-up secrets among training data, for `bantam eval privacy` to look for
+    Canaries(CanariesArgs),
 }
 
 const INSPECT_EXAMPLES: &str = "\
@@ -162,7 +166,7 @@ pub(crate) enum TooLongArg {
 }
 
 /// What is left out of what is there twice.
-#[derive(ValueEnum, Clone, Copy, Debug, Default)]
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum DuplicatesArg {
     /// Nothing
     Keep,

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
-use super::MachineArgs;
-use super::data::SourceArgs;
+use super::data::{DuplicatesArg, SourceArgs};
+use super::{DpArgs, MachineArgs, RewardArgs};
 
 /// `bantam finetune`
 #[derive(Args, Debug)]
@@ -25,11 +26,31 @@ pub(crate) struct FinetuneArgs {
     pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) course: CourseArgs,
+    /// The loss
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) loss: LossArg,
+    #[command(flatten)]
+    pub(crate) reward: RewardArgs,
+    #[command(flatten)]
+    pub(crate) private: DpArgs,
     #[command(flatten)]
     pub(crate) machine: MachineArgs,
     /// Print the result as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl FinetuneArgs {
+    /// Refuses what means nothing together.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.private.dp.is_some() && self.source.duplicates == DuplicatesArg::Near {
+            bail!("--dp: what --duplicates near leaves out depends on other examples; give exact or keep");
+        }
+        if self.private.dp.is_some() && self.loss != LossArg::NextToken {
+            bail!("--dp: gradients of examples are taken apart for --loss next-token alone");
+        }
+        Ok(())
+    }
 }
 
 /// How to learn; what is left out is chosen from the sizes of model and data, and told with its reason.
@@ -45,6 +66,15 @@ pub(crate) struct CourseArgs {
     /// Divide alpha by the root of the rank (rsLoRA)
     #[arg(long)]
     pub(crate) rslora: bool,
+    /// Give the rows of changed matrices lengths that are learnt, too (DoRA)
+    #[arg(long)]
+    pub(crate) dora: bool,
+    /// What the adapter begins as
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) start: StartArg,
+    /// With --start loftq: the model before it was quantised
+    #[arg(long, value_name = "MODEL", required_if_eq("start", "loftq"))]
+    pub(crate) original: Option<String>,
     /// The highest learning rate
     #[arg(long, value_name = "RATE")]
     pub(crate) rate: Option<f32>,
@@ -71,6 +101,16 @@ pub(crate) struct CourseArgs {
     pub(crate) patience: usize,
 }
 
+/// What is wanted of examples.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum LossArg {
+    /// That each learnt token is predicted
+    #[default]
+    NextToken,
+    /// That answers which the model gives itself are rewarded (Shao et al., 2024)
+    Grpo,
+}
+
 /// How the learning rate falls after the warm-up.
 #[derive(ValueEnum, Clone, Copy, Debug, Default)]
 pub(crate) enum ScheduleArg {
@@ -83,6 +123,18 @@ pub(crate) enum ScheduleArg {
     Constant,
     /// Only over the last fifth
     Wsd,
+}
+
+/// Starts of adapters.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum StartArg {
+    /// One half by chance, the other zero
+    #[default]
+    Zero,
+    /// The strongest directions of the weights (PiSSA); the adapter on disk has twice the rank
+    Pissa,
+    /// What quantising took from the weights of --original (LoftQ)
+    Loftq,
 }
 
 /// Optimisers.

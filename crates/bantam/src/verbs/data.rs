@@ -22,7 +22,13 @@ const BAR_WIDTH: usize = 40;
 const LISTED_MAX: usize = 10;
 
 pub(crate) fn run(args: &DataArgs, models: &Models) -> Result<()> {
-    let DataVerb::Inspect(args) = &args.verb;
+    match &args.verb {
+        DataVerb::Inspect(args) => inspect(args, models),
+        DataVerb::Canaries(args) => super::canaries::run(args),
+    }
+}
+
+fn inspect(args: &InspectDataArgs, models: &Models) -> Result<()> {
     let encoder = encoder(&models.locate(&args.model)?)?;
     let tokenizer = encoder.tokenizer.clone();
     let dataset = args.source.loader(encoder)?.load(&args.source.files)?;

@@ -7,11 +7,12 @@ use anyhow::Result;
 use bantam::model::Adapter;
 use bantam_data::Order;
 use bantam_model::Machine;
-use bantam_train::{Example, StepReport, Trainer};
+use bantam_train::{Example, Noise, StepReport, Trainer};
 use serde_json::{Value, json};
 
 use super::folder::Folder;
 use super::plan::Plan;
+use super::private::Private;
 use super::show::Show;
 use crate::interrupt::Interrupt;
 
@@ -40,6 +41,7 @@ pub(super) struct Course<'a> {
     pub(super) trainer: Trainer,
     pub(super) metrics: Vec<Value>,
     pub(super) patience: usize,
+    pub(super) private: Option<(Noise, Private)>,
     pub(super) seed: u64,
     pub(super) base_name: &'a str,
 }
@@ -84,7 +86,10 @@ impl Course<'_> {
         let end = (begin + self.plan.batch).min(order.len());
         let batch: Vec<&Example> = order[begin..end].iter().map(|place| &self.examples[*place]).collect();
         let clock = Instant::now();
-        let report = self.trainer.step(self.machine, &batch)?;
+        let report = match &self.private {
+            Some((noise, private)) => private.step(&mut self.trainer, self.machine, self.examples, noise)?,
+            None => self.trainer.step(self.machine, &batch)?,
+        };
         Ok((report, clock.elapsed()))
     }
 
@@ -107,8 +112,10 @@ impl Course<'_> {
                 show.evaluated(loss, before);
             }
         }
-        // Without validation the latest is taken for the best.
-        let is_best = looked_at.is_empty() || before.is_none_or(|before| best(&self.metrics) < Some(before));
+        // Without validation, and where the choice would tell of examples, the latest is taken for the best.
+        let is_best = looked_at.is_empty()
+            || self.private.is_some()
+            || before.is_none_or(|before| best(&self.metrics) < Some(before));
         if is_best && let Some(adapter) = self.trainer.adapter() {
             self.folder.write_adapter(adapter, self.trainer.model(), self.base_name)?;
         }

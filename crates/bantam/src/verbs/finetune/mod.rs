@@ -2,8 +2,11 @@
 
 mod course;
 mod folder;
+mod grpo;
 mod page;
 mod plan;
+mod private;
+mod reward;
 mod score;
 mod show;
 mod trial;
@@ -12,20 +15,21 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use bantam::Loaded;
-use bantam::model::Adapter;
+use bantam::model::{Adapter, LowRank};
 use bantam_data::Dataset;
 use bantam_model::Machine;
 use bantam_train::{Example, Trainer};
 use serde_json::{Value, json};
 
-use crate::args::FinetuneArgs;
+use crate::args::{FinetuneArgs, LossArg};
 use crate::interrupt::{Interrupt, Stopped};
 use crate::models::Models;
 use crate::print::{print_json, print_pairs};
 use crate::units;
 use course::{Course, End};
 use folder::Folder;
-use plan::Plan;
+use plan::{Aim, Plan};
+use private::Private;
 use score::{Questions, Score};
 use trial::Trial;
 
@@ -35,25 +39,37 @@ const VALIDATED_FROM: usize = 40;
 const VALIDATION: f64 = 0.05;
 
 pub(crate) fn run(args: &FinetuneArgs, models: &Models, interrupt: &Interrupt) -> Result<()> {
+    args.check()?;
     let path = models.locate(&args.model)?;
     let loaded = Loaded::open(&path)?;
     let dataset = dataset(args, &loaded, &path)?;
+    if args.loss == LossArg::Grpo {
+        return grpo::run(args, models, &loaded, &dataset, interrupt);
+    }
     let [examples, validation] = [&dataset.train, &dataset.validation].map(|part| learnt(&part.examples));
     if examples.is_empty() {
         bail!("there are only pairs of answers in the data; wanted chats, completions or texts");
     }
     let machine = args.machine.machine();
-    let plan = Plan::new(&args.course, &loaded.model, examples.len(), args.machine.numerics.into());
-    let start = plan.lora.start(&loaded.model)?;
+    let is_private = args.private.dp.is_some();
+    let aim = if is_private { Aim::Private } else { Aim::Predict };
+    let plan = Plan::new(&args.course, aim, &loaded.model, examples.len(), args.machine.numerics.into());
+    let start = begin(args, models, &plan, &loaded)?;
     tell(&plan, &dataset, &start);
-    let trial = Trial::new(&machine, &loaded, &plan, &start, &examples)?;
+    let private = Private::new(&args.private, &plan, examples.len())?;
+    private.iter().for_each(Private::tell);
+    let trial = Trial::new(&machine, &loaded, &plan, &start, &examples, private.as_ref())?;
     trial.tell(&examples, &plan);
     trial.check()?;
     if args.dry_run {
         return Ok(());
     }
     let folder = Folder::open(&args.output, args.resume)?;
-    folder.write_config(&config(args, &plan, &dataset))?;
+    folder.write_config(&config(args, &plan, &dataset, private.as_ref()))?;
+    let private = match private {
+        Some(private) => Some((private.noise(&folder, args.resume)?, private)),
+        None => None,
+    };
     let mut course = Course {
         plan: &plan,
         machine: &machine,
@@ -63,7 +79,9 @@ pub(crate) fn run(args: &FinetuneArgs, models: &Models, interrupt: &Interrupt) -
         validation: &validation,
         trainer: Trainer::new((*loaded.model).clone(), Some(start), plan.settings.clone())?,
         metrics: Vec::new(),
-        patience: args.course.patience,
+        // Which adapter is kept must not depend on the examples either.
+        patience: if is_private { 0 } else { args.course.patience },
+        private,
         seed: args.source.seed,
         base_name: &args.model,
     };
@@ -76,6 +94,7 @@ pub(crate) fn run(args: &FinetuneArgs, models: &Models, interrupt: &Interrupt) -
     if end == End::Stopped {
         return Err(Stopped("stopped; go on with the same arguments and --resume").into());
     }
+    Private::forget(&folder);
     finish(args, &loaded, &course, end, &machine)
 }
 
@@ -95,6 +114,17 @@ fn learnt(examples: &[bantam_data::Example]) -> Vec<Example> {
     let learnt =
         |example: &bantam_data::Example| Example { ids: example.ids.clone(), learn: example.learn.clone() };
     examples.iter().map(learnt).collect()
+}
+
+/// The adapter before its first step.
+fn begin(args: &FinetuneArgs, models: &Models, plan: &Plan, loaded: &Loaded) -> Result<Adapter> {
+    Ok(match &args.course.original {
+        Some(original) => {
+            let original = Loaded::open(&models.locate(original)?)?;
+            plan.lora.start_from(&loaded.model, &original.model)?
+        }
+        None => plan.lora.start(&loaded.model)?,
+    })
 }
 
 /// What will be done, and why.
@@ -123,15 +153,17 @@ fn tell(plan: &Plan, dataset: &Dataset, start: &Adapter) {
 
 fn parameters(adapter: &Adapter) -> u64 {
     let numbers = |matrix: &bantam_model::weights::Matrix| matrix.tensor.elements() as u64;
-    adapter.sites.values().map(|site| numbers(&site.a) + numbers(&site.b)).sum()
+    let lengths = |site: &LowRank| site.magnitude.as_ref().map_or(0, |of| of.lengths.elements() as u64);
+    adapter.sites.values().map(|site| numbers(&site.a) + numbers(&site.b) + lengths(site)).sum()
 }
 
-fn config(args: &FinetuneArgs, plan: &Plan, dataset: &Dataset) -> Value {
+fn config(args: &FinetuneArgs, plan: &Plan, dataset: &Dataset, private: Option<&Private>) -> Value {
     let choices: Vec<Value> =
         plan.choices.iter().map(|[n, v, r]| json!({ "name": n, "value": v, "reason": r })).collect();
     json!({
         "bantam": env!("CARGO_PKG_VERSION"), "model": args.model, "files": args.source.files,
         "choices": choices, "alpha": plan.lora.alpha, "seed": args.source.seed, "data": dataset.report,
+        "privacy": private.map(Private::json),
     })
 }
 
@@ -154,7 +186,7 @@ fn finish(
             "output": args.output, "steps": course.trainer.steps(), "stopped_early": end == End::NoGain,
             "validation_loss": [first, best.map(|best| best.1)], "best_step": best.map(|best| best.0),
             "asked": after.asked(), "right": [before.right(), after.right()],
-            "threads": machine.threads(),
+            "threads": machine.threads(), "privacy": course.private.as_ref().map(|(_, private)| private.json()),
         }));
     }
     if end == End::NoGain {

@@ -1,9 +1,11 @@
 //! What a run does, chosen from the sizes of model and data where the user says nothing; each choice with its reason.
 
 use bantam_model::{Model, Numerics};
-use bantam_train::{AdamW, Decay, Lora, Muon, Precision, Rule, Scaling, Schedule, Settings, Wanted};
+use bantam_train::{
+    AdamW, Decay, Lora, Muon, Precision, Rule, Scaling, Schedule, Settings, Start, Variant, Wanted,
+};
 
-use crate::args::{CourseArgs, OptimizerArg, ScheduleArg};
+use crate::args::{CourseArgs, OptimizerArg, ScheduleArg, StartArg};
 
 /// Epochs where nobody says how many.
 const EPOCHS: u64 = 3;
@@ -11,6 +13,17 @@ const EPOCHS: u64 = 3;
 const STEPS_MIN: u64 = 60;
 /// More repetitions only learn by heart.
 const EPOCHS_MAX: u64 = 10;
+
+/// What a run is after, by which its defaults differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Aim {
+    /// Tokens of examples.
+    Predict,
+    /// The same, with little of any one example.
+    Private,
+    /// Rewards of its own answers.
+    Reward,
+}
 
 /// A run, settled.
 #[derive(Clone, Debug)]
@@ -45,30 +58,52 @@ impl<T> Choice<T> {
 }
 
 impl Plan {
-    pub(super) fn new(args: &CourseArgs, model: &Model, examples: usize, numerics: Numerics) -> Self {
+    pub(super) fn new(
+        args: &CourseArgs,
+        aim: Aim,
+        model: &Model,
+        examples: usize,
+        numerics: Numerics,
+    ) -> Self {
         let hidden = model.description.hidden_size;
-        let rank = Choice::of(args.rank.map(usize::from), || {
-            (16, "enough for tasks and styles; teach new facts with 64 or more".into())
+        let rank = Choice::of(args.rank.map(usize::from), || match aim {
+            Aim::Predict | Aim::Reward => {
+                (16, "enough for tasks and styles; teach new facts with 64 or more".into())
+            }
+            Aim::Private => (4, "few numbers, since each gets its noise".into()),
         });
-        let rate = Choice::of(args.rate, || {
-            (rate(hidden), format!("ten times that of full fine-tuning, for a width of {hidden}"))
+        let rate = Choice::of(args.rate, || match aim {
+            Aim::Predict | Aim::Private => {
+                (rate(hidden), format!("ten times that of full fine-tuning, for a width of {hidden}"))
+            }
+            Aim::Reward => {
+                (rate(hidden) / 5.0, "a fifth of that of examples, since rewards are noisy".into())
+            }
         });
-        let batch = Choice::of(args.batch.map(|batch| batch as usize), || {
-            ((examples / 32).clamp(4, 32), format!("for {examples} examples"))
+        let batch = Choice::of(args.batch.map(|batch| batch as usize), || match aim {
+            Aim::Private => super::private::batch(examples),
+            Aim::Reward => (examples.min(8), "prompts, each with a group of answers".into()),
+            Aim::Predict => ((examples / 32).clamp(4, 32), format!("for {examples} examples")),
         });
         let steps_per_epoch = examples.div_ceil(batch.value) as u64;
         let epochs = Choice::of(args.epochs.map(u64::from), || epochs(steps_per_epoch));
         let steps = (epochs.value * steps_per_epoch).min(args.steps.unwrap_or(u64::MAX));
         let alpha = args.alpha.unwrap_or(2.0 * rank.value as f32);
         let scaling = if args.rslora { Scaling::RootOfRank } else { Scaling::Rank };
-        let lora = Lora { rank: rank.value, alpha, scaling, ..Lora::default() };
+        let variant = if args.dora { Variant::Dora } else { Variant::Plain };
+        let start = match args.start {
+            StartArg::Zero => Start::Zero,
+            StartArg::Pissa => Start::Principal,
+            StartArg::Loftq => Start::Residual,
+        };
+        let lora = Lora { rank: rank.value, alpha, scaling, variant, start, ..Lora::default() };
         let warmup_steps = (steps / 20).max(1);
         let schedule = Schedule { rate: rate.value, warmup_steps, steps, decay: decay(args.schedule) };
         let settings = Settings {
             wanted: Wanted::Adapter,
             rule: rule(args.optimizer),
             schedule,
-            clip: Some(1.0),
+            clip: (aim != Aim::Private).then_some(1.0),
             micro_tokens: args.micro_tokens as usize,
             numerics,
             recompute: bantam_train::Recompute::Layers,

@@ -6,9 +6,10 @@ use anyhow::{Result, bail};
 use bantam::Loaded;
 use bantam::model::Adapter;
 use bantam_model::Machine;
-use bantam_train::{Example, Trainer};
+use bantam_train::{Example, Noise, Trainer};
 
 use super::plan::Plan;
+use super::private::Private;
 use crate::units;
 
 /// What a step of the fullest micro-batch took.
@@ -26,14 +27,21 @@ impl Trial {
         plan: &Plan,
         start: &Adapter,
         examples: &[Example],
+        private: Option<&Private>,
     ) -> Result<Self> {
         let fullest = fullest(examples, plan.settings.micro_tokens.min(tokens_of_step(examples, plan)));
         let mut trainer = Trainer::new((*loaded.model).clone(), Some(start.clone()), plan.settings.clone())?;
         let clock = Instant::now();
-        let report = trainer.step(machine, &fullest)?;
+        let report = match private {
+            // The noise of a step that is thrown away may be known.
+            Some(private) => {
+                trainer.step_private(machine, &fullest, private.privacy, &Noise::new([0; 32]))?
+            }
+            None => trainer.step(machine, &fullest)?,
+        };
         let tok_s = report.tokens as f64 / clock.elapsed().as_secs_f64().max(1e-9);
         // Numbers, gradients and two moments.
-        let learning = super::parameters(start) * 16;
+        let learning = super::parameters(start) * (16 + 4 * trainer.examples_apart() as u64);
         let bytes = loaded.model.weights_bytes() + learning + trainer.activation_bytes() as u64;
         Ok(Trial { tok_s, bytes, free_bytes: free_bytes() })
     }
