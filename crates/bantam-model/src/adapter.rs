@@ -15,6 +15,7 @@ use crate::weights::Matrix;
 use crate::{Error, Model};
 
 pub use bind::BaseCheck;
+pub(crate) use bind::{in_order, row_order};
 pub use magnitude::Magnitude;
 
 /// A product of two thin matrices, `scale * B A`.

@@ -1,5 +1,6 @@
 //! Epsilons of private training, for `conformance/accountant.py`: reads lines of `q sigma steps delta`, and prints the
 //! epsilon of each.
+#![allow(clippy::print_stdout, reason = "the figures are what it is for")]
 
 use std::error::Error;
 use std::io::{BufRead, stdin};

@@ -1,12 +1,12 @@
 //! How an adapter begins.
 
 use bantam_model::weights::{Linear, Matrix};
-use bantam_model::{Adapter, Isa, LowRank, Machine, Magnitude, Model, Role, Site};
+use bantam_model::{Adapter, Isa, LowRank, Machine, Magnitude, Model, Role, Site, fnv1a};
 use bantam_tensor::Tensor;
 use bantam_tensor::kernels::matmul::Layout;
 
 use crate::Error;
-use crate::random::{Random, hash};
+use crate::random::Random;
 use crate::svd::Svd;
 
 /// What a low-rank adapter (LoRA, Hu et al. 2021) looks like before its first step.
@@ -172,7 +172,7 @@ impl Lora {
         let Matrix { outputs, inputs, .. } = linear.matrix;
         let rank = self.rank.min(outputs).min(inputs);
         let [a, b] = ["a", "b"].map(|part| tensor_name(linear.site, part));
-        let mut random = Random::new(self.seed ^ hash(a.as_bytes()));
+        let mut random = Random::new(self.seed ^ fnv1a(a.bytes()));
         let bound = 1.0 / (inputs as f32).sqrt();
         let numbers: Vec<f32> = (0..rank * inputs).map(|_| random.between(bound)).collect();
         let magnitude = match self.variant {
@@ -220,7 +220,7 @@ fn residual(linear: &Linear, original: Option<&Model>) -> Result<Vec<f32>, Error
 /// The pair whose product with its scale is the nearest of its rank to a matrix, both halves of one size.
 fn principal(machine: &Machine, of: LowRank, matrix: &[f32]) -> Result<LowRank, Error> {
     let (rank, inputs, outputs) = (of.rank(), of.a.inputs, of.b.outputs);
-    let seed = hash(of.a.tensor.name().as_bytes());
+    let seed = fnv1a(of.a.tensor.name().bytes());
     let svd = Svd::of(machine, matrix, inputs, rank, seed);
     let root = |i: usize| ((svd.values.get(i).copied().unwrap_or(0.0)) / f64::from(of.scale)).sqrt() as f32;
     let mut a = svd.right.clone();

@@ -5,11 +5,10 @@
 
 use std::io::{self, Read, Write};
 
-use bantam_model::{Isa, Machine};
+use bantam_model::{Isa, Machine, fnv1a};
 
 use crate::optimizer::{self, Memory};
 use crate::parameters::{self, Parameter};
-use crate::random::hash;
 use crate::{Error, Trainer};
 
 const MAGIC: &[u8; 16] = b"bantam trainer 1";
@@ -103,7 +102,7 @@ impl Trainer {
         let mut text = format!("{:?}{:?}{:?}", settings.rule, settings.schedule, settings.clip);
         text += &format!("{}{:?}", settings.micro_tokens, settings.numerics);
         text += &format!("{:?}{:?}", self.parameters(), scales.collect::<Vec<f32>>());
-        hash(text.as_bytes())
+        fnv1a(text.bytes())
     }
 }
 

@@ -2,12 +2,12 @@
 
 pub(crate) mod adapter;
 pub(crate) mod bench;
-pub(crate) mod canaries;
 pub(crate) mod data;
 pub(crate) mod finetune;
 pub(crate) mod generate;
 pub(crate) mod inspect;
 pub(crate) mod learn;
+pub(crate) mod learning;
 pub(crate) mod list;
 pub(crate) mod logits;
 pub(crate) mod merge;
@@ -20,3 +20,4 @@ pub(crate) mod serve;
 pub(crate) mod shell;
 pub(crate) mod show;
 pub(crate) mod tokenize;
+pub(crate) mod train;

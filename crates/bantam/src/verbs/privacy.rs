@@ -20,7 +20,7 @@ use crate::print::{print_json, print_pairs, print_table};
 pub(crate) fn run(args: &PrivacyArgs, models: &Models) -> Result<()> {
     let path = models.locate(&args.model)?;
     let loaded = Loaded::open(&path)?;
-    let mut encoder = super::data::encoder(&path)?;
+    let mut encoder = super::data::encoder(&loaded)?;
     if args.no_think {
         encoder.switches.insert("enable_thinking".into(), json!(false));
     }
@@ -111,7 +111,7 @@ impl Audit {
             match event {
                 Event::Token { id, .. } => ids.push(id),
                 Event::Failed(error) => return Err(error.into()),
-                Event::Prompt { .. } | Event::Shifted { .. } | Event::Done { .. } => {}
+                Event::Prompt { .. } | Event::Pooled(_) | Event::Shifted { .. } | Event::Done { .. } => {}
             }
         }
         Ok(tokenizer.to_text(&ids, Shown::Text))

@@ -9,19 +9,19 @@ use anyhow::{Context, Result, bail};
 use bantam::Loaded;
 use bantam::engine::{Engine, Event, Reason, Request, Sampling};
 use bantam::model::Adapter;
-use bantam_data::{Dataset, Order};
+use bantam_data::{Dataset, Key};
 use bantam_model::Machine;
 use bantam_text::{Shown, Tokenizer};
 use bantam_train::{Example, Grpo, Rollout, StepReport, Trainer, advantages};
 use serde_json::{Value, json};
 
-use super::folder::Folder;
 use super::plan::{Aim, Plan};
 use super::reward::{Answered, Judge};
 use crate::args::FinetuneArgs;
 use crate::interrupt::{Interrupt, Stopped};
 use crate::models::Models;
 use crate::print::{print_json, print_pairs};
+use crate::verbs::learning::{Batches, Folder, Keep};
 
 /// Prompts that are answered greedily before and after, at most.
 const ASKED_MAX: usize = 64;
@@ -56,8 +56,8 @@ pub(super) fn run(
     if questions.is_empty() {
         bail!("nothing is asked in the data; wanted prompts with completions, or chats");
     }
-    let plan =
-        Plan::new(&args.course, Aim::Reward, &loaded.model, questions.len(), args.machine.numerics.into());
+    let numerics = args.machine.numerics.into();
+    let plan = Plan::new(&args.course, &loaded.model, questions.len(), Aim::Reward, numerics);
     for [name, value, reason] in &plan.choices {
         eprintln!("{name:>8}  {value:<8} {reason}");
     }
@@ -68,10 +68,9 @@ pub(super) fn run(
     let folder = Folder::open(&args.output, args.resume)?;
     folder.write_config(&json!({
         "bantam": env!("CARGO_PKG_VERSION"), "model": args.model, "files": args.source.files, "loss": "grpo",
-        "group": args.reward.group, "kl": args.reward.kl, "seed": args.source.seed, "steps": plan.steps,
+        "group": args.reward.group, "kl": args.reward.kl, "seed": args.source.seed, "steps": plan.route.steps,
     }))?;
-    let start = super::begin(args, models, &plan, loaded)?;
-    let trainer = Trainer::new((*loaded.model).clone(), Some(start), plan.settings.clone())?;
+    let trainer = super::trainer(args, models, loaded, &plan)?;
     let mut run = Run { args, loaded, machine: &machine, tokenizer, judge, trainer };
     let mut metrics = Vec::new();
     if args.resume {
@@ -117,23 +116,21 @@ impl Run<'_> {
         metrics: &mut Vec<Value>,
         interrupt: &Interrupt,
     ) -> Result<()> {
-        while self.trainer.steps() < plan.steps {
-            let step = self.trainer.steps();
-            let order = Order::Shuffled.indices(examples, self.args.source.seed, step / plan.steps_per_epoch);
-            let begin = (step % plan.steps_per_epoch) as usize * plan.batch;
-            let places = order.iter().skip(begin).take(plan.batch);
-            let batch: Vec<&Question> = places.map(|place| &questions[*place]).collect();
+        let keys: Vec<Key> = examples.iter().map(bantam_data::Example::key).collect();
+        let (route, seed, done) = (&plan.route, self.args.source.seed, self.trainer.steps());
+        let batches = Batches::new(&keys, route.order, seed, route.batch, route.epochs);
+        for (step, places) in (0..route.steps).zip(batches).skip(done as usize) {
+            let batch: Vec<&Question> = places.iter().map(|place| &questions[*place]).collect();
             let (rewards, report) = self.step(&batch, step)?;
             let reward = rewards.iter().sum::<f64>() / rewards.len().max(1) as f64;
             metrics.push(json!({
                 "step": step + 1, "reward": reward, "grad_norm": report.grad_norm, "rate": report.rate,
                 "tokens": report.tokens,
             }));
-            eprintln!("step {} of {}: reward {reward:.4}", step + 1, plan.steps);
-            let is_last = step + 1 == plan.steps;
-            if is_last || (step + 1) % plan.evaluate_every == 0 || interrupt.is_pressed() {
-                let adapter = self.adapter()?;
-                folder.write_adapter(&adapter, self.trainer.model(), &self.args.model)?;
+            eprintln!("step {} of {}: reward {reward:.4}", step + 1, route.steps);
+            let is_last = step + 1 == route.steps;
+            if is_last || (step + 1).is_multiple_of(route.evaluate_every) || interrupt.is_pressed() {
+                folder.write_best(&Keep::Adapter { base_name: &self.args.model }, &self.trainer)?;
                 folder.write_state(&self.trainer)?;
                 folder.write_metrics(metrics)?;
             }
@@ -242,7 +239,7 @@ fn answer(stream: bantam::engine::Stream) -> Result<Vec<u32>> {
             Event::Token { id, .. } => ids.push(id),
             Event::Done { reason: Reason::Stop(id), .. } => ids.push(id),
             Event::Failed(error) => return Err(error.into()),
-            Event::Prompt { .. } | Event::Shifted { .. } | Event::Done { .. } => {}
+            Event::Prompt { .. } | Event::Pooled(_) | Event::Shifted { .. } | Event::Done { .. } => {}
         }
     }
     Ok(ids)
