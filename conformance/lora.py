@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compare the losses of AdamW with those of PyTorch, on a tiny random Llama: LoRA beside PEFT, and all weights.
 
-    lora.py [--learn PROGRAM] [--steps 20] [--rate 0.01] [--seed S] [--full] [--tied] [--curve]
+    lora.py [--learn PROGRAM] [--steps 20] [--rate 0.01] [--seed S] [--full | --dora | --rslora] [--tied] [--curve]
 
 Needs: pip install torch transformers==5.23.0 peft safetensors
 PROGRAM is `cargo build --release -p bantam-train --example learn`.
@@ -29,9 +29,10 @@ RANK, ALPHA = 8, 16
 CURVE_STEPS, CURVE_ROWS = 200, 60
 
 
-def with_adapter(model, seed):
+def with_adapter(model, seed, options):
     torch.manual_seed(seed + 1)
-    config = peft.LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules="all-linear", lora_dropout=0.0)
+    config = peft.LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules="all-linear", lora_dropout=0.0,
+                             use_dora=options.dora, use_rslora=options.rslora)
     model = peft.get_peft_model(model, config)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
@@ -46,11 +47,9 @@ def write_start(folder, options):
     model.save_pretrained(folder / "model")
     if options.full:
         return model
-    model = with_adapter(model, options.seed)
+    model = with_adapter(model, options.seed, options)
     adapter = folder / "adapter"
     model.save_pretrained(adapter)
-    # A file of tensors is a checkpoint where there is a config beside it.
-    (adapter / "config.json").write_text((folder / "model" / "config.json").read_text())
     return model
 
 
@@ -84,6 +83,8 @@ def main():
     parser.add_argument("--rate", type=float, default=0.01)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--full", action="store_true")
+    parser.add_argument("--dora", action="store_true")
+    parser.add_argument("--rslora", action="store_true")
     parser.add_argument("--tied", action="store_true")
     parser.add_argument("--curve", action="store_true")
     options = parser.parse_args()
@@ -93,7 +94,7 @@ def main():
         folder = pathlib.Path(folder)
         model = write_start(folder, options)
         ids, learn = rows(options, 320)
-        more = {} if options.full else {"adapter": str(folder / "adapter" / "adapter_model.safetensors")}
+        more = {} if options.full else {"adapter": str(folder / "adapter")}
         found = learn_in_bantam(options.learn, folder, folder / "model", ids, learn, options.rate, steps, 3,
                                 full=options.full, rank=RANK, alpha=ALPHA, **more)
         expected = learn_in_torch(model, batches(ids, learn, steps), options.rate)

@@ -91,6 +91,18 @@ impl Encoder {
         Self { tokenizer, template, system: None, switches: Map::new(), now: None, learn: Learn::default() }
     }
 
+    /// What the loader makes of a prompt and its completion: ids, and which of them are learnt.
+    ///
+    /// # Errors
+    ///
+    /// What the tokeniser or the template refuses, and completions of which they leave nothing.
+    pub fn completion_example(&self, prompt: &str, completion: &str) -> Result<(Vec<u32>, Vec<bool>), Fault> {
+        let sample = Sample::Completion { prompt: prompt.into(), completion: completion.into() };
+        let example = self.examples(&sample, self.learn)?.pop();
+        let example = example.ok_or(Fault::NothingToLearn("the template writes no answer"))?;
+        Ok((example.ids, example.learn))
+    }
+
     pub(crate) fn lesson(&self, sample: &Sample) -> Result<Lesson, Fault> {
         match sample {
             Sample::Preference { chosen, rejected } => {

@@ -9,6 +9,7 @@
 //! comes before it; at least one is. The same files, options and seed give the same dataset on every machine.
 #![forbid(unsafe_code)]
 
+mod canaries;
 mod chat;
 mod columns;
 mod duplicates;
@@ -28,6 +29,7 @@ mod read;
 mod report;
 mod split;
 
+pub use canaries::{Canaries, Canary};
 pub use columns::Columns;
 pub use duplicates::{Duplicates, Similarity};
 pub use encode::{Encoder, Learn};

@@ -29,6 +29,7 @@ fn adapter(model: &Model, seed: usize) -> Arc<Adapter> {
             a: tensor(3, linear.matrix.inputs),
             b: tensor(linear.matrix.outputs, 3),
             scale: 1.5,
+            magnitude: None,
         }
     });
     let file = AdapterFile {

@@ -7,13 +7,16 @@
 
 mod divergence;
 mod error;
+mod losses;
 mod perplexity;
 mod predictions;
+pub mod privacy;
 mod run;
 mod windows;
 
 pub use divergence::{Divergence, DivergenceReport};
 pub use error::Error;
+pub use losses::{Target, losses};
 pub use perplexity::{Perplexity, nll};
 pub use predictions::{PredictionsHeader, PredictionsReader, PredictionsWriter, Row};
 pub use run::{Position, run};

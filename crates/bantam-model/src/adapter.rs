@@ -5,6 +5,7 @@
 
 mod bind;
 mod low_rank;
+mod magnitude;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +16,7 @@ use crate::{Error, Model};
 
 pub use bind::BaseCheck;
 pub(crate) use bind::{in_order, row_order};
+pub use magnitude::Magnitude;
 
 /// A product of two thin matrices, `scale * B A`.
 #[derive(Clone, Debug)]
@@ -25,6 +27,8 @@ pub struct LowRank {
     pub b: Matrix,
     /// What the product is multiplied with: `alpha / rank`, or `alpha / sqrt(rank)` (rsLoRA, Kalajdzievski 2023).
     pub scale: f32,
+    /// Lengths that the changed rows are given (DoRA), if they are.
+    pub magnitude: Option<Magnitude>,
 }
 
 /// What is added to the projections of a model.
@@ -32,6 +36,9 @@ pub struct LowRank {
 pub struct Adapter {
     /// The projections that it changes.
     pub sites: BTreeMap<Site, LowRank>,
+    /// Products that are added as well, and never learnt: minus what the sites began as, where that is not nothing
+    /// (PiSSA), so that the beginning changes nothing.
+    pub start: BTreeMap<Site, LowRank>,
 }
 
 impl fmt::Display for Site {
@@ -49,7 +56,7 @@ impl Adapter {
     pub fn sum(parts: &[(&Adapter, f32)]) -> Result<Adapter, Error> {
         let mut by_site: BTreeMap<Site, Vec<(&LowRank, f32)>> = BTreeMap::new();
         for (adapter, factor) in parts {
-            for (site, low_rank) in &adapter.sites {
+            for (site, low_rank) in adapter.sites.iter().chain(&adapter.start) {
                 by_site.entry(*site).or_default().push((low_rank, *factor));
             }
         }
@@ -57,7 +64,16 @@ impl Adapter {
             let sum = LowRank::sum(&parts).map_err(|reason| refuse(&site.to_string(), reason))?;
             Ok((site, sum))
         });
-        Ok(Adapter { sites: sites.collect::<Result<_, Error>>()? })
+        Ok(Adapter { sites: sites.collect::<Result<_, Error>>()?, start: BTreeMap::new() })
+    }
+
+    /// The same with one product for each projection, as files have them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Adapter::sum`].
+    pub fn folded(&self) -> Result<Adapter, Error> {
+        Adapter::sum(&[(self, 1.0)])
     }
 
     /// Refuses an adapter that is not for this model's projections.
@@ -68,10 +84,15 @@ impl Adapter {
     pub fn check(&self, model: &Model) -> Result<(), Error> {
         let known: BTreeMap<Site, &Matrix> =
             model.linears().map(|linear| (linear.site, &linear.matrix)).collect();
-        for (site, LowRank { a, b, .. }) in &self.sites {
+        for (site, LowRank { a, b, magnitude, .. }) in self.sites.iter().chain(&self.start) {
             let Some(matrix) = known.get(site) else {
                 return Err(refuse(&site.to_string(), "the model has no such projection".into()));
             };
+            let lengths = magnitude.as_ref().map_or(matrix.outputs, |of| of.lengths.elements());
+            if lengths != matrix.outputs {
+                let reason = format!("wanted {} lengths of rows, found {lengths}", matrix.outputs);
+                return Err(refuse(&site.to_string(), reason));
+            }
             let (wanted, found) = ([matrix.inputs, matrix.outputs], [a.inputs, b.outputs]);
             if wanted != found || a.outputs != b.inputs {
                 let reason = format!(
@@ -87,7 +108,9 @@ impl Adapter {
     /// Bytes of its matrices.
     pub fn bytes(&self) -> usize {
         let of = |matrix: &Matrix| matrix.tensor.bytes().len();
-        self.sites.values().map(|LowRank { a, b, .. }| of(a) + of(b)).sum()
+        let lengths = |of: &Option<Magnitude>| of.as_ref().map_or(0, |of| of.lengths.bytes().len());
+        let all = self.sites.values().chain(self.start.values());
+        all.map(|LowRank { a, b, magnitude, .. }| of(a) + of(b) + lengths(magnitude)).sum()
     }
 }
 

@@ -196,13 +196,13 @@ impl<'a> Executor<'a> {
         }
         for run in batch.spans.chunk_by(|one, next| one.adapter == next.adapter) {
             let Some(adapter) = run[0].adapter.map(|place| &batch.adapters[place]) else { continue };
-            let low_ranks = sites.map(|site| adapter.sites.get(&site));
             let rows = run[0].rows.start..run[run.len() - 1].rows.end;
             // Behind the layers only the wanted rows are left.
             let is_whole = x.data.len() / x.width == batch.tokens.len();
             let wanted = batch.wanted_before(rows.start)..batch.wanted_before(rows.end);
             let rows = if is_whole { rows } else { wanted };
-            self.adapt_rows(rows, x, &mut y, low_ranks);
+            self.adapt_rows(rows.clone(), x, &mut y, sites.map(|site| adapter.start.get(&site)));
+            self.adapt_rows(rows, x, &mut y, sites.map(|site| adapter.sites.get(&site)));
         }
         y
     }
@@ -231,6 +231,9 @@ impl<'a> Executor<'a> {
             let begin = rows.start * y.width;
             let y = &mut y.data[begin..begin + change.data.len()];
             elementwise::add_scaled(self.machine, y, &change.data, scale);
+            if let Some(magnitude) = low_rank.and_then(|of| of.magnitude.as_ref()) {
+                magnitude.apply(y);
+            }
         }
         between.into_iter().chain(change).for_each(|done| self.release(done));
     }

@@ -30,6 +30,7 @@ fn pair(module: &str, [outputs, inputs]: [usize; 2], rank: usize, scale: f32) ->
         a: tensor("a", [rank, inputs]),
         b: tensor("b", [outputs, rank]),
         scale,
+        magnitude: None,
     }
 }
 
@@ -133,6 +134,91 @@ fn merging_gives_the_same_as_plain_loops() {
     }
 }
 
+/// Rows of random lengths, in plain loops; alone, and merged.
+#[test]
+fn rows_get_the_lengths_that_dora_gives_them() {
+    for (family, parts, transposed) in [
+        ("tinyllama", &LLAMA[..], false),
+        ("gpt2", &["c_attn", "c_proj", "c_fc"][..], true),
+        ("phi", &["q_proj", "dense", "fc1", "fc2"][..], false),
+    ] {
+        let (model, golden) = golden_model(family);
+        let (tokens, mut pairs) = (ids(&golden["tokens"]), pairs(family, parts, transposed));
+        let plain = merged(family, &pairs, transposed);
+        let mut lengths: std::collections::BTreeMap<String, Vec<f32>> = Default::default();
+        for pair in &mut pairs {
+            let name = format!("{}.lengths", pair.module);
+            let values: Vec<f32> =
+                golden_weights::tensor(&name, &[pair.b.rows()]).iter().map(|x| 1.0 + x.abs()).collect();
+            pair.magnitude = Some(Tensor::from_f32(&name, vec![values.len()], &values).unwrap());
+            lengths.insert(pair.module.clone(), values);
+        }
+        let mut truth = plain.clone();
+        lengthen(&mut truth, &lengths);
+        let truth = Run::default().whole(&truth, &tokens);
+        let adapter = bound(&model, pairs);
+        let [found] = &Run::default().adapted(&model, &[(&tokens, Some(&adapter))])[..] else { panic!() };
+        near(&truth, found, 5e-4);
+        for linear in model.linears() {
+            let Some(low_rank) = adapter.sites.get(&linear.site) else { continue };
+            let name = linear.matrix.tensor.name().trim_end_matches(".weight");
+            let found = low_rank.added_to(&linear.matrix);
+            for (output, wanted) in lengths[name].iter().enumerate() {
+                let (outputs, inputs) = (linear.matrix.outputs, linear.matrix.inputs);
+                let at =
+                    |i: usize| found[if transposed { i * outputs + output } else { output * inputs + i }];
+                let length = (0..inputs).map(|i| at(i).powi(2)).sum::<f32>().sqrt();
+                assert!((length - wanted).abs() < 1e-4 * wanted, "{}: {length}, {wanted}", linear.site);
+            }
+        }
+        let doubled = Adapter::sum(&[(&adapter, 2.0)]).unwrap_err().to_string();
+        assert!(doubled.contains("DoRA"), "{doubled}");
+        let folder = tempfile::tempdir().unwrap();
+        let file = adapter.to_file(&model, AdapterForm::Peft).unwrap();
+        file.write(folder.path()).unwrap();
+        let read = AdapterFile::open(folder.path()).unwrap();
+        let again = Arc::new(Adapter::bind(&read, &model, BaseCheck::Fingerprint).unwrap());
+        assert_eq!(&Run::default().adapted(&model, &[(&tokens, Some(&again))])[0], found);
+        let refused = adapter.to_file(&model, AdapterForm::Gguf).unwrap();
+        let refused = refused.write(&folder.path().join("a.gguf")).unwrap_err().to_string();
+        assert!(refused.contains("DoRA"), "{refused}");
+    }
+}
+
+/// Gives the rows of projections these lengths, in plain loops.
+fn lengthen(model: &mut Model, lengths: &std::collections::BTreeMap<String, Vec<f32>>) {
+    use bantam_model::weights::{MlpWeights, QkvWeights};
+    let mut all = vec![&mut model.weights.head];
+    for layer in &mut model.weights.layers {
+        match &mut layer.mixer.input {
+            QkvWeights::Separate(three) => all.extend(three),
+            QkvWeights::Fused(one) => all.push(one),
+        }
+        all.push(&mut layer.mixer.output);
+        match &mut layer.mlp {
+            MlpWeights::Gated(three) => all.extend(three),
+            MlpWeights::GatedFused(two) | MlpWeights::Plain(two) => all.extend(two),
+        }
+    }
+    for linear in all {
+        let matrix = &mut linear.matrix;
+        let Some(lengths) = lengths.get(matrix.tensor.name().trim_end_matches(".weight")) else { continue };
+        let mut w = matrix.tensor.to_f32();
+        for (output, length) in lengths.iter().enumerate() {
+            let places: Vec<usize> = (0..matrix.inputs)
+                .map(|i| match matrix.layout {
+                    Layout::OutIn => output * matrix.inputs + i,
+                    Layout::InOut => i * matrix.outputs + output,
+                })
+                .collect();
+            let norm = places.iter().map(|i| w[*i].powi(2)).sum::<f32>().sqrt();
+            places.iter().for_each(|i| w[*i] *= length / norm);
+        }
+        let (name, shape) = (matrix.tensor.name().to_owned(), matrix.tensor.shape().to_vec());
+        matrix.tensor = Tensor::from_f32(name, shape, &w).unwrap();
+    }
+}
+
 #[test]
 fn rows_of_several_adapters_have_the_bits_that_they_have_alone() {
     let (model, golden) = golden_model("tinyllama");
@@ -225,6 +311,41 @@ fn files_of_both_forms_bind_to_bases_of_both_forms() {
             }
         }
     }
+}
+
+/// As llama.cpp's converter leaves the pairs of a PEFT folder for GPT-2: `lora_a` is `Bᵀ` and `lora_b` `Aᵀ`.
+#[test]
+fn pairs_that_a_converter_transposed_are_turned_back() {
+    let (model, golden) = golden_model("gpt2");
+    let tokens = ids(&golden["tokens"]);
+    let turn = |tensor: &Tensor| {
+        let (values, width) = (tensor.to_f32(), tensor.cols());
+        let turned: Vec<f32> =
+            (0..width).flat_map(|col| values.iter().skip(col).step_by(width).copied()).collect();
+        Tensor::from_f32(tensor.name(), vec![width, tensor.rows()], &turned).unwrap()
+    };
+    let read = |parts: &[&str]| {
+        let adapter = bound(&model, pairs("gpt2", parts, true));
+        let mut file = adapter.to_file(&model, AdapterForm::Gguf).unwrap();
+        file.fingerprint = None;
+        (adapter, file)
+    };
+    let converted = |mut file: AdapterFile| {
+        for pair in &mut file.pairs {
+            (pair.a, pair.b) = (turn(&pair.b), turn(&pair.a));
+        }
+        file
+    };
+    let (adapter, file) = read(&["c_attn", "c_proj", "c_fc"]);
+    let truth = Run::default().adapted(&model, &[(&tokens, Some(&adapter))]);
+    for file in [file.clone(), converted(file)] {
+        let found = Arc::new(Adapter::bind(&file, &model, BaseCheck::Fingerprint).unwrap());
+        assert_eq!(Run::default().adapted(&model, &[(&tokens, Some(&found))]), truth);
+    }
+    // Where all matrices are square nobody can tell.
+    let (_, file) = read(&["attn.c_proj"]);
+    let refused = Adapter::bind(&converted(file), &model, BaseCheck::Fingerprint).unwrap_err().to_string();
+    assert!(refused.contains("square") && refused.contains("PEFT"), "{refused}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! `cargo run --release -p bantam-train --example learn -- MODEL IDS.jsonl [SETTINGS.json]`
 //!
 //! A line of IDS is `{"ids": [..], "learn": [..]}`; without `learn` all tokens are learnt. SETTINGS may hold, with the
-//! defaults below: `full`, `rank`, `alpha`, `rslora`, `adapter` (a safetensors file of PEFT to begin with), `optimizer`
+//! defaults below: `full`, `rank`, `alpha`, `rslora`, `adapter` (a folder of PEFT to begin with), `optimizer`
 //! (`adamw`, `adamw8`, `muon`), `rate`, `weight_decay`, `beta2`, `steps`, `warmup`, `batch` (examples in a step),
 //! `micro_tokens`, `clip`, `exact`, `keep` (activations, rather than compute them twice), `threads`.
 #![allow(clippy::print_stdout, reason = "the figures are what it is for")]
@@ -12,10 +12,9 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Instant;
 
-use bantam_model::weights::Matrix;
-use bantam_model::{Adapter, Isa, LowRank, Machine, Model, Numerics};
-use bantam_tensor::kernels::matmul::Layout;
-use bantam_tensor::{Checkpoint, Tensor};
+use bantam_model::{Adapter, BaseCheck, Isa, Machine, Model, Numerics};
+use bantam_tensor::Checkpoint;
+use bantam_tensor::format::adapter::AdapterFile;
 use bantam_train::{
     AdamW, Decay, Example, Lora, Muon, Precision, Recompute, Rule, Scaling, Schedule, Settings, Trainer,
     Wanted,
@@ -80,7 +79,7 @@ fn trainer(model: Model, settings: &Value) -> Result<Trainer> {
     };
     let adapter = match settings["adapter"].as_str() {
         _ if full => None,
-        Some(path) => Some(read_adapter(path, &model, lora.alpha / lora.rank as f32)?),
+        Some(path) => Some(read_adapter(path, &model)?),
         None => Some(lora.start(&model)?),
     };
     let settings = Settings {
@@ -111,27 +110,9 @@ fn rule(settings: &Value) -> Rule {
     }
 }
 
-/// An adapter as PEFT writes it: each projection is named by its tensor in the checkpoint.
-fn read_adapter(path: &str, model: &Model, scale: f32) -> Result<Adapter> {
-    let file = Checkpoint::open(Path::new(path))?;
-    let mut adapter = Adapter::default();
-    for linear in model.weights.layers.iter().flat_map(|layer| layer.linears()) {
-        let name = linear.matrix.tensor.name().trim_end_matches(".weight");
-        let part = |part: &str| file.weight(&format!("base_model.model.{name}.lora_{part}.weight"));
-        if let (Ok(a), Ok(b)) = (part("A"), part("B")) {
-            adapter.sites.insert(linear.site, LowRank { a: matrix(a), b: matrix(b), scale });
-        }
-    }
-    if adapter.sites.is_empty() { Err("no adapter for this model in the file".into()) } else { Ok(adapter) }
-}
-
-fn matrix(tensor: &Tensor) -> Matrix {
-    Matrix {
-        tensor: tensor.clone(),
-        layout: Layout::OutIn,
-        outputs: tensor.shape()[0],
-        inputs: tensor.shape()[1],
-    }
+/// An adapter as PEFT writes it.
+fn read_adapter(path: &str, model: &Model) -> Result<Adapter> {
+    Ok(Adapter::bind(&AdapterFile::open(Path::new(path))?, model, BaseCheck::Shapes)?)
 }
 
 /// The most memory that this process ever had, where the system says so.

@@ -58,7 +58,8 @@ impl Trainer {
             return Ok(0.0);
         }
         let Settings { numerics, recompute, .. } = self.settings;
-        let setting = Setting { machine, model: teacher, wanted: &Wanted::Nothing, numerics, recompute };
+        let wanted = &Wanted::Nothing;
+        let setting = Setting { machine, model: teacher, wanted, numerics, recompute, apart: false };
         let mut teaching = Pass::forward(setting, &plain.batch, Pool::default())?;
         let wanted = self.settings.wanted.clone();
         let mut gradients = std::mem::take(&mut self.gradients);

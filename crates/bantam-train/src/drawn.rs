@@ -126,7 +126,7 @@ pub fn draw(
     example::check(&[example])?;
     let packed = Packed::new(&[example], None);
     let (wanted, recompute) = (&Wanted::Nothing, Recompute::Layers);
-    let setting = Setting { machine, model, wanted, numerics, recompute };
+    let setting = Setting { machine, model, wanted, numerics, recompute, apart: false };
     let mut pass = Pass::forward(setting, &packed.batch, Pool::default())?;
     let mut random = Random::new(seed ^ example.fingerprint());
     let mut draws = Draws::default();

@@ -69,7 +69,7 @@ fn run(
 ) -> Result<f64, Error> {
     let (batch, targets) = prediction(sequences)?;
     let (numerics, recompute) = (Numerics::Exact, Recompute::Layers);
-    let setting = Setting { machine, model, wanted, numerics, recompute };
+    let setting = Setting { machine, model, wanted, numerics, recompute, apart: false };
     let mut pass = Pass::forward(setting, &batch, Pool::default())?;
     let share = 1.0 / targets.len() as f64;
     let mut losses = vec![0.0; targets.len()];

@@ -5,7 +5,9 @@ use bantam_model::rope::Rope;
 use bantam_model::weights::{Matrix, NormWeights, Vector};
 use bantam_model::{Ops, Site};
 
-use crate::primitives::{activation, adapter, attention, elementwise, lookup, norm, product, rope, shape};
+use crate::primitives::{
+    activation, adapter, attention, elementwise, lookup, magnitude, norm, product, rope, shape,
+};
 use crate::tape::{Tape, Var};
 
 impl Ops for Tape<'_> {
@@ -26,8 +28,15 @@ impl Ops for Tape<'_> {
     }
 
     fn adapt(&mut self, x: &Var, y: Var, site: Site) -> Var {
-        match self.adapter.and_then(|adapter| adapter.sites.get(&site)) {
-            Some(low_rank) => adapter::adapt(self, x, y, low_rank),
+        let Some(adapter) = self.adapter else { return y };
+        let y = match adapter.start.get(&site) {
+            Some(start) => adapter::adapt(self, x, y, start, false),
+            None => y,
+        };
+        let Some(low_rank) = adapter.sites.get(&site) else { return y };
+        let y = adapter::adapt(self, x, y, low_rank, self.wanted.adapter());
+        match &low_rank.magnitude {
+            Some(magnitude) => magnitude::lengthen(self, y, magnitude),
             None => y,
         }
     }

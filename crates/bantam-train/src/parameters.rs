@@ -49,6 +49,9 @@ pub(crate) fn update(
             for matrix in [&mut low_rank.a, &mut low_rank.b] {
                 matrix.tensor = changed(&matrix.tensor, Kind::Matrix, &mut change)?;
             }
+            if let Some(magnitude) = &mut low_rank.magnitude {
+                magnitude.lengths = changed(&magnitude.lengths, Kind::Vector, &mut change)?;
+            }
         }
     }
     let mut done: BTreeMap<String, Tensor> = BTreeMap::new();
@@ -114,6 +117,9 @@ pub(crate) fn list(model: &Model, adapter: Option<&Adapter>, wanted: &Wanted) ->
     for low_rank in adapter.filter(|_| wanted.adapter()).iter().flat_map(|adapter| adapter.sites.values()) {
         for matrix in [&low_rank.a, &low_rank.b] {
             list.push(parameter(matrix.tensor.name(), matrix.tensor.shape().to_vec(), Kind::Matrix));
+        }
+        if let Some(magnitude) = &low_rank.magnitude {
+            list.push(parameter(magnitude.lengths.name(), magnitude.lengths.shape().to_vec(), Kind::Vector));
         }
     }
     // A copy shares all numbers, and spares a second way through the weights.

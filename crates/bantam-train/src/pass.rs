@@ -26,6 +26,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) wanted: &'a Wanted,
     pub(crate) numerics: Numerics,
     pub(crate) recompute: Recompute,
+    /// Whether the gradients of an adapter are kept apart by spans.
+    pub(crate) apart: bool,
 }
 
 /// What is computed a second time on the way back. Results have the same bits.
@@ -98,7 +100,7 @@ impl<'a> Pass<'a> {
     pub(crate) fn forward(setting: Setting<'a>, batch: &'a Batch, pool: Pool) -> Result<Self, Error> {
         batch.check(setting.model)?;
         let mut tape = Tape::new(setting.machine, batch, FORWARD)?;
-        (tape.numerics, tape.pool) = (setting.numerics, pool);
+        (tape.numerics, tape.pool, tape.apart) = (setting.numerics, pool, setting.apart);
         let lowest = match setting.wanted {
             Wanted::Nothing => None,
             wanted => Some(Lowest::of(setting.model, tape.adapter, wanted)),

@@ -1,11 +1,12 @@
 //! The memory of a run, before it begins.
 
 use bantam_model::description::{Attention, GateUp, Layer, Mixer, Mlp, Wiring};
-use bantam_model::weights::LayerWeights;
+use bantam_model::weights::{LayerWeights, QkvWeights};
 use bantam_model::{Adapter, Model};
 
 use crate::optimizer::{Memory, beginning};
 use crate::pass::rows_at_once;
+use crate::pool::Pool;
 use crate::{Recompute, Settings, parameters};
 
 /// What a run holds at most, in bytes.
@@ -104,8 +105,18 @@ impl OfLayer {
         };
         let kept = stream + of_attention(attention) + mlp + ranks;
         // The gradient of the stream, and two buffers of its width that were used and are not wanted yet.
-        OfLayer { kept, on_top: 3 * hidden + gradients }
+        OfLayer { kept, on_top: 3 * hidden + gradients + left_over(layer, weights) }
     }
+}
+
+/// Queries, keys and values as one, once they are taken apart: rows too wide for those of the stream, which wait for
+/// the way back unless the mlp's can lie in their memory.
+fn left_over(layer: &Layer, weights: &LayerWeights) -> usize {
+    let QkvWeights::Fused(all) = &weights.mixer.input else { return 0 };
+    let width = all.matrix.outputs;
+    let (Mlp::Gated { intermediate_size, .. } | Mlp::Plain { intermediate_size, .. }) = layer.mlp;
+    let is_used = Pool::fits(width, intermediate_size) || Pool::fits(width, 2 * intermediate_size);
+    if is_used { 0 } else { width }
 }
 
 /// Queries, keys, values and what comes of them; what is normed or clipped is kept before it and after.

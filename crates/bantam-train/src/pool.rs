@@ -15,7 +15,7 @@ pub(crate) struct Pool {
 impl Pool {
     /// A buffer of so many numbers, whatever they are.
     pub(crate) fn take(&mut self, len: usize) -> Vec<f32> {
-        let fits = |buffer: &Vec<f32>| buffer.capacity() >= len && buffer.capacity() / 2 <= len;
+        let fits = |buffer: &Vec<f32>| Pool::fits(buffer.capacity(), len);
         let candidates = self.free.iter().enumerate().filter(|(_, buffer)| fits(buffer));
         let found = candidates.min_by_key(|(_, buffer)| buffer.capacity()).map(|(place, _)| place);
         let mut buffer = match found {
@@ -30,6 +30,11 @@ impl Pool {
         self.out += buffer.capacity();
         self.peak = self.peak.max(self.out + self.kept);
         buffer
+    }
+
+    /// Whether a buffer of this capacity is given to whoever wants so many numbers: half of it is used at least.
+    pub(crate) fn fits(capacity: usize, len: usize) -> bool {
+        capacity >= len && capacity / 2 <= len
     }
 
     /// A buffer of so many zeros.

@@ -5,7 +5,7 @@
 
 use std::io::{self, Read, Write};
 
-use bantam_model::fnv1a;
+use bantam_model::{Isa, Machine, fnv1a};
 
 use crate::optimizer::{self, Memory};
 use crate::parameters::{self, Parameter};
@@ -91,6 +91,7 @@ impl Trainer {
             return Err(refuse("there is more behind its end".into()));
         }
         (self.optimizer.steps, self.examples) = (steps, examples);
+        self.settle(&Machine::new(Isa::best(), 1));
         Ok(())
     }
 

@@ -7,6 +7,7 @@
 //! leads to something that learns.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bantam_model::rope::Rope;
@@ -172,6 +173,8 @@ pub struct Tape<'a> {
     pub(crate) wanted: &'a Wanted,
     pub(crate) numerics: Numerics,
     pub(crate) angles: Vec<Arc<Angles>>,
+    /// Whether the gradients of an adapter are kept apart by spans.
+    pub(crate) apart: bool,
     /// The one that all spans share.
     pub(crate) adapter: Option<&'a Adapter>,
     pub(crate) pool: Pool,
@@ -204,6 +207,7 @@ impl<'a> Tape<'a> {
             wanted,
             numerics: Numerics::Exact,
             angles: Vec::new(),
+            apart: false,
             adapter: adapter.map(|place| &*batch.adapters[place]),
             pool: Pool::default(),
             codes: (None, Codes::new()),
@@ -362,6 +366,20 @@ impl<'a> Tape<'a> {
     /// Rows whose numbers are yet to be written.
     pub(crate) fn blank(&mut self, rows: usize, width: usize) -> Rows {
         Rows { data: self.pool.take(rows * width), width }
+    }
+
+    /// The rows whose gradients are added up, all of `rows` or those of each span.
+    ///
+    /// # Panics
+    ///
+    /// If gradients are to be kept apart of rows that are not those of the batch.
+    pub(crate) fn gradient_parts(&self, rows: usize) -> Vec<(Option<usize>, Range<usize>)> {
+        if !self.apart {
+            return vec![(None, 0..rows)];
+        }
+        assert_eq!(rows, self.batch.tokens.len(), "all rows of the batch");
+        let spans = self.batch.spans.iter().enumerate();
+        spans.map(|(place, span)| (Some(place), span.rows.clone())).collect()
     }
 
     /// The angles by which a rope turns the batch's rows.

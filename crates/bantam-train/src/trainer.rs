@@ -71,6 +71,10 @@ pub struct Trainer {
     pub(crate) examples: u64,
     pub(crate) gradients: TensorGradients,
     pub(crate) pool: Pool,
+    /// Whether the gradients of an adapter are kept apart by examples.
+    pub(crate) apart: bool,
+    /// Examples whose gradients were held apart at most.
+    pub(crate) apart_most: usize,
 }
 
 impl Trainer {
@@ -85,11 +89,26 @@ impl Trainer {
             let reason = "leaves nothing to learn; name tensors of this model, or give an adapter".into();
             return Err(Error::Setting { name: "wanted", reason });
         }
+        if adapter.as_ref().is_some_and(Adapter::has_magnitudes) && settings.wanted != Wanted::Adapter {
+            let reason =
+                "names weights beside rows' lengths (DoRA), which are those of frozen weights".into();
+            return Err(Error::Setting { name: "wanted", reason });
+        }
         parameters::update(&mut model, None, &settings.wanted, |_, _| Ok(()))?;
         let optimizer = Optimizer::new(settings.rule);
         let adapter = adapter.map(Arc::new);
         let (gradients, pool) = (TensorGradients::new(), Pool::default());
-        Ok(Trainer { model, adapter, settings, optimizer, examples: 0, gradients, pool })
+        Ok(Trainer {
+            model,
+            adapter,
+            settings,
+            optimizer,
+            examples: 0,
+            gradients,
+            pool,
+            apart: false,
+            apart_most: 0,
+        })
     }
 
     /// The model as it is now.
@@ -125,6 +144,11 @@ impl Trainer {
     /// Bytes of activations and their gradients that were held at most, so far.
     pub fn activation_bytes(&self) -> usize {
         self.pool.peak_bytes()
+    }
+
+    /// Examples whose gradients were held beside each other at most, so far: private steps do that.
+    pub fn examples_apart(&self) -> usize {
+        self.apart_most
     }
 
     /// Learns to predict the next tokens, from all examples at once: the gradient of the mean loss over all tokens
@@ -218,12 +242,19 @@ impl Trainer {
         wanted: &'a Wanted,
     ) -> Result<Pass<'a>, Error> {
         let Settings { numerics, recompute, .. } = self.settings;
-        let setting = Setting { machine, model: &self.model, wanted, numerics, recompute };
+        let setting = Setting { machine, model: &self.model, wanted, numerics, recompute, apart: self.apart };
         Pass::forward(setting, &packed.batch, std::mem::take(&mut self.pool))
     }
 
     pub(crate) fn clear_gradients(&mut self) {
         self.gradients.values_mut().for_each(|gradient| gradient.fill(0.0));
+    }
+
+    /// What follows from an adapter that has changed.
+    pub(crate) fn settle(&mut self, machine: &Machine) {
+        if let Some(adapter) = self.adapter.as_mut().filter(|adapter| adapter.has_magnitudes()) {
+            Arc::make_mut(adapter).settle(machine, &self.model);
+        }
     }
 
     /// Takes a step by the gradients; gives their length and the rate.
@@ -248,6 +279,7 @@ impl Trainer {
             }
             Ok(())
         })?;
+        self.settle(machine);
         Ok((norm, rate))
     }
 }

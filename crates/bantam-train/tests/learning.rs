@@ -260,7 +260,7 @@ fn batches_without_loss_are_refused() {
 #[test]
 fn a_plan_tells_the_memory_within_a_tenth() {
     let machine = Machine::new(Isa::best(), 2);
-    for family in ["llama3", "qwen3", "gemma3", "phi3", "phi"] {
+    for family in ["llama3", "qwen3", "gemma3", "phi3", "phi", "gpt2"] {
         let all = [Recompute::Layers, Recompute::Nothing].map(|r| [(Wanted::Adapter, r), (Wanted::All, r)]);
         for (wanted, recompute) in all.into_iter().flatten() {
             let model = golden_model(family);

@@ -65,6 +65,7 @@ fn dispatch(arguments: &Arguments) -> Result<()> {
         Verb::Finetune(args) => verbs::finetune::run(args, &models, &interrupt),
         Verb::Train(args) => verbs::train::run(args, &models, &interrupt),
         Verb::Data(args) => verbs::data::run(args, &models, &interrupt),
+        Verb::Eval(args::EvalVerb::Privacy(args)) => verbs::privacy::run(args, &models),
         Verb::Merge(args) => verbs::merge::run(args, &models),
         Verb::Adapter(verb) => verbs::adapter::run(verb, &models),
         Verb::Grads(args) => verbs::learn::grads(args, &models),

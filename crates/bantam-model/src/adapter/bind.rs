@@ -7,9 +7,12 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use bantam_tensor::format::adapter::{AdapterFile, AdapterForm, AdapterPair};
+use bantam_tensor::kernels::matmul::Layout;
+use bantam_tensor::kernels::{Isa, Machine};
 use bantam_tensor::{Bytes, Source, Tensor};
 
-use super::{Adapter, LowRank, Site, refuse};
+use super::low_rank::transposed;
+use super::{Adapter, LowRank, Magnitude, Site, refuse};
 use crate::description::Mixer;
 use crate::names::{GgufRows, Prefix, Role};
 use crate::weights::{Linear, Matrix};
@@ -35,9 +38,14 @@ impl Adapter {
         check_base(file, model, check)?;
         let targets = targets(model, source_of(file.form));
         let mut parts: HashMap<Site, Vec<LowRank>> = HashMap::new();
+        let is_turned = is_turned(file, &targets, model)?;
         for pair in &file.pairs {
             let target = targets.get(&pair.module).ok_or_else(|| unknown_module(pair, file, model))?;
-            parts.entry(target.site).or_default().push(target.fit(pair, file.form, model)?);
+            let part = match is_turned {
+                true => target.fit(&turned(pair)?, file.form, model)?,
+                false => target.fit(pair, file.form, model)?,
+            };
+            parts.entry(target.site).or_default().push(part);
         }
         let mut adapter = Adapter::default();
         for (site, parts) in parts {
@@ -45,6 +53,7 @@ impl Adapter {
             let whole = LowRank::sum(&parts).map_err(|reason| refuse(&site.to_string(), reason))?;
             adapter.sites.insert(site, whole);
         }
+        adapter.settle(&Machine::new(Isa::best(), 1), model);
         Ok(adapter)
     }
 
@@ -55,8 +64,9 @@ impl Adapter {
     /// [`Error::Adapter`] for projections that the form has no name for.
     pub fn to_file(&self, model: &Model, form: AdapterForm) -> Result<AdapterFile, Error> {
         self.check(model)?;
+        let folded = self.folded()?;
         let pairs =
-            self.sites.iter().map(|(site, low_rank)| pair_of(*site, low_rank, model, source_of(form)));
+            folded.sites.iter().map(|(site, low_rank)| pair_of(*site, low_rank, model, source_of(form)));
         let mut pairs = pairs.collect::<Result<Vec<_>, Error>>()?;
         pairs.sort_by(|a, b| a.module.cmp(&b.module));
         Ok(AdapterFile {
@@ -164,8 +174,71 @@ impl Target {
         if self.rows.len() < self.outputs {
             b = among_zeros(&b, &self.rows, self.outputs)?;
         }
-        Ok(LowRank::of(pair.a.clone(), b, pair.scale))
+        let magnitude = match &pair.magnitude {
+            Some(lengths) => Some(self.magnitude(pair, lengths, form, model)?),
+            None => None,
+        };
+        Ok(LowRank { magnitude, ..LowRank::of(pair.a.clone(), b, pair.scale) })
     }
+
+    /// The lengths of the rows of a pair.
+    fn magnitude(
+        &self,
+        pair: &AdapterPair,
+        lengths: &Tensor,
+        form: AdapterForm,
+        model: &Model,
+    ) -> Result<Magnitude, Error> {
+        let refuse = |reason: String| refuse(&pair.module, reason);
+        if self.rows.len() < self.outputs {
+            return Err(refuse(
+                "it gives a part of a fused matrix lengths (DoRA), which bantam cannot".into(),
+            ));
+        }
+        if lengths.elements() != self.outputs {
+            let found = lengths.elements();
+            return Err(refuse(format!("wanted {} lengths of rows, found {found}", self.outputs)));
+        }
+        let lengths = match row_order(self.site, model, source_of(form), model.source) {
+            Some(order) => lengths_in_order(lengths, &order)?,
+            None => lengths.clone(),
+        };
+        let linear = model.linears().find(|linear| linear.site == self.site);
+        let linear = linear.ok_or_else(|| refuse("the model has no such projection".into()))?;
+        Ok(Magnitude::new(linear, lengths))
+    }
+}
+
+/// Whether a GGUF file holds its pairs transposed, `lora_a` being `Bᵀ` and `lora_b` `Aᵀ`. llama.cpp's converter leaves
+/// them so for models whose checkpoints store projections transposed: it turns them together with the weights,
+/// though PEFT's pairs are never stored that way, and llama.cpp refuses the result. Shapes tell, unless all are square.
+fn is_turned(file: &AdapterFile, targets: &HashMap<String, Target>, model: &Model) -> Result<bool, Error> {
+    let may_be = file.form == AdapterForm::Gguf
+        && file.fingerprint.is_none()
+        && model.naming.hugging_face.layout() == Layout::InOut;
+    if !may_be {
+        return Ok(false);
+    }
+    let known = file.pairs.iter().filter_map(|pair| Some((pair, targets.get(&pair.module)?)));
+    let mut long = known.filter(|(_, target)| target.inputs != target.rows.len());
+    match long.next() {
+        Some((pair, target)) => Ok((pair.b.rows(), pair.a.cols()) == (target.inputs, target.rows.len())),
+        None => {
+            let reason = "it changes square matrices alone, and llama.cpp's converter leaves those of this family \
+                          transposed: whether these are cannot be told; take the adapter's PEFT folder";
+            let module = file.pairs.first().map_or("adapter", |pair| &pair.module);
+            Err(refuse(module, reason.into()))
+        }
+    }
+}
+
+/// The pair of the transposed product.
+fn turned(pair: &AdapterPair) -> Result<AdapterPair, Error> {
+    let turn = |tensor: &Tensor| {
+        let shape = vec![tensor.cols(), tensor.rows()];
+        Tensor::from_f32(tensor.name(), shape, &transposed(&tensor.to_f32(), tensor.cols()))
+    };
+    Ok(AdapterPair { a: turn(&pair.b)?, b: turn(&pair.a)?, ..pair.clone() })
 }
 
 /// The matrix as some rows of a higher one that is zero elsewhere.
@@ -203,6 +276,12 @@ pub(crate) fn in_order(tensor: &Tensor, order: &[usize]) -> Result<Tensor, Error
     Ok(Tensor::new(tensor.name(), tensor.shape().to_vec(), tensor.storage(), Bytes::from(bytes))?)
 }
 
+fn lengths_in_order(lengths: &Tensor, order: &[usize]) -> Result<Tensor, Error> {
+    let from = lengths.to_f32();
+    let to: Vec<f32> = order.iter().map(|row| from[*row]).collect();
+    Ok(Tensor::from_f32(lengths.name(), vec![to.len()], &to)?)
+}
+
 fn pair_of(site: Site, low_rank: &LowRank, model: &Model, to: Source) -> Result<AdapterPair, Error> {
     let module = model.naming.of(to).of(site.role, site.layer);
     let module = module.ok_or_else(|| refuse(&site.to_string(), "the form has no name for it".into()))?;
@@ -212,10 +291,12 @@ fn pair_of(site: Site, low_rank: &LowRank, model: &Model, to: Source) -> Result<
         return Err(refuse(&module, reason.into()));
     }
     let mut b = low_rank.b.in_rows()?;
+    let mut magnitude = low_rank.magnitude.as_ref().map(|magnitude| magnitude.lengths.clone());
     if let Some(order) = row_order(site, model, model.source, to) {
         b = in_order(&b, &order)?;
+        magnitude = magnitude.map(|lengths| lengths_in_order(&lengths, &order)).transpose()?;
     }
-    Ok(AdapterPair { module, a: low_rank.a.in_rows()?, b, scale: low_rank.scale })
+    Ok(AdapterPair { module, a: low_rank.a.in_rows()?, b, scale: low_rank.scale, magnitude })
 }
 
 fn is_tied_head(site: Site, model: &Model) -> bool {

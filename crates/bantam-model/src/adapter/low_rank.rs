@@ -21,12 +21,19 @@ impl LowRank {
             inputs: tensor.cols(),
             tensor,
         };
-        LowRank { a: matrix(a), b: matrix(b), scale }
+        LowRank { a: matrix(a), b: matrix(b), scale, magnitude: None }
     }
 
     /// The sum of several products, each with a factor: one product whose rank is theirs together. One alone keeps its
     /// bits.
     pub(super) fn sum(parts: &[(&LowRank, f32)]) -> Result<LowRank, String> {
+        let has_lengths = parts.iter().any(|(part, _)| part.magnitude.is_some());
+        if has_lengths && !matches!(parts, [(_, 1.0)]) {
+            return Err(
+                "it gives rows lengths (DoRA), which do not add up: take it alone and unscaled, or merge it"
+                    .into(),
+            );
+        }
         if let [(only, factor)] = parts {
             return Ok(LowRank { scale: only.scale * factor, ..(*only).clone() });
         }
@@ -52,7 +59,7 @@ impl LowRank {
         Ok(LowRank::of(tensor([rank, inputs], &a)?, tensor([outputs, rank], &b)?, 1.0))
     }
 
-    /// `base + scale * B A` in f32, as the base lies.
+    /// `base + scale * B A` in f32, as the base lies; with lengths, its rows have them.
     ///
     /// # Panics
     ///
@@ -67,6 +74,15 @@ impl LowRank {
             Layout::InOut => {
                 let rank = self.rank();
                 self.add_rows(&mut sum, &transposed(&a, base.inputs), &transposed(&b, rank));
+            }
+        }
+        if let Some(magnitude) = &self.magnitude {
+            let gains = magnitude.gains();
+            for (place, number) in sum.iter_mut().enumerate() {
+                *number *= gains[match base.layout {
+                    Layout::OutIn => place / base.inputs,
+                    Layout::InOut => place % base.outputs,
+                }];
             }
         }
         sum
@@ -105,6 +121,6 @@ impl Matrix {
 }
 
 /// The other axis first, of rows of this width.
-fn transposed(values: &[f32], width: usize) -> Vec<f32> {
+pub(super) fn transposed(values: &[f32], width: usize) -> Vec<f32> {
     (0..width).flat_map(|column| values.iter().skip(column).step_by(width).copied()).collect()
 }

@@ -1,13 +1,15 @@
 //! Low-rank products beside a projection, `y + scale * B (A x)` (Hu et al. 2021), as one primitive: neither `B (A x)`
 //! nor the projection's own result is kept.
 
+use std::ops::Range;
+
 use bantam_model::LowRank;
 use bantam_tensor::kernels::backward::{First, add_product};
 
 use crate::tape::{Derivative, Needs, Place, Rows, Sink, Step, Tape, Var};
 
-/// `y` with what a product of two thin matrices makes of `x`.
-pub(crate) fn adapt(tape: &mut Tape<'_>, x: &Var, y: Var, low_rank: &LowRank) -> Var {
+/// `y` with what a product of two thin matrices makes of `x`; whether these learn.
+pub(crate) fn adapt(tape: &mut Tape<'_>, x: &Var, y: Var, low_rank: &LowRank, learns: bool) -> Var {
     let (x, from) = (x.0, y.0);
     let factors = Factors::new(low_rank);
     let rows = tape.rows(x).count();
@@ -18,12 +20,12 @@ pub(crate) fn adapt(tape: &mut Tape<'_>, x: &Var, y: Var, low_rank: &LowRank) ->
     let mut y = tape.taken(y);
     add_product(tape.machine, First::Rows(&between), &factors.b_across, rows, factors.outputs, &mut y.data);
     let width = factors.rank;
-    let learns = tape.wanted.adapter();
     // The thin rows in between are a node of their own, so that their memory is the tape's.
     let between = tape.record(Rows { data: between, width }, Needs::of(&[]), Nothing).0;
     let (needs, keeps) = ([x, from], [x, between]);
     let needs = Needs::of(&needs).learning(learns).keeping(if learns { &keeps } else { &[] });
-    tape.record(y, needs, Adapt { x, from, between, factors, learns })
+    let parts = if learns { tape.gradient_parts(rows) } else { Vec::new() };
+    tape.record(y, needs, Adapt { x, from, between, factors, parts })
 }
 
 /// The way back from what has none.
@@ -88,7 +90,36 @@ struct Adapt {
     /// `scale * A x`
     between: Place,
     factors: Factors,
-    learns: bool,
+    /// Rows whose gradients are added up, each part under names of its own; none where nothing learns.
+    parts: Vec<(Option<usize>, Range<usize>)>,
+}
+
+impl Adapt {
+    /// Adds the gradients that some rows give.
+    fn learn(
+        &self,
+        at: &Step<'_>,
+        part: &(Option<usize>, Range<usize>),
+        by: [&[f32]; 2],
+        sink: &mut Sink<'_>,
+    ) {
+        let Factors { rank, inputs, outputs, .. } = self.factors;
+        let (span, rows) = part;
+        let of = |width: usize| rows.start * width..rows.end * width;
+        let (x, between) = (&at.rows(self.x).data, &at.rows(self.between).data);
+        let [by_between, dy] = by;
+        let names = self.factors.names.each_ref().map(|name| crate::private::name_for(*span, name));
+        let a = sink.of_tensor(&names[0], rank * inputs);
+        let first = First::Columns(&by_between[of(rank)]);
+        add_product(at.machine, first, &x[of(inputs)], rank, inputs, a);
+        // Turned, since long rows are formed faster than thin ones.
+        let mut by_b = sink.pool.zeros(rank * outputs);
+        let first = First::Columns(&between[of(rank)]);
+        add_product(at.machine, first, &dy[of(outputs)], rank, outputs, &mut by_b);
+        let b = sink.of_tensor(&names[1], rank * outputs);
+        super::accumulate(b, &across(&by_b, outputs));
+        sink.pool.put(by_b);
+    }
 }
 
 impl Derivative for Adapt {
@@ -98,16 +129,8 @@ impl Derivative for Adapt {
         let mut by_between = sink.pool.zeros(rows * rank);
         add_product(at.machine, First::Rows(&dy), &self.factors.b, rows, rank, &mut by_between);
         by_between.iter_mut().for_each(|x| *x *= scale);
-        if self.learns {
-            let (x, between) = (&at.rows(self.x).data, &at.rows(self.between).data);
-            let a = sink.of_tensor(&self.factors.names[0], rank * inputs);
-            add_product(at.machine, First::Columns(&by_between), x, rank, inputs, a);
-            // Turned, since long rows are formed faster than thin ones.
-            let mut by_b = sink.pool.zeros(rank * outputs);
-            add_product(at.machine, First::Columns(between), &dy, rank, outputs, &mut by_b);
-            let b = sink.of_tensor(&self.factors.names[1], rank * outputs);
-            super::accumulate(b, &across(&by_b, outputs));
-            sink.pool.put(by_b);
+        for part in &self.parts {
+            self.learn(at, part, [&by_between, &dy], sink);
         }
         if let Some(dx) = sink.of(at, self.x) {
             add_product(at.machine, First::Rows(&by_between), &self.factors.a, rows, inputs, dx);

@@ -6,6 +6,7 @@ pub(crate) mod adapter;
 pub(crate) mod attention;
 pub(crate) mod elementwise;
 pub(crate) mod lookup;
+pub(crate) mod magnitude;
 pub(crate) mod norm;
 pub(crate) mod product;
 pub(crate) mod rope;

@@ -7,7 +7,7 @@ use bantam_data::{Columns, Duplicates, Encoder, Form, Learn, Loader, Similarity,
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
-use super::MachineArgs;
+use super::{CanariesArgs, MachineArgs};
 
 /// `bantam data`
 #[derive(Args, Debug)]
@@ -29,6 +29,8 @@ pub(crate) enum DataVerb {
     /// Let a model answer what is asked in training data, for another to learn
     #[command(after_help = ANSWER_EXAMPLES)]
     Answer(AnswerDataArgs),
+    /// Plant made-up secrets among training data, for `bantam eval privacy` to look for
+    Canaries(CanariesArgs),
 }
 
 const LOGITS_EXAMPLES: &str = "\
@@ -234,7 +236,7 @@ pub(crate) enum TooLongArg {
 }
 
 /// What is left out of what is there twice.
-#[derive(ValueEnum, Clone, Copy, Debug, Default)]
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum DuplicatesArg {
     /// Nothing
     Keep,

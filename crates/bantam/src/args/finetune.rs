@@ -6,9 +6,9 @@ use anyhow::{Result, bail};
 use bantam::tensor::Storage;
 use clap::{Args, ValueEnum};
 
-use super::MachineArgs;
 use super::adapter::parse_storage;
-use super::data::SourceArgs;
+use super::data::{DuplicatesArg, SourceArgs};
+use super::{DpArgs, MachineArgs, RewardArgs};
 
 /// `bantam finetune`
 #[derive(Args, Debug)]
@@ -40,6 +40,10 @@ pub(crate) struct FinetuneArgs {
     #[command(flatten)]
     pub(crate) loss: LossArgs,
     #[command(flatten)]
+    pub(crate) reward: RewardArgs,
+    #[command(flatten)]
+    pub(crate) private: DpArgs,
+    #[command(flatten)]
     pub(crate) machine: MachineArgs,
     /// Print the result as JSON
     #[arg(long)]
@@ -62,6 +66,15 @@ pub(crate) struct CourseArgs {
     /// Divide alpha by the root of the rank (rsLoRA)
     #[arg(long)]
     pub(crate) rslora: bool,
+    /// Give the rows of changed matrices lengths that are learnt, too (DoRA)
+    #[arg(long)]
+    pub(crate) dora: bool,
+    /// What the adapter begins as
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) start: StartArg,
+    /// With --start loftq: the model before it was quantised
+    #[arg(long, value_name = "MODEL", required_if_eq("start", "loftq"))]
+    pub(crate) original: Option<String>,
     /// The highest learning rate
     #[arg(long, value_name = "RATE")]
     pub(crate) rate: Option<f32>,
@@ -128,12 +141,20 @@ impl FinetuneArgs {
             ("--rank", course.rank.is_some()),
             ("--alpha", course.alpha.is_some()),
             ("--rslora", course.rslora),
+            ("--dora", course.dora),
+            ("--start", course.start != StartArg::Zero),
+            ("--dp", self.private.dp.is_some()),
+            ("--loss grpo", self.loss.loss == Some(LossArg::Grpo)),
         ];
         let given = of_adapters.iter().find(|(_, is_given)| *is_given);
         match (course.method, given) {
             (MethodArg::Full, Some((name, _))) => bail!("{name} is for adapters, and --method full has none"),
             (MethodArg::Lora, _) if self.storage.is_some() => bail!("--storage is for --method full"),
             _ => {}
+        }
+        self.check_private()?;
+        if self.loss.loss == Some(LossArg::Grpo) && (self.tensorboard || !self.sample.is_empty()) {
+            bail!("--loss grpo writes no event files and no samples: leave out --tensorboard and --sample");
         }
         if !(0.0..=1.0).contains(&self.loss.hard_share) {
             bail!("--hard-share: wanted a share from 0 to 1, found {}", self.loss.hard_share);
@@ -142,6 +163,25 @@ impl FinetuneArgs {
             bail!("--temperature: wanted a number above 0, found {}", self.loss.temperature);
         }
         Ok(())
+    }
+}
+
+impl FinetuneArgs {
+    /// Refuses what a private run cannot keep its promise with.
+    fn check_private(&self) -> Result<()> {
+        let how = &self.loss;
+        let is_plain = matches!(how.loss, None | Some(LossArg::NextToken))
+            && how.teacher.is_none()
+            && how.logits.is_none();
+        match self.private.dp {
+            Some(_) if self.source.duplicates == DuplicatesArg::Near => {
+                bail!("--dp: what --duplicates near leaves out depends on other examples; give exact or keep")
+            }
+            Some(_) if !is_plain => {
+                bail!("--dp: gradients of examples are taken apart for the plain loss alone")
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -164,6 +204,8 @@ pub(crate) enum LossArg {
     Dpo,
     /// That the better answer is predicted, and is likelier than the worse (Hong et al., 2024)
     Orpo,
+    /// That answers which the model gives itself are rewarded (Shao et al., 2024)
+    Grpo,
 }
 
 /// Distances from a teacher.
@@ -206,6 +248,18 @@ pub(crate) enum ScheduleArg {
     Constant,
     /// Only over the last fifth
     Wsd,
+}
+
+/// Starts of adapters.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum StartArg {
+    /// One half by chance, the other zero
+    #[default]
+    Zero,
+    /// The strongest directions of the weights (PiSSA); the adapter on disk has twice the rank
+    Pissa,
+    /// What quantising took from the weights of --original (LoftQ)
+    Loftq,
 }
 
 /// Optimisers.

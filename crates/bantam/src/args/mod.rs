@@ -6,6 +6,8 @@ mod finetune;
 mod machine;
 mod measure;
 mod models;
+mod privacy;
+mod reward;
 mod run;
 mod sampling;
 mod serve;
@@ -18,13 +20,15 @@ pub(crate) use adapter::{AdapterArgs, AdapterVerb, ConvertArgs, MergeArgs, parse
 pub(crate) use data::{AnswerDataArgs, DataArgs, DataVerb, InspectDataArgs, LogitsDataArgs};
 pub(crate) use finetune::{
     CourseArgs, DivergenceArg, FinetuneArgs, LossArg, LossArgs, MethodArg, OptimizerArg, OrderArg,
-    ScheduleArg,
+    ScheduleArg, StartArg,
 };
 pub(crate) use machine::MachineArgs;
 pub(crate) use measure::{BenchArgs, PerplexityArgs};
 pub(crate) use models::{
     HubArgs, InspectArgs, ListArgs, LogitsArgs, PullArgs, RemoveArgs, ShowArgs, TokenizeArgs,
 };
+pub(crate) use privacy::{CanariesArgs, DpArgs, EvalVerb, PrivacyArgs};
+pub(crate) use reward::{RewardArg, RewardArgs};
 pub(crate) use run::{BatchArgs, CompletionsArgs, GenerateArgs, ManArgs, OverflowArg, RunArgs, SgdArgs};
 pub(crate) use sampling::{SamplingArgs, random_seed};
 pub(crate) use serve::ServeArgs;
@@ -94,6 +98,9 @@ pub(crate) enum Verb {
     Train(TrainArgs),
     /// Look at training data as a model would learn it, or add a model's predictions or answers
     Data(DataArgs),
+    /// Measure what a model does beside predicting
+    #[command(subcommand)]
+    Eval(EvalVerb),
     /// Fold adapters into their base, and measure what that changes
     #[command(
         after_help = "Examples:\n  bantam merge smollm2:135m --adapter ./my-adapter -o merged.gguf\n  bantam merge model.gguf --adapter a.gguf=0.5 -o merged.gguf --storage q8_0 --text held-out.txt"

@@ -54,12 +54,14 @@ pub(crate) fn inspect(path: &Path, as_json: bool) -> Result<()> {
             "scale": [scales.0, scales.1],
         }));
     }
+    let is_dora = file.pairs.iter().any(|pair| pair.magnitude.is_some());
+    let kind = if is_dora { "DoRA" } else { "LoRA" };
     let span = |(least, most): (f64, f64)| {
         if least == most { format!("{least}") } else { format!("{least} to {most}") }
     };
     let or_unknown = |text: Option<String>| text.unwrap_or_else(|| "not told".into());
     print_pairs(&[
-        ("adapter", format!("low-rank (LoRA), {}", file.form.name())),
+        ("adapter", format!("low-rank ({kind}), {}", file.form.name())),
         ("base", or_unknown(file.base_name.clone())),
         ("fingerprint", or_unknown(file.fingerprint.clone())),
         ("parameters", units::grouped(file.parameters())),

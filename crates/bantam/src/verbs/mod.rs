@@ -12,6 +12,7 @@ pub(crate) mod list;
 pub(crate) mod logits;
 pub(crate) mod merge;
 pub(crate) mod perplexity;
+pub(crate) mod privacy;
 pub(crate) mod pull;
 pub(crate) mod rm;
 pub(crate) mod run;

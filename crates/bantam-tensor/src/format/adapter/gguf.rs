@@ -55,6 +55,12 @@ fn half_of(name: &str) -> Result<(&str, Half), Error> {
 }
 
 pub(super) fn write(file: &AdapterFile, path: &Path) -> Result<(), Error> {
+    if let Some(pair) = file.pairs.iter().find(|pair| pair.magnitude.is_some()) {
+        return Err(Error::adapter(format!(
+            "GGUF adapters hold products alone, and {} gives rows lengths (DoRA): keep it as a PEFT folder, or merge it",
+            Quoted(&pair.module)
+        )));
+    }
     // An alpha of 0 would stand for a scale of 1.
     let alpha = file.pairs.iter().map(AdapterPair::alpha).find(|alpha| *alpha != 0.0).unwrap_or(1.0);
     let mut writer = Writer::with_metadata(metadata(file, alpha));

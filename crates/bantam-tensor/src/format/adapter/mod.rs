@@ -1,8 +1,7 @@
 //! Adapters on disk: PEFT folders, MLX folders and GGUF files, each read into the same low-rank pairs.
 //!
 //! A pair stands for `scale * B A`, added to the matrix of one projection. Whatever a config says about ranks, alphas
-//! and patterns has become the pair's `scale` here; what a pair cannot stand for (DoRA's magnitudes, modules saved
-//! whole, biases) is refused by name and never left out silently. Names, and the order of rows that goes with them,
+//! and patterns has become the pair's `scale` here; what a pair cannot stand for (modules saved whole, biases) is refused by name and never left out silently. Names, and the order of rows that goes with them,
 //! stay those of the form.
 
 mod gguf;
@@ -58,6 +57,8 @@ pub struct AdapterPair {
     pub b: Tensor,
     /// What the product is multiplied with.
     pub scale: f32,
+    /// The lengths that the rows of the changed matrix are given, `[outputs]` (DoRA).
+    pub magnitude: Option<Tensor>,
 }
 
 impl AdapterForm {
@@ -122,7 +123,8 @@ impl AdapterFile {
 
     /// Numbers of all pairs.
     pub fn parameters(&self) -> u64 {
-        self.pairs.iter().map(|pair| (pair.a.elements() + pair.b.elements()) as u64).sum()
+        let lengths = |pair: &AdapterPair| pair.magnitude.as_ref().map_or(0, Tensor::elements);
+        self.pairs.iter().map(|pair| (pair.a.elements() + pair.b.elements() + lengths(pair)) as u64).sum()
     }
 }
 
@@ -207,7 +209,7 @@ fn pair(module: String, a: Tensor, b: Tensor, scale: f64) -> Result<AdapterPair,
     if !scale.is_finite() {
         return Err(Error::tensor(&module, format!("its scale is {scale}")));
     }
-    Ok(AdapterPair { module, a, b, scale })
+    Ok(AdapterPair { module, a, b, scale, magnitude: None })
 }
 
 /// The same numbers under another name, in a storage that safetensors and GGUF have for adapters.

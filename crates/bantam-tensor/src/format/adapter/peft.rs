@@ -15,6 +15,7 @@ use super::pattern::Pattern;
 use super::{
     AdapterFile, AdapterForm, AdapterPair, CONFIG, FINGERPRINT, Half, Quantized, pair, pair_up, renamed,
 };
+use crate::Tensor;
 use crate::error::{Error, Quoted};
 use crate::format::{atomic, folder, json as json_format, map, safetensors};
 
@@ -32,8 +33,11 @@ pub(super) fn read(folder: &Path) -> Result<AdapterFile, Error> {
     let read = || {
         let file = safetensors::File::parse(&bytes)?;
         file.refuse_unreadable()?;
-        let modules = pair_up(file.tensors(), half_of)?.into_iter();
+        let (lengths, halves) =
+            file.tensors().partition::<Vec<_>, _>(|tensor| lengths_of(tensor.name()).is_some());
+        let modules = pair_up(halves.into_iter(), half_of)?.into_iter();
         let pairs = modules.map(|(module, [a, b])| scaling.pair(module, a, b)).collect::<Result<_, _>>()?;
+        let pairs = with_lengths(pairs, &lengths, is_dora(&config))?;
         Ok((pairs, safetensors::metadata(&bytes)?.remove(FINGERPRINT)))
     };
     let (pairs, fingerprint) = read().map_err(|error: Error| error.in_file(&path))?;
@@ -61,9 +65,6 @@ fn check(config: &Value) -> Result<(), Error> {
     let kind = text("peft_type").unwrap_or_default();
     if kind != "LORA" {
         return Err(Error::adapter(format!("its peft_type is {}; bantam applies LORA", Quoted(kind))));
-    }
-    if config.get("use_dora").and_then(Value::as_bool) == Some(true) {
-        return Err(Error::adapter(DORA));
     }
     if let Some(module) =
         config.get("modules_to_save").and_then(Value::as_array).and_then(|list| list.first())
@@ -113,8 +114,10 @@ const FOREIGN: [&str; 9] = [
 
 const MERGE: &str = "merge it with PEFT (merge_and_unload) and take the merged model";
 
-const DORA: &str = "it is a DoRA adapter, whose magnitudes bantam does not apply; merge it with PEFT \
-                    (merge_and_unload) and take the merged model";
+/// Whether rows are given lengths (DoRA, Liu et al., 2024).
+fn is_dora(config: &Value) -> bool {
+    config.get("use_dora").and_then(Value::as_bool).unwrap_or_default()
+}
 
 /// From a module's name to the scale of its product.
 struct Scaling {
@@ -166,7 +169,6 @@ fn half_of(name: &str) -> Result<(&str, Half), Error> {
     let module = name.strip_prefix(PREFIX).unwrap_or(name);
     let found = ENDS.iter().find_map(|(end, half)| Some((module.strip_suffix(end)?, *half)));
     found.ok_or_else(|| match () {
-        () if name.contains("lora_magnitude_vector") => Error::tensor(name, DORA),
         () if name.contains("lora_embedding_") => {
             Error::tensor(name, format!("it changes a table of embeddings, not a projection; {MERGE}"))
         }
@@ -174,9 +176,54 @@ fn half_of(name: &str) -> Result<(&str, Half), Error> {
     })
 }
 
+/// The module whose rows are given lengths by a tensor of this name.
+fn lengths_of(name: &str) -> Option<&str> {
+    const ENDS: [&str; 4] = ["", ".weight", ".default", ".default.weight"];
+    let (module, end) = name.split_once(".lora_magnitude_vector")?;
+    ENDS.contains(&end).then(|| module.strip_prefix(PREFIX).unwrap_or(module))
+}
+
+/// The pairs with the lengths of their rows.
+fn with_lengths(
+    mut pairs: Vec<AdapterPair>,
+    lengths: &[&Tensor],
+    is_dora: bool,
+) -> Result<Vec<AdapterPair>, Error> {
+    for tensor in lengths {
+        let module = lengths_of(tensor.name()).unwrap_or_default();
+        let pair = pairs.iter_mut().find(|pair| pair.module == module);
+        let pair = pair.filter(|_| is_dora).ok_or_else(|| {
+            Error::tensor(
+                tensor.name(),
+                "it is a length of rows, without use_dora in the config or without lora_A",
+            )
+        })?;
+        if tensor.elements() != pair.b.rows() {
+            let reason = format!("shape {:?}, wanted [{}]", tensor.shape(), pair.b.rows());
+            return Err(Error::tensor(tensor.name(), reason));
+        }
+        pair.magnitude = Some((*tensor).clone());
+    }
+    match pairs.iter().find(|pair| is_dora && pair.magnitude.is_none()) {
+        Some(pair) => Err(Error::adapter(format!(
+            "use_dora is set, and {} has no lora_magnitude_vector",
+            Quoted(&pair.module)
+        ))),
+        None => Ok(pairs),
+    }
+}
+
 pub(super) fn write(file: &AdapterFile, folder: &Path) -> Result<(), Error> {
     let mut tensors = Vec::with_capacity(2 * file.pairs.len());
-    for AdapterPair { module, a, b, .. } in &file.pairs {
+    let has_lengths = file.pairs.iter().filter(|pair| pair.magnitude.is_some()).count();
+    if has_lengths > 0 && has_lengths < file.pairs.len() {
+        return Err(Error::adapter("some of its projections give rows lengths (DoRA) and some do not"));
+    }
+    for AdapterPair { module, a, b, magnitude, .. } in &file.pairs {
+        if let Some(lengths) = magnitude {
+            let name = format!("{PREFIX}{module}.lora_magnitude_vector");
+            tensors.push(renamed(lengths, name, Quantized::None)?);
+        }
         for (half, tensor) in [("A", a), ("B", b)] {
             tensors.push(renamed(tensor, format!("{PREFIX}{module}.lora_{half}.weight"), Quantized::None)?);
         }
@@ -214,7 +261,7 @@ fn config(file: &AdapterFile) -> Value {
         "rank_pattern": rank_pattern,
         "alpha_pattern": alpha_pattern,
         "use_rslora": false,
-        "use_dora": false,
+        "use_dora": first.is_some_and(|pair| pair.magnitude.is_some()),
         "fan_in_fan_out": file.base_layout == Layout::InOut,
         "bias": "none",
         "modules_to_save": null,

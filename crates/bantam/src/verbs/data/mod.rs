@@ -1,6 +1,7 @@
 //! `bantam data`: training data looked at, answered by a model, and with a model's predictions.
 
 pub(crate) mod answer;
+mod canaries;
 pub(crate) mod inspect;
 pub(crate) mod logits;
 
@@ -18,6 +19,7 @@ pub(crate) fn run(args: &DataArgs, models: &Models, interrupt: &Interrupt) -> Re
         DataVerb::Inspect(args) => inspect::run(args, models),
         DataVerb::Logits(args) => logits::run(args, models, interrupt),
         DataVerb::Answer(args) => answer::run(args, models, interrupt),
+        DataVerb::Canaries(args) => canaries::run(args),
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) fn preference(args: &LossArgs, dataset: &Dataset) -> Option<Preferenc
     let only_pairs = dataset.train.examples.is_empty();
     let loss = args.loss.unwrap_or(if only_pairs { LossArg::Dpo } else { LossArg::NextToken });
     match loss {
-        LossArg::NextToken => None,
+        LossArg::NextToken | LossArg::Grpo => None,
         LossArg::Dpo => Some(Preference::Dpo { beta: args.beta }),
         LossArg::Orpo => Some(Preference::Orpo { lambda: args.beta }),
     }

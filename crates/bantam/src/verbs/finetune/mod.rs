@@ -1,7 +1,9 @@
 //! `bantam finetune`: an adapter, or all weights, learnt from examples on the model's own file.
 
+mod grpo;
 mod lessons;
 mod plan;
+mod reward;
 mod score;
 
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use bantam_model::Machine;
 use bantam_train::{Pair, Trainer};
 use serde_json::{Value, json};
 
-use crate::args::{FinetuneArgs, MethodArg};
+use crate::args::{FinetuneArgs, LossArg, MethodArg};
 use crate::interrupt::{Interrupt, Stopped};
 use crate::models::Models;
 use crate::print::{print_json, print_pairs};
@@ -21,10 +23,10 @@ use crate::progress::bar;
 use crate::units;
 use crate::verbs::bench::peak_rss_bytes;
 use crate::verbs::learning::{
-    Course, End, Evaluated, EventFile, Folder, Keep, Lessons, Page, Sampler, Trial, best, table,
-    validation_losses,
+    BatchSize, Course, End, Evaluated, EventFile, Folder, Keep, Lessons, Page, Private, Sampler, Trial, best,
+    table, validation_losses,
 };
-use plan::Plan;
+use plan::{Aim, Plan};
 use score::{Questions, Score};
 
 /// Tokens of a text that the model writes while it learns.
@@ -37,14 +39,23 @@ pub(crate) fn run(args: &FinetuneArgs, models: &Models, interrupt: &Interrupt) -
     let loaded = Loaded::open(&models.locate(&args.model)?)?;
     let dataset = lessons::dataset(args, &loaded)?;
     let report = dataset.report.clone();
-    let preference = lessons::preference(&args.loss, &dataset);
+    if args.loss.loss == Some(LossArg::Grpo) {
+        return grpo::run(args, models, &loaded, &dataset, interrupt);
+    }
+    let aim = match lessons::preference(&args.loss, &dataset) {
+        Some(preference) => Aim::Prefer(preference),
+        None if args.private.dp.is_some() => Aim::Private,
+        None => Aim::Predict,
+    };
     let (lessons, keys) = lessons::lessons(args, models, &loaded, dataset)?;
     let machine = args.machine.machine();
     let numerics = args.machine.numerics.into();
-    let mut plan = Plan::new(&args.course, &loaded.model, lessons.count(), preference, numerics);
+    let mut plan = Plan::new(&args.course, &loaded.model, lessons.count(), aim, numerics);
     plan.route.seed = args.source.seed;
-    let first = trainer(&loaded, &plan)?;
+    let mut lessons = private(args, &plan, lessons)?;
+    let first = trainer(args, models, &loaded, &plan)?;
     tell(&plan, &report, &first);
+    let promise = told(&lessons);
     let trial = Trial::new(&machine, first, &plan.route, &lessons)?;
     trial.tell(&plan.route, &lessons);
     trial.check(advice(args.course.method))?;
@@ -52,8 +63,11 @@ pub(crate) fn run(args: &FinetuneArgs, models: &Models, interrupt: &Interrupt) -
         return Ok(());
     }
     let folder = Folder::open(&args.output, args.resume)?;
-    folder.write_config(&config(args, &plan, &report))?;
-    let mut trainer = trainer(&loaded, &plan)?;
+    folder.write_config(&config(args, &plan, &report, &promise))?;
+    if let Lessons::Private(_, private) = &mut lessons {
+        private.draw(&folder, args.resume)?;
+    }
+    let mut trainer = trainer(args, models, &loaded, &plan)?;
     let lessons = with_reference(lessons, &mut trainer, &machine)?;
     let mut course = Course {
         route: &plan.route,
@@ -77,11 +91,43 @@ pub(crate) fn run(args: &FinetuneArgs, models: &Models, interrupt: &Interrupt) -
     if end == End::Stopped {
         return Err(Stopped("stopped; go on with the same arguments and --resume").into());
     }
+    Private::forget(&folder);
     finish(args, &plan, &loaded, &course, end)
 }
 
-fn trainer(loaded: &Loaded, plan: &Plan) -> Result<Trainer> {
-    let start = plan.lora.as_ref().map(|lora| lora.start(&loaded.model)).transpose()?;
+/// The same examples, with little learnt of any one where that is asked.
+fn private(args: &FinetuneArgs, plan: &Plan, lessons: Lessons) -> Result<Lessons> {
+    match (plan.route.batch, lessons) {
+        (BatchSize::Examples(batch), Lessons::Tokens(sides)) => {
+            Ok(match Private::new(&args.private, sides.train.len(), batch, plan.route.steps)? {
+                Some(private) => Lessons::Private(sides, private),
+                None => Lessons::Tokens(sides),
+            })
+        }
+        (_, lessons) => Ok(lessons),
+    }
+}
+
+/// What is promised of a private run, also said.
+fn told(lessons: &Lessons) -> Value {
+    match lessons {
+        Lessons::Private(_, private) => {
+            private.tell();
+            private.json()
+        }
+        _ => Value::Null,
+    }
+}
+
+fn trainer(args: &FinetuneArgs, models: &Models, loaded: &Loaded, plan: &Plan) -> Result<Trainer> {
+    let start = match (&plan.lora, &args.course.original) {
+        (None, _) => None,
+        (Some(lora), None) => Some(lora.start(&loaded.model)?),
+        (Some(lora), Some(original)) => {
+            let original = Loaded::open(&models.locate(original)?)?;
+            Some(lora.start_from(&loaded.model, &original.model)?)
+        }
+    };
     Ok(Trainer::new((*loaded.model).clone(), start, plan.settings.clone())?)
 }
 
@@ -154,18 +200,22 @@ fn tell(plan: &Plan, report: &Report, trainer: &Trainer) {
     eprintln!("{} numbers learn; the model's file stays as it is", units::grouped(numbers as u64));
 }
 
-fn config(args: &FinetuneArgs, plan: &Plan, report: &Report) -> Value {
+fn config(args: &FinetuneArgs, plan: &Plan, report: &Report, promise: &Value) -> Value {
     let choices: Vec<Value> =
         plan.choices.iter().map(|[n, v, r]| json!({ "name": n, "value": v, "reason": r })).collect();
     json!({
         "bantam": env!("CARGO_PKG_VERSION"), "model": args.model, "files": args.source.files,
         "choices": choices, "alpha": plan.lora.as_ref().map(|lora| lora.alpha), "seed": args.source.seed,
-        "data": report,
+        "data": report, "privacy": promise,
     })
 }
 
 /// Measures what was gained, and writes the page.
 fn finish(args: &FinetuneArgs, plan: &Plan, loaded: &Loaded, course: &Course<'_>, end: End) -> Result<()> {
+    let promise = match course.lessons {
+        Lessons::Private(_, private) => private.json(),
+        _ => Value::Null,
+    };
     let [before, after] = scores(args, loaded, course)?;
     course.folder.write_page(&page(args, plan, course, [&before, &after]))?;
     let first = validation_losses(&course.metrics).next();
@@ -176,7 +226,7 @@ fn finish(args: &FinetuneArgs, plan: &Plan, loaded: &Loaded, course: &Course<'_>
             "validation_loss": [first.map(|found| found.loss), best.map(|best| best.loss)],
             "best_step": best.map(|best| best.step), "asked": after.asked(),
             "right": [before.right(), after.right()], "threads": course.machine.threads(),
-            "peak_resident_bytes": peak_rss_bytes(),
+            "peak_resident_bytes": peak_rss_bytes(), "privacy": promise,
         }));
     }
     if end == End::NoGain {

@@ -3,11 +3,12 @@
 use bantam_data::Order;
 use bantam_model::{Model, Numerics};
 use bantam_train::{
-    AdamW, Decay, Lora, Muon, Precision, Preference, Recompute, Rule, Scaling, Schedule, Settings, Wanted,
+    AdamW, Decay, Lora, Muon, Precision, Preference, Recompute, Rule, Scaling, Schedule, Settings, Start,
+    Variant, Wanted,
 };
 
-use crate::args::{CourseArgs, MethodArg, OptimizerArg, OrderArg, ScheduleArg};
-use crate::verbs::learning::{BatchSize, Route};
+use crate::args::{CourseArgs, MethodArg, OptimizerArg, OrderArg, ScheduleArg, StartArg};
+use crate::verbs::learning::{BatchSize, Route, private_batch};
 
 /// Epochs where nobody says how many.
 const EPOCHS: u64 = 3;
@@ -17,6 +18,19 @@ const STEPS_MIN: u64 = 60;
 const EPOCHS_MAX: u64 = 10;
 /// How much of all is the best that comes last.
 const BEST_SHARE: f64 = 0.2;
+
+/// What a run is after, by which its defaults differ.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Aim {
+    /// Tokens of examples.
+    Predict,
+    /// The better of two answers.
+    Prefer(Preference),
+    /// Tokens, with little of any one example.
+    Private,
+    /// Rewards of its own answers.
+    Reward,
+}
 
 /// A run, settled.
 #[derive(Clone, Debug)]
@@ -52,12 +66,16 @@ impl Plan {
         args: &CourseArgs,
         model: &Model,
         examples: usize,
-        preference: Option<Preference>,
+        aim: Aim,
         numerics: Numerics,
     ) -> Self {
-        let rate = Choice::of(args.rate, || rate(args.method, preference, model.description.hidden_size));
-        let batch = Choice::of(args.batch.map(|batch| batch as usize), || {
-            ((examples / 32).clamp(4, 32), format!("for {examples} examples"))
+        let rate = Choice::of(args.rate, || rate(args.method, aim, model.description.hidden_size));
+        let batch = Choice::of(args.batch.map(|batch| batch as usize), || match aim {
+            Aim::Private => private_batch(examples),
+            Aim::Reward => (examples.min(8), "prompts, each with a group of answers".into()),
+            Aim::Predict | Aim::Prefer(_) => {
+                ((examples / 32).clamp(4, 32), format!("for {examples} examples"))
+            }
         });
         let steps_per_epoch = examples.div_ceil(batch.value) as u64;
         let epochs = Choice::of(args.epochs.map(u64::from), || epochs(steps_per_epoch));
@@ -70,12 +88,12 @@ impl Plan {
             choice("epochs", epochs.value, epochs.reason),
             choice("steps", steps, format!("{steps_per_epoch} an epoch, {warmup_steps} to warm up")),
         ];
-        let lora = (args.method == MethodArg::Lora).then(|| lora(args, &mut choices));
+        let lora = (args.method == MethodArg::Lora).then(|| lora(args, aim, &mut choices));
         let settings = Settings {
             wanted: if lora.is_some() { Wanted::Adapter } else { Wanted::All },
             rule: rule(args.optimizer),
             schedule,
-            clip: Some(1.0),
+            clip: (aim != Aim::Private).then_some(1.0),
             micro_tokens: args.micro_tokens as usize,
             numerics,
             recompute: Recompute::Layers,
@@ -87,20 +105,28 @@ impl Plan {
             batch: BatchSize::Examples(batch.value),
             order: order(args.order),
             seed: 0,
-            patience: args.patience,
+            // Which adapter is kept must not depend on examples where little may be told of them.
+            patience: if aim == Aim::Private { 0 } else { args.patience },
         };
         Plan { lora, settings, route, choices }
     }
 }
 
-fn lora(args: &CourseArgs, choices: &mut Vec<[String; 3]>) -> Lora {
-    let rank = Choice::of(args.rank.map(usize::from), || {
-        (16, "enough for tasks and styles; teach new facts with 64 or more".into())
+fn lora(args: &CourseArgs, aim: Aim, choices: &mut Vec<[String; 3]>) -> Lora {
+    let rank = Choice::of(args.rank.map(usize::from), || match aim {
+        Aim::Private => (4, "few numbers, since each gets its noise".into()),
+        _ => (16, "enough for tasks and styles; teach new facts with 64 or more".into()),
     });
     choices.insert(0, choice("rank", rank.value, rank.reason));
     let alpha = args.alpha.unwrap_or(2.0 * rank.value as f32);
     let scaling = if args.rslora { Scaling::RootOfRank } else { Scaling::Rank };
-    Lora { rank: rank.value, alpha, scaling, ..Lora::default() }
+    let variant = if args.dora { Variant::Dora } else { Variant::Plain };
+    let start = match args.start {
+        StartArg::Zero => Start::Zero,
+        StartArg::Pissa => Start::Principal,
+        StartArg::Loftq => Start::Residual,
+    };
+    Lora { rank: rank.value, alpha, scaling, variant, start, ..Lora::default() }
 }
 
 fn order(order: OrderArg) -> Order {
@@ -119,7 +145,7 @@ fn choice(name: &str, value: impl ToString, reason: String) -> [String; 3] {
 
 /// Schulman et al., "LoRA without regret" (2025): for an adapter ten times the best rate for all weights, which falls with
 /// the width.
-fn rate(method: MethodArg, preference: Option<Preference>, hidden: usize) -> (f32, String) {
+fn rate(method: MethodArg, aim: Aim, hidden: usize) -> (f32, String) {
     let of_all = 5e-5 * (2000.0 / hidden as f64).powf(0.775);
     let (of_method, reason) = match method {
         MethodArg::Lora => {
@@ -127,10 +153,11 @@ fn rate(method: MethodArg, preference: Option<Preference>, hidden: usize) -> (f3
         }
         MethodArg::Full => (of_all, format!("for a width of {hidden}")),
     };
-    match preference {
-        None => (rounded(of_method), reason),
+    match aim {
+        Aim::Predict | Aim::Private => (rounded(of_method), reason),
+        Aim::Reward => (rounded(of_method / 5.0), format!("a fifth for rewards, which are noisy; {reason}")),
         // Further steps soon make both answers unlikely.
-        Some(_) => (rounded(of_method / 20.0), format!("a twentieth for preferences; {reason}")),
+        Aim::Prefer(_) => (rounded(of_method / 20.0), format!("a twentieth for preferences; {reason}")),
     }
 }
 
@@ -172,7 +199,7 @@ mod tests {
 
     #[test]
     fn rates_fall_with_the_width() {
-        let of = |method| [576, 2048, 4096].map(|hidden| rate(method, None, hidden).0);
+        let of = |method| [576, 2048, 4096].map(|hidden| rate(method, Aim::Predict, hidden).0);
         assert_eq!(of(MethodArg::Lora), [1.3e-3, 4.9e-4, 2.9e-4]);
         assert_eq!(of(MethodArg::Full), [1.3e-4, 4.9e-5, 2.9e-5]);
     }

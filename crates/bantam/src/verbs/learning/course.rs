@@ -133,8 +133,9 @@ impl Course<'_> {
         if let Some(show) = show {
             show.evaluated(loss, before, &texts);
         }
-        // Without validation the latest is taken for the best.
-        let is_best = loss.is_none_or(|loss| before.is_none_or(|before| loss < before));
+        // Without validation, and where the choice would tell of examples, the latest is taken for the best.
+        let is_best =
+            self.lessons.is_private() || loss.is_none_or(|loss| before.is_none_or(|before| loss < before));
         if is_best {
             self.folder.write_best(&self.keep, &self.trainer)?;
         }

@@ -106,9 +106,10 @@ impl Folder {
     }
 
     fn write_adapter(&self, adapter: &Adapter, model: &Model, base_name: &str) -> Result<()> {
-        for (form, path) in
-            [(AdapterForm::Peft, self.path.clone()), (AdapterForm::Gguf, self.path.join("adapter.gguf"))]
-        {
+        let gguf = (AdapterForm::Gguf, self.path.join("adapter.gguf"));
+        // What lengths rows have (DoRA), GGUF has no words for.
+        let gguf = Some(gguf).filter(|_| !adapter.has_magnitudes());
+        for (form, path) in [(AdapterForm::Peft, self.path.clone())].into_iter().chain(gguf) {
             let file = adapter.to_file(model, form)?;
             AdapterFile { base_name: Some(base_name.to_owned()), ..file }.write(&path)?;
         }
@@ -142,6 +143,31 @@ impl Folder {
 
     pub(crate) fn write_ranks(&self, ranks: &[f64]) -> Result<()> {
         self.write(RANKS, |file| serde_json::to_writer(file, ranks).map_err(Into::into))
+    }
+
+    /// A small file that nobody else may read.
+    pub(crate) fn write_secret(&self, name: &str, text: &str) -> Result<()> {
+        let path = self.path.join(name);
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let written = options.open(&path).and_then(|mut file| {
+            writeln!(file, "{text}")?;
+            file.sync_all()
+        });
+        written.with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    pub(crate) fn read_secret(&self, name: &str) -> Result<String> {
+        let path = self.path.join(name);
+        fs::read_to_string(&path)
+            .with_context(|| format!("cannot read {}, without which the run cannot go on", path.display()))
+    }
+
+    pub(crate) fn remove_secret(&self, name: &str) {
+        // What is not there cannot be removed.
+        let _ = fs::remove_file(self.path.join(name));
     }
 
     pub(crate) fn write_page(&self, page: &str) -> Result<()> {

@@ -4,6 +4,8 @@ use anyhow::Result;
 use bantam_model::{Machine, Model};
 use bantam_train::{Distillation, Draws, Example, Pair, Preference, StepReport, Trainer};
 
+use super::Private;
+
 /// Examples or pairs that an evaluation looks at, at most.
 const EVALUATED_MAX: usize = 256;
 
@@ -24,6 +26,8 @@ pub(crate) struct Teacher {
 pub(crate) enum Lessons {
     /// The next token.
     Tokens(Sides<Example>),
+    /// The same, with little of any one example; which are in a step is chance's affair.
+    Private(Sides<Example>, Private),
     /// The better answer of each pair.
     Pairs(Sides<Pair>, Preference),
     /// What a teacher predicts.
@@ -36,7 +40,9 @@ impl Lessons {
     /// Examples or pairs to learn.
     pub(crate) fn count(&self) -> usize {
         match self {
-            Lessons::Tokens(sides) | Lessons::Taught(sides, _) => sides.train.len(),
+            Lessons::Tokens(sides) | Lessons::Private(sides, _) | Lessons::Taught(sides, _) => {
+                sides.train.len()
+            }
             Lessons::Pairs(sides, _) => sides.train.len(),
             Lessons::Drawn(sides, _) => sides.train.len(),
         }
@@ -45,7 +51,9 @@ impl Lessons {
     /// Tokens of one of them.
     pub(crate) fn tokens(&self, place: usize) -> usize {
         match self {
-            Lessons::Tokens(sides) | Lessons::Taught(sides, _) => sides.train[place].ids.len(),
+            Lessons::Tokens(sides) | Lessons::Private(sides, _) | Lessons::Taught(sides, _) => {
+                sides.train[place].ids.len()
+            }
             Lessons::Pairs(sides, _) => {
                 let Pair { chosen, rejected, .. } = &sides.train[place];
                 chosen.ids.len() + rejected.ids.len()
@@ -57,7 +65,9 @@ impl Lessons {
     /// Examples that nothing is learnt from, but for pairs.
     pub(crate) fn validation(&self) -> &[Example] {
         match self {
-            Lessons::Tokens(sides) | Lessons::Taught(sides, _) => &sides.validation,
+            Lessons::Tokens(sides) | Lessons::Private(sides, _) | Lessons::Taught(sides, _) => {
+                &sides.validation
+            }
             Lessons::Drawn(sides, _) => &sides.validation,
             Lessons::Pairs(..) => &[],
         }
@@ -72,6 +82,7 @@ impl Lessons {
     ) -> Result<StepReport> {
         let report = match self {
             Lessons::Tokens(sides) => trainer.step(machine, &pick(&sides.train, places)),
+            Lessons::Private(sides, private) => return private.step(trainer, machine, &sides.train),
             Lessons::Pairs(sides, preference) => {
                 trainer.step_pairs(machine, *preference, &pick(&sides.train, places))
             }
@@ -102,6 +113,11 @@ impl Lessons {
             true => Ok(None),
             false => Ok(Some(trainer.evaluate(machine, &examples)?.loss)),
         }
+    }
+
+    /// Whether what is kept must not depend on examples.
+    pub(crate) fn is_private(&self) -> bool {
+        matches!(self, Lessons::Private(..))
     }
 
     /// Bytes of a teacher's weights.

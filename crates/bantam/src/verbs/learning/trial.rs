@@ -35,7 +35,8 @@ impl Trial {
         let tok_s = report.tokens as f64 / clock.elapsed().as_secs_f64().max(1e-9);
         // What the activations take is measured, not planned: not all examples fill a micro-batch.
         let weights = plan.bytes() - plan.activations;
-        let bytes = (weights + trainer.activation_bytes()) as u64 + lessons.teacher_bytes();
+        let apart = plan.gradients * trainer.examples_apart();
+        let bytes = (weights + apart + trainer.activation_bytes()) as u64 + lessons.teacher_bytes();
         Ok(Trial { tok_s, bytes, free_bytes: free_bytes() })
     }
 

@@ -1,0 +1,270 @@
+//! `bantam finetune --loss grpo`: the model answers, answers are judged, and better ones become likelier.
+//!
+//! Prompts, their order and what chance gives follow from the seed and the step alone: a run that was stopped goes on with
+//! the same bits.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use bantam::Loaded;
+use bantam::engine::{Engine, Event, Reason, Request, Sampling};
+use bantam::model::Adapter;
+use bantam_data::{Dataset, Key};
+use bantam_model::Machine;
+use bantam_text::{Shown, Tokenizer};
+use bantam_train::{Example, Grpo, Rollout, StepReport, Trainer, advantages};
+use serde_json::{Value, json};
+
+use super::plan::{Aim, Plan};
+use super::reward::{Answered, Judge};
+use crate::args::FinetuneArgs;
+use crate::interrupt::{Interrupt, Stopped};
+use crate::models::Models;
+use crate::print::{print_json, print_pairs};
+use crate::verbs::learning::{Batches, Folder, Keep};
+
+/// Prompts that are answered greedily before and after, at most.
+const ASKED_MAX: usize = 64;
+
+/// What is asked.
+struct Question {
+    prompt: Vec<u32>,
+    prompt_text: String,
+    wanted: String,
+}
+
+/// A run under way.
+struct Run<'a> {
+    args: &'a FinetuneArgs,
+    loaded: &'a Loaded,
+    machine: &'a Machine,
+    tokenizer: Tokenizer,
+    judge: Judge,
+    trainer: Trainer,
+}
+
+pub(super) fn run(
+    args: &FinetuneArgs,
+    models: &Models,
+    loaded: &Loaded,
+    dataset: &Dataset,
+    interrupt: &Interrupt,
+) -> Result<()> {
+    let (machine, tokenizer) = (args.machine.machine(), loaded.tokenizer()?);
+    let [examples, held_out] = [&dataset.train, &dataset.validation].map(|part| asked(&part.examples));
+    let [questions, held_out] = [&examples, &held_out].map(|examples| questions(examples, &tokenizer));
+    if questions.is_empty() {
+        bail!("nothing is asked in the data; wanted prompts with completions, or chats");
+    }
+    let numerics = args.machine.numerics.into();
+    let plan = Plan::new(&args.course, &loaded.model, questions.len(), Aim::Reward, numerics);
+    for [name, value, reason] in &plan.choices {
+        eprintln!("{name:>8}  {value:<8} {reason}");
+    }
+    let judge = Judge::new(&args.reward)?;
+    if args.dry_run {
+        return Ok(());
+    }
+    let folder = Folder::open(&args.output, args.resume)?;
+    folder.write_config(&json!({
+        "bantam": env!("CARGO_PKG_VERSION"), "model": args.model, "files": args.source.files, "loss": "grpo",
+        "group": args.reward.group, "kl": args.reward.kl, "seed": args.source.seed, "steps": plan.route.steps,
+    }))?;
+    let trainer = super::trainer(args, models, loaded, &plan)?;
+    let mut run = Run { args, loaded, machine: &machine, tokenizer, judge, trainer };
+    let mut metrics = Vec::new();
+    if args.resume {
+        folder.read_state(&mut run.trainer)?;
+        metrics = folder.metrics(run.trainer.steps())?;
+    }
+    let asked = if held_out.is_empty() { &questions } else { &held_out };
+    let asked = &asked[..asked.len().min(ASKED_MAX)];
+    let before = run.greedy(asked, None)?;
+    run.learn(&plan, &folder, (&examples, &questions), &mut metrics, interrupt)?;
+    let adapter = run.adapter()?;
+    let after = run.greedy(asked, Some(&adapter))?;
+    report(args, &metrics, asked.len(), [before, after])
+}
+
+/// Examples that ask something.
+fn asked(examples: &[bantam_data::Example]) -> Vec<bantam_data::Example> {
+    let asks = |example: &&bantam_data::Example| example.learn.iter().position(|learn| *learn) > Some(1);
+    examples.iter().filter(asks).cloned().collect()
+}
+
+/// The first question of each example.
+fn questions(examples: &[bantam_data::Example], tokenizer: &Tokenizer) -> Vec<Question> {
+    let question = |example: &bantam_data::Example| {
+        let begin = example.learn.iter().position(|learn| *learn).unwrap_or_default();
+        let length = example.learn[begin..].iter().take_while(|learn| **learn).count();
+        let text = |ids: &[u32]| tokenizer.to_text(ids, Shown::Text);
+        Question {
+            prompt: example.ids[..begin].to_vec(),
+            prompt_text: text(&example.ids[..begin]),
+            wanted: text(&example.ids[begin..begin + length]),
+        }
+    };
+    examples.iter().map(question).collect()
+}
+
+impl Run<'_> {
+    fn learn(
+        &mut self,
+        plan: &Plan,
+        folder: &Folder,
+        (examples, questions): (&[bantam_data::Example], &[Question]),
+        metrics: &mut Vec<Value>,
+        interrupt: &Interrupt,
+    ) -> Result<()> {
+        let keys: Vec<Key> = examples.iter().map(bantam_data::Example::key).collect();
+        let (route, seed, done) = (&plan.route, self.args.source.seed, self.trainer.steps());
+        let batches = Batches::new(&keys, route.order, seed, route.batch, route.epochs);
+        for (step, places) in (0..route.steps).zip(batches).skip(done as usize) {
+            let batch: Vec<&Question> = places.iter().map(|place| &questions[*place]).collect();
+            let (rewards, report) = self.step(&batch, step)?;
+            let reward = rewards.iter().sum::<f64>() / rewards.len().max(1) as f64;
+            metrics.push(json!({
+                "step": step + 1, "reward": reward, "grad_norm": report.grad_norm, "rate": report.rate,
+                "tokens": report.tokens,
+            }));
+            eprintln!("step {} of {}: reward {reward:.4}", step + 1, route.steps);
+            let is_last = step + 1 == route.steps;
+            if is_last || (step + 1).is_multiple_of(route.evaluate_every) || interrupt.is_pressed() {
+                folder.write_best(&Keep::Adapter { base_name: &self.args.model }, &self.trainer)?;
+                folder.write_state(&self.trainer)?;
+                folder.write_metrics(metrics)?;
+            }
+            if interrupt.is_pressed() {
+                return Err(Stopped("stopped; go on with the same arguments and --resume").into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers to each question, judged and learnt from; gives all rewards.
+    fn step(&mut self, batch: &[&Question], step: u64) -> Result<(Vec<f64>, StepReport)> {
+        let group = usize::from(self.args.reward.group);
+        let all: Vec<&Question> =
+            batch.iter().flat_map(|question| std::iter::repeat_n(*question, group)).collect();
+        let adapter = self.adapter()?;
+        let seed = self.args.source.seed ^ step.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let answers = self.answers(&all, Some(&adapter), Some(seed))?;
+        let mut rewards = Vec::with_capacity(all.len());
+        for (question, answer) in all.iter().zip(&answers) {
+            rewards.push(self.judged(question, answer)?);
+        }
+        let gains = rewards.chunks(group).flat_map(advantages);
+        let mut rollouts: Vec<Rollout> = all
+            .iter()
+            .zip(&answers)
+            .zip(gains)
+            .map(|((question, answer), advantage)| Rollout {
+                example: example(question, answer),
+                log_probs: Vec::new(),
+                reference: Vec::new(),
+                advantage,
+            })
+            .collect();
+        let how = Grpo { beta: self.args.reward.kl, ..Grpo::default() };
+        if how.beta > 0.0 {
+            let examples: Vec<&Example> = rollouts.iter().map(|rollout| &rollout.example).collect();
+            let reference = self.trainer.token_log_probs(self.machine, &examples, true)?;
+            rollouts.iter_mut().zip(reference).for_each(|(rollout, of)| rollout.reference = of);
+        }
+        let rollouts: Vec<&Rollout> = rollouts.iter().collect();
+        let report = self.trainer.step_rewarded(self.machine, how, &rollouts)?;
+        Ok((rewards, report))
+    }
+
+    fn judged(&mut self, question: &Question, answer: &[u32]) -> Result<f64> {
+        let answer = self.tokenizer.to_text(answer, Shown::Text);
+        let answered = Answered { prompt: &question.prompt_text, answer: &answer, wanted: &question.wanted };
+        self.judge.reward(&answered)
+    }
+
+    /// The mean reward of the likeliest answers.
+    fn greedy(&mut self, questions: &[Question], adapter: Option<&Arc<Adapter>>) -> Result<f64> {
+        let all: Vec<&Question> = questions.iter().collect();
+        let answers = self.answers(&all, adapter, None)?;
+        let mut sum = 0.0;
+        for (question, answer) in questions.iter().zip(&answers) {
+            sum += self.judged(question, answer)?;
+        }
+        Ok(sum / questions.len().max(1) as f64)
+    }
+
+    /// An answer to each question, with the token that ended it; the likeliest without a seed.
+    fn answers(
+        &self,
+        questions: &[&Question],
+        adapter: Option<&Arc<Adapter>>,
+        seed: Option<u64>,
+    ) -> Result<Vec<Vec<u32>>> {
+        let longest = questions.iter().map(|question| question.prompt.len()).max().unwrap_or_default();
+        let tokens = self.args.reward.answer_tokens as usize;
+        let settings = self.args.machine.settings();
+        let settings = bantam::engine::Settings { context_length: longest + tokens + 1, ..settings };
+        // States of an adapter that has changed are of no use: each step has an engine of its own.
+        let engine = Engine::start(self.loaded.model.clone(), settings)?;
+        let submit = |(place, question): (usize, &&Question)| {
+            let sampling = seed.map_or_else(Sampling::default, |seed| Sampling {
+                temperature: 1.0,
+                seed: seed.wrapping_add(place as u64),
+                ..Sampling::default()
+            });
+            engine.submit(Request {
+                prompt: question.prompt.clone(),
+                max_tokens: Some(tokens),
+                sampling,
+                stop_tokens: self.tokenizer.stops().to_vec(),
+                adapter: adapter.cloned(),
+                ..Request::default()
+            })
+        };
+        let streams = questions.iter().enumerate().map(submit).collect::<Result<Vec<_>, _>>()?;
+        streams.into_iter().map(answer).collect()
+    }
+
+    /// The adapter as it is now.
+    fn adapter(&self) -> Result<Arc<Adapter>> {
+        self.trainer.adapter().cloned().context("there is no adapter")
+    }
+}
+
+/// The tokens of an answer, and the one that ended it.
+fn answer(stream: bantam::engine::Stream) -> Result<Vec<u32>> {
+    let mut ids = Vec::new();
+    for event in stream {
+        match event {
+            Event::Token { id, .. } => ids.push(id),
+            Event::Done { reason: Reason::Stop(id), .. } => ids.push(id),
+            Event::Failed(error) => return Err(error.into()),
+            Event::Prompt { .. } | Event::Pooled(_) | Event::Shifted { .. } | Event::Done { .. } => {}
+        }
+    }
+    Ok(ids)
+}
+
+fn example(question: &Question, answer: &[u32]) -> Example {
+    let ids = [&question.prompt[..], answer].concat();
+    let learn = (0..ids.len()).map(|place| place >= question.prompt.len()).collect();
+    Example { ids, learn }
+}
+
+fn report(args: &FinetuneArgs, metrics: &[Value], asked: usize, rewards: [f64; 2]) -> Result<()> {
+    let of_steps: Vec<f64> = metrics.iter().filter_map(|line| line["reward"].as_f64()).collect();
+    if args.json {
+        return print_json(&json!({
+            "output": args.output, "steps": of_steps.len(), "asked": asked, "reward": rewards,
+            "reward_of_steps": of_steps,
+        }));
+    }
+    let output = args.output.display();
+    print_pairs(&[
+        (
+            "mean reward",
+            format!("{:.4} before, {:.4} after, of {asked} likeliest answers", rewards[0], rewards[1]),
+        ),
+        ("use it", format!("bantam run {} --adapter {output}", args.model)),
+    ])
+}
