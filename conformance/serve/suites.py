@@ -173,10 +173,10 @@ def scored(arguments, ids, begin):
 def fuzz(arguments):
     programs = tool("schemathesis")
     # A small context bounds how long an answer can take.
-    server = Server(arguments.bantam, arguments.model, "--ctx", "64")
+    server = Server(arguments.bantam, arguments.model, "--ctx", "48")
     checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
     command = [programs / "schemathesis", "run", f"{server.url}/openapi.json", "--checks", checks]
-    command += ["--phases", "examples,coverage,fuzzing", "--generation-deterministic", "-n", "12", "--no-color"]
+    command += ["--phases", "fuzzing", "--seed", "1", "-n", "12", "--workers", "4", "--max-time", "240", "--no-color"]
     command += ["--continue-on-failure", "--request-timeout", "60", "--suppress-health-check", "all"]
     try:
         ran = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=1500)

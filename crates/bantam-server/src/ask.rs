@@ -1,9 +1,10 @@
 //! What is asked, free of any protocol: prompts to continue, and how.
 
+use std::time::Duration;
+
 use bantam_engine::{Pooling, PromptOutput, Request, Sampling, Stopping};
 use bantam_text::{Conversation, Shown, Special};
 use serde_json::{Map, Value};
-use std::time::Duration;
 
 use crate::caller::Caller;
 use crate::clock;

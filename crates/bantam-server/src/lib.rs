@@ -41,6 +41,7 @@ mod served;
 mod server;
 mod settings;
 mod state;
+mod stored;
 mod vectors;
 mod wire;
 

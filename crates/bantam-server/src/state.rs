@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::models::Models;
-use crate::openai::responses::Stored;
 use crate::settings::Settings;
+use crate::stored::Stored;
 
 /// What all requests share.
 pub(crate) struct App {

@@ -148,3 +148,20 @@ fn what_is_wrong_is_named() {
     }
     assert_eq!(server.signals.submitted(), 0);
 }
+
+#[test]
+fn what_one_key_made_is_not_there_for_another() {
+    let mut settings = common::with_key("first-key");
+    settings.keys.add("second-key").unwrap();
+    let server = Running::with(settings, |_| {});
+    let post = |key: &str, body: &Value| {
+        let header = format!("Authorization: Bearer {key}\r\n");
+        Reply::read(server.open("/v1/responses", body, &header))
+    };
+    for stream in [false, true] {
+        let made = post("first-key", &with(ask(json!("say one")), json!({ "stream": stream })));
+        let made = if stream { made.events().pop().unwrap().1["response"].clone() } else { made.json() };
+        let more = with(ask(json!("say two")), json!({ "previous_response_id": made["id"] }));
+        assert_eq!((post("second-key", &more).status, post("first-key", &more).status), (404, 200));
+    }
+}

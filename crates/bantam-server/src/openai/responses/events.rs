@@ -3,7 +3,7 @@
 use bantam_text::Tokenizer;
 use serde_json::{Map, Value, json};
 
-use super::stored::Kept;
+use super::keep::Keep;
 use crate::answer::{Chunk, Ended, Piece, Summary, Token};
 use crate::clock;
 use crate::fault::Fault;
@@ -18,7 +18,7 @@ pub(super) struct Draft {
     status: &'static str,
     usage: Value,
     /// Items that are finished.
-    pub(super) output: Vec<Value>,
+    output: Vec<Value>,
     open: Option<Open>,
     /// The number of the next event.
     sequence: u64,
@@ -202,11 +202,11 @@ fn usage(summary: &Summary) -> Value {
 /// The events of a stream.
 pub(super) struct Events {
     draft: Draft,
-    keep: Option<Kept>,
+    keep: Option<Keep>,
 }
 
 impl Events {
-    pub(super) fn new(draft: Draft, keep: Option<Kept>) -> Self {
+    pub(super) fn new(draft: Draft, keep: Option<Keep>) -> Self {
         Events { draft, keep }
     }
 }
@@ -221,7 +221,7 @@ impl Wire for Events {
             Piece::Chunk(chunk) => self.draft.chunk(chunk),
             Piece::Done(summary) => {
                 let out = self.draft.end(&summary);
-                self.keep.take().into_iter().for_each(|keep| keep.keep(&self.draft));
+                self.keep.take().into_iter().for_each(|keep| keep.keep(self.draft.response()));
                 out
             }
             Piece::Prompt(_) | Piece::Vector(_) | Piece::Failed(_) => String::new(),

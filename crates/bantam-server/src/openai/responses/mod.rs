@@ -1,10 +1,8 @@
 //! OpenAI's Responses: answers to items, whole or as events, kept for a while so that a conversation can go on.
 
 mod events;
+mod keep;
 mod request;
-mod stored;
-
-pub(crate) use stored::Stored;
 
 use std::sync::Arc;
 
@@ -20,6 +18,7 @@ use crate::state::App;
 use crate::wire::{self, Frames};
 
 use events::{Draft, Events};
+use keep::Keep;
 use request::Wanted;
 
 /// `POST /v1/responses`
@@ -42,7 +41,10 @@ pub(crate) async fn create(app: Arc<App>, body: Map<String, Value>) -> Result<Re
     reply.insert("model".into(), json!(model.served.name));
     let tokenizer = ask.top_logprobs.map(|_| model.served.tokenizer.clone());
     let draft = Draft::new(reply, tokenizer);
-    let keep = is_kept.then(|| stored::Kept { messages, items, app: Arc::clone(&app) });
+    let keep = is_kept.then(|| {
+        let (caller, app) = (ask.caller, Arc::clone(&app));
+        Keep { caller, messages, items, app }
+    });
     let answers = Answers::begin(Arc::clone(model), ask).await?;
     if wants_stream {
         let wire = Events::new(draft, keep);
@@ -53,7 +55,7 @@ pub(crate) async fn create(app: Arc<App>, body: Map<String, Value>) -> Result<Re
         draft.chunk(Chunk { thinking: answer.thinking, text: answer.text, tokens: answer.tokens });
         draft.end(&answer.summary);
     }
-    keep.into_iter().for_each(|keep| keep.keep(&draft));
+    keep.into_iter().for_each(|keep| keep.keep(draft.response()));
     Ok(json_reply(&draft.response()))
 }
 

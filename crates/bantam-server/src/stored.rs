@@ -2,22 +2,23 @@
 //! there are too many or they take too much, and all of them when the server ends.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::events::Draft;
+use crate::caller::Caller;
 use crate::limits::{RESPONSES_BYTES_MAX, RESPONSES_MAX};
-use crate::state::App;
 
 /// A response that is kept.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Entry {
-    pub(super) response: Value,
+    /// Who alone may see it.
+    pub(crate) caller: Caller,
+    pub(crate) response: Value,
     /// The conversation with the answer, without instructions.
-    pub(super) messages: Vec<Value>,
+    pub(crate) messages: Vec<Value>,
     /// What was given last.
-    pub(super) items: Vec<Value>,
+    pub(crate) items: Vec<Value>,
 }
 
 impl Entry {
@@ -38,18 +39,22 @@ impl Stored {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn find(&self, id: &str) -> Option<Entry> {
-        self.entries().iter().find(|(name, ..)| name == id).map(|(.., entry)| entry.clone())
+    /// One that whoever asks may see.
+    pub(crate) fn find(&self, id: &str) -> Option<Entry> {
+        let (entries, caller) = (self.entries(), Caller::current());
+        let is_it = |(name, _, entry): &&(String, usize, Entry)| name == id && entry.caller == caller;
+        entries.iter().find(is_it).map(|(.., entry)| entry.clone())
     }
 
     /// Whether it was there.
-    pub(super) fn remove(&self, id: &str) -> bool {
-        let mut entries = self.entries();
-        let place = entries.iter().position(|(name, ..)| name == id);
+    pub(crate) fn remove(&self, id: &str) -> bool {
+        let (mut entries, caller) = (self.entries(), Caller::current());
+        let place = entries.iter().position(|(name, _, entry)| name == id && entry.caller == caller);
         place.and_then(|place| entries.remove(place)).is_some()
     }
 
-    fn keep(&self, id: &str, entry: Entry) {
+    /// Keeps one, if it is not too large, in the place of the oldest.
+    pub(crate) fn keep(&self, id: &str, entry: Entry) {
         let bytes = entry.bytes();
         if bytes > RESPONSES_BYTES_MAX {
             return;
@@ -65,27 +70,10 @@ impl Stored {
     }
 }
 
-/// What is kept with a response when it is there.
-pub(super) struct Kept {
-    pub(super) messages: Vec<Value>,
-    pub(super) items: Vec<Value>,
-    pub(super) app: Arc<App>,
-}
-
-impl Kept {
-    /// Keeps a response that has ended.
-    pub(super) fn keep(mut self, draft: &Draft) {
-        let response = draft.response();
-        let parts = draft.output.iter().filter(|item| item["type"] == "message");
-        let text: String = parts.filter_map(|item| item["content"][0]["text"].as_str()).collect();
-        self.messages.push(json!({ "role": "assistant", "content": text }));
-        let id = response["id"].as_str().unwrap_or_default().to_owned();
-        self.app.responses.keep(&id, Entry { response, messages: self.messages, items: self.items });
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn entry(bytes: usize) -> Entry {
