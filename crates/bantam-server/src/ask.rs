@@ -1,6 +1,6 @@
 //! What is asked, free of any protocol: prompts to continue, and how.
 
-use bantam_engine::{PromptOutput, Request, Sampling, Stopping};
+use bantam_engine::{Pooling, PromptOutput, Request, Sampling, Stopping};
 use bantam_text::{Conversation, Shown, Special};
 use serde_json::{Map, Value};
 
@@ -28,6 +28,8 @@ pub(crate) struct Ask {
     pub(crate) top_logprobs: Option<usize>,
     /// Whether log-probabilities are told of the prompt's tokens too.
     pub(crate) scores_prompt: bool,
+    /// How the prompt becomes a vector, in the place of an answer.
+    pub(crate) pooling: Option<Pooling>,
 }
 
 /// What is to be continued.
@@ -73,6 +75,7 @@ impl Ask {
             stopping: Stopping::Allowed,
             top_logprobs: None,
             scores_prompt: false,
+            pooling: None,
         }
     }
 
@@ -86,7 +89,11 @@ impl Ask {
             sampling,
             stop_tokens: if self.tells_stop() { Vec::new() } else { served.stop_tokens.clone() },
             stopping: self.stopping,
-            prompt_output: if self.scores_prompt { PromptOutput::Logprobs } else { PromptOutput::None },
+            prompt_output: match self.pooling {
+                Some(pooling) => PromptOutput::Pooled(pooling),
+                None if self.scores_prompt => PromptOutput::Logprobs,
+                None => PromptOutput::None,
+            },
             top_logprobs: self.top_logprobs.unwrap_or(0),
             ..Request::default()
         }

@@ -1,6 +1,6 @@
 //! The one way in: no request comes past the checks of host, origin, key and content type, whatever its path.
 //!
-//! Health alone may be asked without a key, and tells nothing but itself.
+//! Health and the page may be asked for without a key: they tell nothing but themselves.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use crate::dialect::Dialect;
 use crate::fault::{Fault, Kind};
 use crate::limits::{BODY_BYTES_MAX, BODY_TIME_MAX};
+use crate::page;
 use crate::state::App;
 
 /// Paths that need no key.
@@ -42,17 +43,18 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
     reply
 }
 
-/// No reply is a page, and none is to be read as anything but what it says it is.
+/// No reply but those of the page is one, and none is to be read as anything but what it says it is.
 fn harden(headers: &mut HeaderMap) {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'"));
+    let nothing = HeaderValue::from_static("default-src 'none'");
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(nothing);
 }
 
 fn check(app: &App, request: &Request) -> Result<(), Fault> {
     let (headers, path) = (request.headers(), request.uri().path());
     check_host(app, request)?;
     check_origin(app, headers)?;
-    if !OPEN.contains(&path) {
+    if !OPEN.contains(&path) && !page::has(path) {
         check_key(app, headers)?;
     }
     if app.is_stopping() && request.method() == Method::POST {

@@ -11,7 +11,6 @@ use bantam_tensor::format::atomic;
 use bantam_text::{ChatTemplate, Conversation, Shown, Tokenizer};
 use serde_json::{Value, json};
 
-use super::template;
 use crate::args::AnswerDataArgs;
 use crate::chat::now;
 use crate::interrupt::{Interrupt, Stopped};
@@ -74,12 +73,14 @@ struct Answerer<'a> {
 impl<'a> Answerer<'a> {
     fn open(args: &'a AnswerDataArgs, models: &Models) -> Result<Self> {
         let loaded = Loaded::open(&models.locate(&args.model)?)?;
-        let template = template(&loaded)?
+        let tokenizer = loaded.tokenizer()?;
+        let template = loaded
+            .template(&tokenizer)?
             .ok_or_else(|| anyhow!("{} has no chat template, so that nothing can be asked", args.model))?;
         let settings = args.machine.settings();
         let context_length = loaded.model.description.context_length.min(args.context);
         let engine = Engine::start(loaded.model.clone(), Settings { context_length, ..settings })?;
-        Ok(Answerer { args, engine, tokenizer: loaded.tokenizer()?, template })
+        Ok(Answerer { args, engine, tokenizer, template })
     }
 
     /// The messages of a question, with the system text if they have none.
@@ -115,7 +116,7 @@ impl<'a> Answerer<'a> {
                 Event::Token { id, .. } => ids.push(id),
                 Event::Done { reason, .. } => ended = matches!(reason, Reason::Stop(_)),
                 Event::Failed(error) => return Err(error.into()),
-                Event::Prompt { .. } | Event::Shifted { .. } => {}
+                Event::Prompt { .. } | Event::Pooled(_) | Event::Shifted { .. } => {}
             }
         }
         let text = self.tokenizer.to_text(&ids, Shown::Text);

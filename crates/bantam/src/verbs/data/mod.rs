@@ -7,7 +7,6 @@ pub(crate) mod logits;
 use anyhow::Result;
 use bantam::Loaded;
 use bantam_data::Encoder;
-use bantam_text::ChatTemplate;
 
 use crate::args::{DataArgs, DataVerb};
 use crate::chat::now;
@@ -24,15 +23,9 @@ pub(crate) fn run(args: &DataArgs, models: &Models, interrupt: &Interrupt) -> Re
 
 /// Text to ids as a model reads it.
 pub(crate) fn encoder(loaded: &Loaded) -> Result<Encoder> {
-    let mut encoder = Encoder::new(loaded.tokenizer()?, template(loaded)?);
+    let tokenizer = loaded.tokenizer()?;
+    let template = loaded.template(&tokenizer)?;
+    let mut encoder = Encoder::new(tokenizer, template);
     encoder.now = Some(now());
     Ok(encoder)
-}
-
-/// A model's chat template, where it has one.
-fn template(loaded: &Loaded) -> Result<Option<ChatTemplate>> {
-    let tokenizer = loaded.tokenizer()?;
-    let [bos, eos] = [tokenizer.roles().bos, tokenizer.roles().eos].map(|id| tokenizer.role_text(id));
-    let compile = |source: String| ChatTemplate::compile(&source, &bos, &eos);
-    Ok(loaded.chat_template().map(compile).transpose()?)
 }

@@ -41,7 +41,7 @@ impl Sampler {
                 match event {
                     Event::Token { id, .. } => ids.push(id),
                     Event::Failed(error) => return Err(error.into()),
-                    Event::Prompt { .. } | Event::Shifted { .. } | Event::Done { .. } => {}
+                    Event::Prompt { .. } | Event::Pooled(_) | Event::Shifted { .. } | Event::Done { .. } => {}
                 }
             }
             texts.push(self.tokenizer.to_text(&ids, Shown::Text));
