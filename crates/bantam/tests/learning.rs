@@ -192,8 +192,8 @@ fn write_config(machine: &Machine, more: &str) -> String {
 #[test]
 fn a_model_is_trained_from_nothing() {
     let machine = Machine::new();
-    let more = "rank_column = \"grade\"\norder = \"best-last\"\n[course]\nepochs = 4\nbatch_tokens = 512\n\
-                micro_tokens = 512\noptimizer = \"muon\"\n[samples]\nprompts = [\"low\"]\ntokens = 8\n[result]\ngguf = \"f32\"\n";
+    let more = "rank_column = \"grade\"\norder = \"best-last\"\n[course]\nepochs = 30\nbatch_tokens = 512\n\
+                micro_tokens = 512\noptimizer = \"muon\"\nrate = 1e-2\n[samples]\nprompts = [\"low\"]\ntokens = 8\n[result]\ngguf = \"f32\"\n";
     let (config, run) = (write_config(&machine, more), machine.at("run"));
     machine.text(&["train", &config, "-o", &run, "--dry-run"], "");
     assert!(!Path::new(&run).exists());
