@@ -8,6 +8,7 @@
 //! cut into steps, on what was reused or guessed, or on the number of threads.
 #![forbid(unsafe_code)]
 
+mod constraint;
 mod engine;
 mod error;
 mod inbox;
@@ -21,6 +22,7 @@ mod speculation;
 mod stream;
 
 pub use bantam_model::Adapter;
+pub use constraint::{Allowed, Constraint};
 pub use engine::Engine;
 pub use error::Error;
 pub use request::{Event, Overflow, PromptOutput, Reason, Request, Stopping, Usage};

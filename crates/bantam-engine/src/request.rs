@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bantam_model::Adapter;
 
-use crate::{Error, Sampling};
+use crate::{Constraint, Error, Sampling};
 
 /// One continuation of a prompt.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +27,8 @@ pub struct Request {
     pub top_logprobs: usize,
     /// What changes the model for this request. Requests with one and the same `Arc` share states and steps' products.
     pub adapter: Option<Arc<Adapter>>,
+    /// What the answer may be. Tokens that it forces are not sampled, and have a log-probability of zero.
+    pub constraint: Option<Box<dyn Constraint>>,
 }
 
 /// Whether stop tokens may be chosen.
@@ -106,6 +108,8 @@ pub enum Event {
 pub enum Reason {
     /// One of the stop tokens came.
     Stop(u32),
+    /// The constraint is met, and nothing more may come.
+    Complete,
     /// `max_tokens` are there.
     Length,
     /// The context holds no more.
@@ -123,6 +127,8 @@ pub struct Usage {
     pub reused_tokens: usize,
     /// New tokens.
     pub generated_tokens: usize,
+    /// Those among them that the constraint forced.
+    pub forced_tokens: usize,
     /// Guesses of new tokens that were computed.
     pub guessed_tokens: usize,
     /// Those among them that were right.

@@ -104,7 +104,19 @@ impl Scheduler {
             let state = kept.unwrap_or_else(|| {
                 State::new(&self.model.description, self.settings.kv, self.settings.context_length)
             });
-            self.running.push(Sequence::new(request, state, outlet));
+            self.start(Sequence::new(request, state, outlet));
+        }
+    }
+
+    fn start(&mut self, mut sequence: Sequence) {
+        match caught(|| sequence.begin()).flatten() {
+            Ok(None) => self.running.push(sequence),
+            Ok(Some(reason)) => {
+                if let Some(left) = sequence.end(reason) {
+                    self.kept.keep(left);
+                }
+            }
+            Err(error) => sequence.fail(error),
         }
     }
 

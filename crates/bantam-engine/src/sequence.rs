@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use bantam_model::{Adapter, Machine, State, Want};
 
-use crate::Error;
 use crate::kept::Left;
 use crate::request::{Event, Overflow, PromptOutput, Reason, Request, Stopping, Usage};
 use crate::sampling::{Sampler, logprobs};
 use crate::settings::Settings;
 use crate::speculation::{Guessing, Speculator};
 use crate::stream::Outlet;
+use crate::{Allowed, Constraint, Error};
 
 /// A running sequence.
 pub(crate) struct Sequence {
@@ -19,6 +19,7 @@ pub(crate) struct Sequence {
     pub(crate) state: State,
     request: Request,
     sampler: Sampler,
+    constraint: Option<Box<dyn Constraint>>,
     /// What may follow the newest token.
     guesses: Vec<u32>,
     guessing: Guessing,
@@ -59,7 +60,7 @@ impl Request {
 }
 
 impl Sequence {
-    pub(crate) fn new(request: Request, state: State, outlet: Outlet) -> Self {
+    pub(crate) fn new(mut request: Request, state: State, outlet: Outlet) -> Self {
         let (prompt_tokens, reused_tokens) = (request.prompt.len(), state.length());
         let usage = Usage { prompt_tokens, reused_tokens, ..Usage::default() };
         let tokens = request.prompt.clone();
@@ -70,6 +71,7 @@ impl Sequence {
         Sequence {
             tokens,
             state,
+            constraint: request.constraint.take(),
             request,
             sampler: Sampler::new(sampling),
             guesses: Vec::new(),
@@ -77,6 +79,13 @@ impl Sequence {
             usage,
             outlet,
         }
+    }
+
+    /// Puts what must come first behind the prompt, to be read with it; the reason if that is all.
+    pub(crate) fn begin(&mut self) -> Result<Option<Reason>, Error> {
+        // What is told about the prompt comes before all new tokens.
+        let comes_later = self.request.prompt_output != PromptOutput::None;
+        if comes_later || self.request.max_tokens == Some(0) { Ok(None) } else { self.force() }
     }
 
     /// Whether only the newest token is still to be computed.
@@ -179,7 +188,7 @@ impl Sequence {
             self.state.truncate(length + right);
             self.guessing.note(guesses.len(), right, length + right);
         }
-        Ok(ended)
+        if ended.is_some() { Ok(ended) } else { self.force() }
     }
 
     fn tell_prompt(&self, rows: &Rows, logits: &[f32], vocab_size: usize) {
@@ -196,14 +205,45 @@ impl Sequence {
     }
 
     fn choose(&mut self, logits: &[f32]) -> Result<Option<Reason>, Error> {
-        let id = self.sampler.choose(logits, &self.tokens)?;
+        let allowed = match &mut self.constraint {
+            Some(constraint) => constraint.allowed()?,
+            None => Allowed::All,
+        };
+        let id = self.sampler.choose_among(logits, allowed, &self.tokens)?;
         if self.request.stop_tokens.contains(&id) {
             return Ok(Some(Reason::Stop(id)));
         }
         let (logprob, top) = logprobs::of(logits, id, self.request.top_logprobs);
+        self.append(Event::Token { id, logprob, top }, id)
+    }
+
+    /// Appends the tokens that must come next. The next step reads them together with the newest token.
+    fn force(&mut self) -> Result<Option<Reason>, Error> {
+        let forced = self.constraint.as_mut().map(|constraint| constraint.forced()).transpose()?;
+        for id in forced.unwrap_or_default() {
+            if self.request.stop_tokens.contains(&id) {
+                return Ok(Some(Reason::Stop(id)));
+            }
+            self.usage.forced_tokens += 1;
+            let ended = self.append(Event::Token { id, logprob: 0.0, top: Vec::new() }, id)?;
+            if ended.is_some() {
+                return Ok(ended);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes a token the newest one, and tells it; the reason if the sequence has ended.
+    fn append(&mut self, event: Event, id: u32) -> Result<Option<Reason>, Error> {
         self.tokens.push(id);
         self.usage.generated_tokens += 1;
-        self.outlet.send(Event::Token { id, logprob, top });
+        self.outlet.send(event);
+        if let Some(constraint) = &mut self.constraint {
+            constraint.commit(id)?;
+            if constraint.is_complete() {
+                return Ok(Some(Reason::Complete));
+            }
+        }
         if Some(self.usage.generated_tokens) == self.request.max_tokens {
             return Ok(Some(Reason::Length));
         }

@@ -215,7 +215,7 @@ impl Choice {
         }
         let ended = match (self.found.take(), reason) {
             (Some(stop), _) => Ended::StopString(stop),
-            (None, Reason::Stop(_)) => Ended::Stop,
+            (None, Reason::Stop(_) | Reason::Complete) => Ended::Stop,
             (None, _) if self.has_stopped => Ended::Stop,
             (None, Reason::Length | Reason::ContextFull) => Ended::Length,
             (None, Reason::Cancelled) => {

@@ -207,7 +207,7 @@ impl<'a> Answer<'a> {
         let rest = self.rest();
         let ended = match (self.found.take(), reason) {
             (Some(stop), _) => Ended::StopString(stop),
-            (None, Reason::Stop(_)) => Ended::Stop,
+            (None, Reason::Stop(_) | Reason::Complete) => Ended::Stop,
             (None, Reason::Length) => Ended::Length,
             (None, Reason::ContextFull) => Ended::ContextFull,
             (None, Reason::Cancelled) => Ended::Cancelled,
