@@ -37,6 +37,14 @@ pub trait Constraint: Debug + Send {
     /// Whether it is met, and nothing more may come.
     fn is_complete(&self) -> bool;
 
+    /// From now on, only what leads to an end soon is allowed, as far as that is known: few tokens are left.
+    fn close_soon(&mut self) {}
+
+    /// Whether that has left less to choose from: the answer is shorter than it might have been.
+    fn is_cut_short(&self) -> bool {
+        false
+    }
+
     /// Another one that stands at the same place and goes its own way.
     fn fork(&self) -> Box<dyn Constraint>;
 }

@@ -110,7 +110,7 @@ pub enum Reason {
     Stop(u32),
     /// The constraint is met, and nothing more may come.
     Complete,
-    /// `max_tokens` are there.
+    /// `max_tokens` are there, or were so near that the constraint led the answer to an early end.
     Length,
     /// The context holds no more.
     ContextFull,

@@ -27,6 +27,10 @@ pub(crate) struct Sequence {
     outlet: Outlet,
 }
 
+/// An answer is led to its end when so many tokens are left, or this share of all that it may have.
+const CLOSING_TOKENS: usize = 64;
+const CLOSING_SHARE: usize = 4;
+
 /// What a sequence has in a step.
 pub(crate) struct Rows {
     /// Guesses among them.
@@ -205,8 +209,14 @@ impl Sequence {
     }
 
     fn choose(&mut self, logits: &[f32]) -> Result<Option<Reason>, Error> {
+        let has_little_left = self.has_little_left();
         let allowed = match &mut self.constraint {
-            Some(constraint) => constraint.allowed()?,
+            Some(constraint) => {
+                if has_little_left {
+                    constraint.close_soon();
+                }
+                constraint.allowed()?
+            }
             None => Allowed::All,
         };
         let id = self.sampler.choose_among(logits, allowed, &self.tokens)?;
@@ -215,6 +225,17 @@ impl Sequence {
         }
         let (logprob, top) = logprobs::of(logits, id, self.request.top_logprobs);
         self.append(Event::Token { id, logprob, top }, id)
+    }
+
+    /// Whether the limit of the answer or of the context is near.
+    fn has_little_left(&self) -> bool {
+        let in_answer = self.request.max_tokens.is_some_and(|most| {
+            most.saturating_sub(self.usage.generated_tokens) <= CLOSING_TOKENS.min(most / CLOSING_SHARE)
+        });
+        let context = self.state.length_max();
+        let in_context =
+            context.saturating_sub(self.tokens.len()) <= CLOSING_TOKENS.min(context / CLOSING_SHARE);
+        in_answer || (in_context && self.request.overflow == Overflow::Stop)
     }
 
     /// Appends the tokens that must come next. The next step reads them together with the newest token.
@@ -274,6 +295,11 @@ impl Sequence {
 
     /// Tells the end; what it leaves if that may be of use to others.
     pub(crate) fn end(self, reason: Reason) -> Option<Left> {
+        let is_cut = self.constraint.as_ref().is_some_and(|constraint| constraint.is_cut_short());
+        let reason = match reason {
+            Reason::Complete | Reason::Stop(_) if is_cut => Reason::Length,
+            reason => reason,
+        };
         self.outlet.send(Event::Done { reason, usage: self.usage });
         let left = Left { tokens: self.tokens, adapter: self.request.adapter.clone(), state: self.state };
         self.request.reuses_states().then_some(left)

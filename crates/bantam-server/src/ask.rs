@@ -8,6 +8,7 @@ use crate::clock;
 use crate::fault::{Fault, Kind};
 use crate::limits::{STOP_BYTES_MAX, STOPS_MAX};
 use crate::served::Served;
+use crate::structure::Format;
 use bantam_text::ThinkingSplitter;
 
 /// What is to be answered, and how.
@@ -28,6 +29,8 @@ pub(crate) struct Ask {
     pub(crate) top_logprobs: Option<usize>,
     /// Whether log-probabilities are told of the prompt's tokens too.
     pub(crate) scores_prompt: bool,
+    /// What the answers are to be.
+    pub(crate) format: Option<Format>,
 }
 
 /// What is to be continued.
@@ -73,6 +76,7 @@ impl Ask {
             stopping: Stopping::Allowed,
             top_logprobs: None,
             scores_prompt: false,
+            format: None,
         }
     }
 

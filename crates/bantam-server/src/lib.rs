@@ -32,6 +32,7 @@ mod served;
 mod server;
 mod settings;
 mod state;
+mod structure;
 mod wire;
 
 pub use error::Error;

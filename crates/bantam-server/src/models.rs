@@ -7,12 +7,15 @@ use crate::error::Error;
 use crate::fault::{Fault, Kind};
 use crate::queue::Queue;
 use crate::served::Served;
+use bantam_grammar::Vocabulary;
 
 /// A model, the queue before it, and what was done.
 pub(crate) struct Model {
     pub(crate) served: Served,
     pub(crate) queue: Queue,
     pub(crate) counters: Counters,
+    /// What grammars are compiled over.
+    pub(crate) vocabulary: Vocabulary,
 }
 
 /// All models, the default one first.
@@ -31,7 +34,8 @@ impl Models {
         }
         let model = |served: Served| {
             let queue = Queue::new(served.sequences_max, waiting_max);
-            Arc::new(Model { served, queue, counters: Counters::default() })
+            let vocabulary = Vocabulary::new(&served.tokenizer, served.vocab_size, &served.stop_tokens);
+            Arc::new(Model { served, queue, counters: Counters::default(), vocabulary })
         };
         Ok(Models(served.into_iter().map(model).collect()))
     }

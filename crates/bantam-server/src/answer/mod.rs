@@ -3,11 +3,13 @@
 //! Who drops [`Answers`] ends everything behind it: waiting for a turn, and the engine's work, before its next step.
 
 mod choice;
+mod timed;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bantam_engine::{Request, Usage};
+use bantam_grammar::{Grammar, Start};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinSet, spawn_blocking};
 
@@ -16,6 +18,8 @@ use crate::fault::Fault;
 use crate::models::Model;
 use crate::queue::Permit;
 use crate::served::Running;
+use crate::structure::Format;
+use timed::Timed;
 
 pub(crate) use choice::{Choice, Chunk, Ended, Piece, Summary, Token};
 
@@ -51,12 +55,17 @@ impl Answers {
     pub(crate) async fn begin(model: Arc<Model>, ask: Ask) -> Result<Self, Fault> {
         let place = model.queue.enter()?;
         check_sampling(&ask.sampling, &model.served)?;
-        let (ask, prepared) = prepare(&model, ask).await?;
+        let (ask, prepared, grammar) = prepare(&model, ask).await?;
         let mut jobs = Vec::with_capacity(prepared.len() * ask.choices);
         for prompt in &prepared {
             for number in 0..ask.choices {
-                let request = ask.request(prompt, number, &model.served);
-                jobs.push((request, Choice::new(&ask, prompt, &model.served)));
+                let mut request = ask.request(prompt, number, &model.served);
+                request.constraint = grammar.as_ref().map(|grammar| {
+                    let constraint =
+                        grammar.constraint(&Start::behind(&prompt.thinking, &model.served.tokenizer));
+                    Box::new(Timed::new(constraint, Arc::clone(&model))) as _
+                });
+                jobs.push((request, Choice::new(&ask, prompt, &model.served, grammar.clone())));
             }
         }
         let (out, pieces) = unbounded_channel();
@@ -104,13 +113,19 @@ impl Answers {
     }
 }
 
-/// Tokens for the prompts, made where they hold up nobody.
-pub(crate) async fn prepare(model: &Arc<Model>, ask: Ask) -> Result<(Ask, Vec<Prepared>), Fault> {
+/// Tokens for the prompts, and what the answers are held to, made where that holds up nobody.
+pub(crate) async fn prepare(
+    model: &Arc<Model>,
+    ask: Ask,
+) -> Result<(Ask, Vec<Prepared>, Option<Grammar>), Fault> {
     let model = Arc::clone(model);
     let work = move || {
-        let prepared =
-            ask.prompts.iter().map(|prompt| prompt.prepare(&model.served)).collect::<Result<_, _>>();
-        prepared.map(|prepared| (ask, prepared))
+        let compile =
+            |format: &Format| model.vocabulary.compile(&format.spec).map_err(|error| format.refusal(&error));
+        let grammar = ask.format.as_ref().map(compile).transpose()?;
+        let prepared = ask.prompts.iter().map(|prompt| prompt.prepare(&model.served));
+        let prepared = prepared.collect::<Result<_, _>>()?;
+        Ok((ask, prepared, grammar))
     };
     spawn_blocking(work).await.map_err(|_| broken("reading the prompt broke off"))?
 }

@@ -49,7 +49,7 @@ pub(crate) async fn count_tokens(app: Arc<App>, body: Map<String, Value>) -> Res
     let fields = Fields::new(&body);
     let model = app.models.find(Some(fields.needed_text("model")?))?;
     let ask = request::read_prompt(&fields, &model.served)?;
-    let (_, prompts) = prepare(model, ask).await?;
+    let (_, prompts, _) = prepare(model, ask).await?;
     let count: usize = prompts.iter().map(|prompt| prompt.ids.len()).sum();
     Ok(json_reply(&json!({ "input_tokens": count })))
 }

@@ -6,6 +6,7 @@ use crate::ask::{Ask, check_stops};
 use crate::fault::Fault;
 use crate::fields::Fields;
 use crate::limits::TOP_LOGPROBS_MAX;
+use crate::structure;
 
 /// Puts what the request says over what is there. Options that this server has no use for are not looked at.
 ///
@@ -14,6 +15,7 @@ use crate::limits::TOP_LOGPROBS_MAX;
 /// Wrong types, and what goes beyond a limit.
 pub(super) fn read(fields: &Fields<'_>, ask: &mut Ask) -> Result<(), Fault> {
     refuse_unsupported(fields)?;
+    ask.format = structure::of_ollama(fields)?;
     if let Some(options) = fields.object("options")? {
         read_options(&options, ask)?;
     }
@@ -60,9 +62,6 @@ fn read_options(options: &Fields<'_>, ask: &mut Ask) -> Result<(), Fault> {
 fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Fault> {
     if fields.list("tools")?.is_some_and(|tools| !tools.is_empty()) {
         return Err(Fault::unsupported("tools", " yet: leave it out"));
-    }
-    if fields.value("format").is_some_and(|format| format != "") {
-        return Err(Fault::unsupported("format", " yet: leave it out"));
     }
     if fields.list("images")?.is_some_and(|images| !images.is_empty()) {
         return Err(Fault::unsupported("images", ": it takes text only"));

@@ -54,11 +54,6 @@ fn read(fields: &Fields<'_>, served: &Served) -> Result<Ask, Fault> {
     if fields.text("suffix")?.is_some_and(|suffix| !suffix.is_empty()) {
         return Err(Fault::unsupported("suffix", ": the model continues text, and fills no gaps"));
     }
-    for name in ["grammar", "json_schema", "guided_json", "response_format"] {
-        if fields.value(name).is_some_and(|value| value["type"] != "text") {
-            return Err(Fault::unsupported(name, " yet"));
-        }
-    }
     let mut ask = Ask::new(Prompt::Ids(Vec::new()), served);
     ask.prompts = prompts(fields)?;
     settings::read(fields, &mut ask)?;

@@ -6,6 +6,7 @@ use crate::ask::{Ask, check_stops};
 use crate::fault::Fault;
 use crate::fields::Fields;
 use crate::limits::{BIASES_MAX, CHOICES_MAX};
+use crate::structure;
 
 /// Puts what the request says over what is there.
 ///
@@ -19,6 +20,7 @@ pub(super) fn read(fields: &Fields<'_>, ask: &mut Ask) -> Result<(), Fault> {
     if fields.flag("ignore_eos")? == Some(true) {
         ask.stopping = Stopping::Forbidden;
     }
+    ask.format = structure::of_openai(fields)?;
     ask.choices = fields.count("n")?.unwrap_or(1);
     let answers = ask.choices.saturating_mul(ask.prompts.len());
     if ask.choices == 0 || answers > CHOICES_MAX {

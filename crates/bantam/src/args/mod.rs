@@ -3,6 +3,7 @@
 mod adapter;
 mod data;
 mod finetune;
+mod format;
 mod machine;
 mod measure;
 mod models;
@@ -16,6 +17,7 @@ use clap::{Parser, Subcommand};
 pub(crate) use adapter::{AdapterArgs, AdapterVerb, ConvertArgs, MergeArgs, parse_adapter};
 pub(crate) use data::{DataArgs, DataVerb, InspectDataArgs};
 pub(crate) use finetune::{CourseArgs, FinetuneArgs, OptimizerArg, ScheduleArg};
+pub(crate) use format::FormatArgs;
 pub(crate) use machine::MachineArgs;
 pub(crate) use measure::{BenchArgs, PerplexityArgs};
 pub(crate) use models::{
