@@ -102,6 +102,13 @@ pub enum Error {
     #[error("every token of the vocabulary is forbidden: let some be chosen")]
     NothingToChoose,
 
+    /// The request's constraint cannot go on.
+    #[error("the answer's constraint cannot go on: {reason}")]
+    Constraint {
+        /// Why.
+        reason: String,
+    },
+
     /// The forward pass failed.
     #[error("{0}")]
     Model(#[source] Arc<bantam_model::Error>),

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod clients;
+mod constraint;
 mod engine;
 mod error;
 mod gauges;
@@ -25,6 +26,7 @@ mod stream;
 mod tree;
 
 pub use bantam_model::Adapter;
+pub use constraint::{Allowed, Constraint};
 pub use engine::Engine;
 pub use error::Error;
 pub use gauges::Figures;

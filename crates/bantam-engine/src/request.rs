@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bantam_model::Adapter;
 
-use crate::{Error, Pooling, Sampling};
+use crate::{Constraint, Error, Pooling, Sampling};
 
 /// One continuation of a prompt.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +32,8 @@ pub struct Request {
     pub salt: u64,
     /// Who asks. Who got the fewest tokens computed of late is served first.
     pub client: u64,
+    /// What the answer may be. Tokens that it forces are not sampled, and have a log-probability of zero.
+    pub constraint: Option<Box<dyn Constraint>>,
 }
 
 /// Whether stop tokens may be chosen.
@@ -115,7 +117,10 @@ pub enum Event {
 pub enum Reason {
     /// One of the stop tokens came.
     Stop(u32),
-    /// `max_tokens` are there, or only the prompt was asked about.
+    /// The constraint is met, and nothing more may come.
+    Complete,
+    /// `max_tokens` are there, or were so near that the constraint led the answer to an early end; or only the prompt
+    /// was asked about.
     Length,
     /// The context holds no more.
     ContextFull,
@@ -132,6 +137,8 @@ pub struct Usage {
     pub reused_tokens: usize,
     /// New tokens.
     pub generated_tokens: usize,
+    /// Those among them that the constraint forced.
+    pub forced_tokens: usize,
     /// Guesses of new tokens that were computed.
     pub guessed_tokens: usize,
     /// Those among them that were right.

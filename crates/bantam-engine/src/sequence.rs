@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bantam_model::{Adapter, Machine, PAGE, State, Want};
 
-use crate::Error;
 use crate::pooling::Pool;
 use crate::request::{Event, Overflow, PromptOutput, Reason, Request, Stopping, Usage};
 use crate::sampling::{Sampler, logprobs};
@@ -12,6 +11,7 @@ use crate::settings::Settings;
 use crate::speculation::{Guessing, Speculator};
 use crate::stream::Outlet;
 use crate::tree::{Key, NodeId, Tree, common};
+use crate::{Allowed, Constraint, Error};
 
 /// A running sequence.
 pub(crate) struct Sequence {
@@ -29,6 +29,7 @@ pub(crate) struct Sequence {
     /// Positions of the prompt that were told.
     told: usize,
     sampler: Sampler,
+    constraint: Option<Box<dyn Constraint>>,
     /// What may follow the newest token.
     guesses: Vec<u32>,
     guessing: Guessing,
@@ -36,6 +37,10 @@ pub(crate) struct Sequence {
     usage: Usage,
     outlet: Outlet,
 }
+
+/// An answer is led to its end when so many tokens are left, or this share of all that it may have.
+const CLOSING_TOKENS: usize = 64;
+const CLOSING_SHARE: usize = 4;
 
 /// What a sequence has in a step.
 pub(crate) struct Rows {
@@ -64,7 +69,7 @@ impl Rows {
 
 impl Sequence {
     /// One with an empty state.
-    pub(crate) fn new(request: Request, state: State, number: u64, outlet: Outlet) -> Self {
+    pub(crate) fn new(mut request: Request, state: State, number: u64, outlet: Outlet) -> Self {
         let usage = Usage { prompt_tokens: request.prompt.len(), ..Usage::default() };
         let tokens = request.prompt.clone();
         let mut sampling = request.sampling.clone();
@@ -75,6 +80,7 @@ impl Sequence {
             tokens,
             state,
             number,
+            constraint: request.constraint.take(),
             key: Key { adapter: request.adapter.clone(), salt: request.salt },
             request,
             placed: (None, 0),
@@ -268,6 +274,12 @@ impl Sequence {
     fn choose_all(&mut self, logits: &[f32], vocab_size: usize) -> Result<Option<Reason>, Error> {
         let guesses = std::mem::take(&mut self.guesses);
         let length = self.tokens.len();
+        if self.is_in_prompt() {
+            let ended = self.force()?;
+            if ended.is_some() || self.tokens.len() > length {
+                return Ok(ended);
+            }
+        }
         let first = logits.len() / vocab_size - 1 - guesses.len();
         let mut ended = None;
         let mut right = 0;
@@ -287,7 +299,7 @@ impl Sequence {
             self.state.truncate(length + right);
             self.guessing.note(guesses.len(), right, length + right);
         }
-        Ok(ended)
+        if ended.is_some() { Ok(ended) } else { self.force() }
     }
 
     fn tell_prompt(&mut self, rows: &Rows, logits: &[f32], vocab_size: usize) {
@@ -311,14 +323,62 @@ impl Sequence {
     }
 
     fn choose(&mut self, logits: &[f32]) -> Result<Option<Reason>, Error> {
-        let id = self.sampler.choose(logits, &self.tokens)?;
+        let has_little_left = self.has_little_left();
+        let allowed = match &mut self.constraint {
+            Some(constraint) => {
+                if has_little_left {
+                    constraint.close_soon();
+                }
+                constraint.allowed()?
+            }
+            None => Allowed::All,
+        };
+        let id = self.sampler.choose_among(logits, allowed, &self.tokens)?;
         if self.request.stop_tokens.contains(&id) {
             return Ok(Some(Reason::Stop(id)));
         }
         let (logprob, top) = logprobs::of(logits, id, self.request.top_logprobs);
+        self.append(Event::Token { id, logprob, top }, id)
+    }
+
+    /// Whether the limit of the answer or of the context is near.
+    fn has_little_left(&self) -> bool {
+        let in_answer = self.request.max_tokens.is_some_and(|most| {
+            most.saturating_sub(self.usage.generated_tokens) <= CLOSING_TOKENS.min(most / CLOSING_SHARE)
+        });
+        let context = self.state.length_max();
+        let in_context =
+            context.saturating_sub(self.tokens.len()) <= CLOSING_TOKENS.min(context / CLOSING_SHARE);
+        in_answer || (in_context && self.request.overflow == Overflow::Stop)
+    }
+
+    /// Appends the tokens that must come next. The next step reads them together with the newest token.
+    fn force(&mut self) -> Result<Option<Reason>, Error> {
+        let forced = self.constraint.as_mut().map(|constraint| constraint.forced()).transpose()?;
+        for id in forced.unwrap_or_default() {
+            if self.request.stop_tokens.contains(&id) {
+                return Ok(Some(Reason::Stop(id)));
+            }
+            self.usage.forced_tokens += 1;
+            let ended = self.append(Event::Token { id, logprob: 0.0, top: Vec::new() }, id)?;
+            if ended.is_some() {
+                return Ok(ended);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes a token the newest one, and tells it; the reason if the sequence has ended.
+    fn append(&mut self, event: Event, id: u32) -> Result<Option<Reason>, Error> {
         self.tokens.push(id);
         self.usage.generated_tokens += 1;
-        self.outlet.send(Event::Token { id, logprob, top });
+        self.outlet.send(event);
+        if let Some(constraint) = &mut self.constraint {
+            constraint.commit(id)?;
+            if constraint.is_complete() {
+                return Ok(Some(Reason::Complete));
+            }
+        }
         if Some(self.usage.generated_tokens) == self.request.max_tokens {
             return Ok(Some(Reason::Length));
         }
@@ -349,6 +409,11 @@ impl Sequence {
 
     /// Tells the end.
     pub(crate) fn end(self, reason: Reason) {
+        let is_cut = self.constraint.as_ref().is_some_and(|constraint| constraint.is_cut_short());
+        let reason = match reason {
+            Reason::Complete | Reason::Stop(_) if is_cut => Reason::Length,
+            reason => reason,
+        };
         self.outlet.send(Event::Done { reason, usage: self.usage });
     }
 

@@ -12,6 +12,7 @@ use crate::fault::{Fault, Kind};
 use crate::fill::Fill;
 use crate::limits::{STOP_BYTES_MAX, STOPS_MAX};
 use crate::served::Served;
+use crate::structure::Format;
 use bantam_text::ThinkingSplitter;
 
 /// What is to be answered, and how.
@@ -38,6 +39,8 @@ pub(crate) struct Ask {
     pub(crate) caller: Caller,
     /// So long may the answers take, from the request on.
     pub(crate) time_max: Option<Duration>,
+    /// What the answers are to be.
+    pub(crate) format: Option<Format>,
 }
 
 /// What is to be continued.
@@ -90,6 +93,7 @@ impl Ask {
             pooling: None,
             caller: Caller::current(),
             time_max: None,
+            format: None,
         }
     }
 

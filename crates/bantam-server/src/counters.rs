@@ -71,6 +71,11 @@ pub(crate) struct Counters {
     pub(crate) prompt_tokens: Counter,
     pub(crate) reused_tokens: Counter,
     pub(crate) generated_tokens: Counter,
+    /// New tokens that a grammar forced.
+    pub(crate) forced_tokens: Counter,
+    /// Choices under a grammar, and the time that it took to know what may be chosen.
+    pub(crate) masks: Counter,
+    pub(crate) mask_nanos: Counter,
     /// Answers that the model ended, or a stop string.
     pub(crate) stopped: Counter,
     /// Answers that reached their length.
@@ -91,6 +96,7 @@ impl Counters {
         self.prompt_tokens.add(usage.prompt_tokens as u64);
         self.reused_tokens.add(usage.reused_tokens as u64);
         self.generated_tokens.add(usage.generated_tokens as u64);
+        self.forced_tokens.add(usage.forced_tokens as u64);
         if is_cut { &self.cut } else { &self.stopped }.add(1);
         self.first_token.note(first_token);
         self.whole.note(whole);

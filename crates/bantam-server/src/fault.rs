@@ -105,6 +105,7 @@ impl From<bantam_engine::Error> for Fault {
             | Error::Token { .. }
             | Error::PromptTooLong { .. }
             | Error::Sampling { .. }
+            | Error::Constraint { .. }
             | Error::NothingToChoose => Kind::Invalid,
             Error::Stopped => Kind::Stopping,
             _ => Kind::Internal,

@@ -42,6 +42,7 @@ mod server;
 mod settings;
 mod state;
 mod stored;
+mod structure;
 mod vectors;
 mod wire;
 

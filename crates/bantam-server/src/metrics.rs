@@ -41,6 +41,17 @@ const FIGURES: [Figure; 8] = [
     }),
 ];
 
+/// Figures that vLLM has no name for.
+const OWN_FIGURES: [Figure; 3] = [
+    ("forced_tokens_total", "New tokens that a grammar forced, and nothing computed.", "counter", |model| {
+        model.counters.forced_tokens.value()
+    }),
+    ("mask_total", "Choices of tokens under a grammar.", "counter", |model| model.counters.masks.value()),
+    ("mask_nanoseconds_total", "Time that grammars took for them.", "counter", |model| {
+        model.counters.mask_nanos.value()
+    }),
+];
+
 /// All figures of all models.
 pub(crate) fn metrics(app: &App) -> Response {
     let mut out = String::new();
@@ -49,6 +60,12 @@ pub(crate) fn metrics(app: &App) -> Response {
         head(&mut out, name, help, kind);
         for model in &models {
             let _ = writeln!(out, "vllm:{name}{{{}}} {}", label(model), figure(model));
+        }
+    }
+    for (name, help, kind, figure) in OWN_FIGURES {
+        let _ = writeln!(out, "# HELP bantam:{name} {help}\n# TYPE bantam:{name} {kind}");
+        for model in &models {
+            let _ = writeln!(out, "bantam:{name}{{{}}} {}", label(model), figure(model));
         }
     }
     head(&mut out, "request_success_total", "Answers that came to their end.", "counter");

@@ -68,7 +68,8 @@ fn failures_are_lines_with_an_error() {
     assert!(lines.last().unwrap()["error"].as_str().unwrap().contains("as ordered"));
     let cases = [
         (json!({ "model": "other" }), 404),
-        (with(chat("x"), json!({ "format": "json" })), 400),
+        (with(chat("x"), json!({ "format": "xml" })), 400),
+        (with(chat("x"), json!({ "format": { "not": {} } })), 400),
         (with(chat("x"), json!({ "tools": [{}] })), 400),
         (with(chat("x"), json!({ "options": { "temperature": "hot" } })), 400),
         (json!({ "messages": [] }), 400),

@@ -3,40 +3,13 @@
 
 mod common;
 
-use std::path::Path;
-use std::sync::Arc;
-
-use bantam_engine::{Engine, Event, Request, Settings};
-use bantam_model::{KvStorage, Model};
-use bantam_tensor::format::safetensors;
-use bantam_tensor::{Checkpoint, Tensor};
+use bantam_engine::{Event, Request};
 use common::{Reply, Running, served, settings, tokenizer, with};
 use serde_json::{Value, json};
+use tiny::engine;
 
-#[path = "../../../testdata/golden/weights.rs"]
-mod golden_weights;
-
-/// Two layers, 96 tokens, weights that are a function of their names.
-fn model() -> Arc<Model> {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/golden");
-    let truth = std::fs::read(golden.join("tinyllama.json")).unwrap();
-    let truth: Value = serde_json::from_slice(&truth).unwrap();
-    let tensor = |(name, shape): (&String, &Value)| {
-        let shape: Vec<usize> = serde_json::from_value(shape.clone()).unwrap();
-        let values = golden_weights::tensor(name, &shape);
-        Tensor::from_f32(name, shape, &values).unwrap()
-    };
-    let tensors: Vec<Tensor> = truth["tensors"].as_object().unwrap().iter().map(tensor).collect();
-    let folder = tempfile::tempdir().unwrap();
-    safetensors::write(&folder.path().join("model.safetensors"), &tensors).unwrap();
-    std::fs::copy(golden.join("configs/tinyllama.json"), folder.path().join("config.json")).unwrap();
-    Arc::new(Model::bind(&Checkpoint::open(folder.path()).unwrap()).unwrap())
-}
-
-fn engine() -> Engine {
-    let settings = Settings { context_length: 64, threads: 2, kv: KvStorage::F32, ..Settings::default() };
-    Engine::start(model(), settings).unwrap()
-}
+#[path = "common/tiny.rs"]
+mod tiny;
 
 fn server() -> Running {
     set(settings())

@@ -151,7 +151,12 @@ fn what_is_wrong_is_named() {
         (with(chat("x"), json!({ "logit_bias": { "a": 1 } })), 400, "logit_bias.a"),
         (with(chat("x"), json!({ "logprobs": true, "top_logprobs": 21 })), 400, "top_logprobs"),
         (with(chat("x"), json!({ "stop": vec!["x"; 33] })), 400, "stop"),
-        (with(chat("x"), json!({ "response_format": { "type": "json_object" } })), 400, "response_format"),
+        (with(chat("x"), json!({ "response_format": { "type": "xml" } })), 400, "response_format.type"),
+        (
+            with(chat("x"), json!({ "guided_json": { "type": "array", "uniqueItems": true } })),
+            400,
+            "guided_json",
+        ),
         (with(chat("x"), json!({ "tools": [{ "type": "function" }] })), 400, "tools"),
         (with(chat("x"), json!({ "stream": "yes" })), 400, "stream"),
         (with(chat(&"x".repeat(300)), json!({})), 400, ""),

@@ -135,7 +135,7 @@ fn what_is_wrong_is_named() {
             "input[0].content[0].type",
         ),
         (json!({ "tools": [{ "type": "function", "name": "f" }] }), "tools"),
-        (json!({ "text": { "format": { "type": "json_schema" } } }), "text.format"),
+        (json!({ "text": { "format": { "type": "json_schema" } } }), "text.format.schema"),
         (json!({ "background": true }), "background"),
         (json!({ "conversation": "c" }), "conversation"),
         (json!({ "max_output_tokens": 0 }), "max_output_tokens"),

@@ -33,7 +33,7 @@ pub use spelling::Shown;
 pub use stops::{Scanned, StopStrings};
 pub use stream::TextStream;
 pub use template::{Answer, Begins, ChatTemplate, Conversation, DateTime, Rendered};
-pub use thinking::{ThinkingSplitter, Thought, is_thinking_marker};
+pub use thinking::{ThinkingSplitter, Thought, is_thinking_marker, thinking_markers};
 pub use tokenizer::{Piece, Roles, Tokenizer};
 pub use train::{BpeSettings, BpeTrainer};
 pub use vocab::Kind;

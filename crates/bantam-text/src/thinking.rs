@@ -6,6 +6,11 @@
 /// Markers around thinking: Qwen 3, SmolLM3, DeepSeek R1 and most others; Magistral.
 const DIALECTS: [(&str, &str); 2] = [("<think>", "</think>"), ("[THINK]", "[/THINK]")];
 
+/// The markers that begin thinking, each with the one that ends it.
+pub fn thinking_markers() -> &'static [(&'static str, &'static str)] {
+    &DIALECTS
+}
+
 /// Whether `text` is one of the markers.
 pub fn is_thinking_marker(text: &str) -> bool {
     DIALECTS.iter().any(|(open, close)| text == *open || text == *close)
@@ -49,6 +54,19 @@ impl ThinkingSplitter {
     /// A stream that is all answer.
     pub fn none() -> Self {
         ThinkingSplitter { state: State::Answer, held: String::new() }
+    }
+
+    /// The marker that ends the thinking that is under way.
+    pub fn closing(&self) -> Option<&'static str> {
+        match self.state {
+            State::Thinking(close) => Some(close),
+            State::Before | State::Answer => None,
+        }
+    }
+
+    /// Whether thinking may still begin.
+    pub fn may_begin(&self) -> bool {
+        self.state == State::Before
     }
 
     /// Whether the model is thinking.

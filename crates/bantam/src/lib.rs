@@ -15,6 +15,7 @@ mod session;
 mod write;
 
 pub use bantam_engine as engine;
+pub use bantam_grammar as grammar;
 pub use bantam_hub as hub;
 pub use bantam_model as model;
 pub use bantam_tensor as tensor;

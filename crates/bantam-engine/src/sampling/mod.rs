@@ -2,7 +2,7 @@
 //!
 //! The order is llama.cpp's default: logit bias, repetition, frequency and presence penalties, DRY, top-k,
 //! typical, top-p, min-p, temperature, then one draw. A temperature of zero takes the likeliest token after
-//! the biases and penalties; of equal ones, the lowest id.
+//! the biases and penalties; of equal ones, the lowest id. What a constraint forbids is out before top-k.
 
 mod candidates;
 mod dry;

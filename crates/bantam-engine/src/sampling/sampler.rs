@@ -2,7 +2,7 @@
 
 use super::candidates::{Candidates, likeliest};
 use super::{Random, Sampling};
-use crate::Error;
+use crate::{Allowed, Error};
 
 /// Chooses the tokens of one sequence.
 #[derive(Clone)]
@@ -24,11 +24,29 @@ impl Sampler {
     ///
     /// [`Error::NothingToChoose`].
     pub fn choose(&mut self, logits: &[f32], history: &[u32]) -> Result<u32, Error> {
-        let logits = &*self.sampling.penalised(history, logits);
+        self.choose_among(logits, Allowed::All, history)
+    }
+
+    /// As [`Self::choose`], from some tokens only. A single one is taken as it is, and costs no random number.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NothingToChoose`].
+    pub fn choose_among(
+        &mut self,
+        logits: &[f32],
+        allowed: Allowed<'_>,
+        history: &[u32],
+    ) -> Result<u32, Error> {
+        if let Some(id) = allowed.only().filter(|id| (*id as usize) < logits.len()) {
+            return Ok(id);
+        }
+        let mut logits = self.sampling.penalised(history, logits);
+        allowed.restrict(&mut logits);
         let id = if self.sampling.temperature == 0.0 {
-            likeliest(logits)
+            likeliest(&logits)
         } else {
-            self.sampling.candidates(logits).draw(self.sampling.temperature, self.random.uniform())
+            self.sampling.candidates(&logits).draw(self.sampling.temperature, self.random.uniform())
         };
         id.ok_or(Error::NothingToChoose)
     }

@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use bantam_engine::{Event, Reason, Usage};
 use bantam_text::{Shown, TextStream, Tokenizer};
 
-use crate::ask::{Ask, Prepared};
+use crate::ask::{Ask, Prepared, broken};
 use crate::fault::{Fault, Kind};
 use crate::served::Served;
+use bantam_grammar::{Grammar, Spec};
 use bantam_text::{StopStrings, ThinkingSplitter, Thought, is_thinking_marker};
 
 /// Some more of an answer, or its end.
@@ -106,6 +107,9 @@ pub(crate) struct Choice {
     prompt_left: usize,
     tokens: TokenQueue,
     thinking_tokens: usize,
+    /// What the answer is to be, and what it is so far.
+    wanted: Option<Grammar>,
+    said: String,
     clock: Clock,
     /// Whether its time is over.
     expired: Arc<AtomicBool>,
@@ -113,13 +117,16 @@ pub(crate) struct Choice {
 
 impl Choice {
     /// An answer to a prompt that has not begun.
-    pub(crate) fn new(ask: &Ask, prompt: &Prepared, served: &Served) -> Self {
+    pub(crate) fn new(ask: &Ask, prompt: &Prepared, served: &Served, grammar: Option<Grammar>) -> Self {
         let text = served.tokenizer.stream(Shown::Text);
+        // Special tokens that a grammar asks for are no text.
+        let is_text = ask.format.as_ref().is_some_and(|format| !matches!(format.spec, Spec::Lark(_)));
+        let keeps_space = prompt.continues || grammar.is_some();
         let scored = prompt.ids.len() - 1;
         Choice {
             tokenizer: served.tokenizer.clone(),
             // A text that goes on keeps the space before its first word; an answer of its own does not.
-            text: if prompt.continues { text.continuing() } else { text },
+            text: if keeps_space { text.continuing() } else { text },
             thinking: prompt.thinking.clone(),
             stops: StopStrings::new(ask.stops.clone()),
             found: None,
@@ -129,6 +136,8 @@ impl Choice {
             prompt_left: if ask.scores_prompt { scored } else { 0 },
             tokens: TokenQueue::new(ask.top_logprobs.is_some()),
             thinking_tokens: 0,
+            wanted: grammar.filter(|_| is_text),
+            said: String::new(),
             clock: Clock::new(),
             expired: Arc::default(),
         }
@@ -202,6 +211,7 @@ impl Choice {
         self.tokens.seen += split.answer.len();
         let scanned = self.stops.push(&split.answer);
         self.tokens.told += scanned.text.len();
+        self.say(&scanned.text);
         self.found = scanned.found;
         Chunk { thinking: split.thinking, text: scanned.text, tokens: self.tokens.ready() }
     }
@@ -218,10 +228,30 @@ impl Choice {
         split.answer.push_str(&last.answer);
         let mut chunk = self.chunk(split);
         if !self.is_over() {
-            chunk.text.push_str(&self.stops.finish());
+            let held = self.stops.finish();
+            self.say(&held);
+            chunk.text.push_str(&held);
             chunk.tokens.extend(self.tokens.rest());
         }
         chunk
+    }
+
+    fn say(&mut self, text: &str) {
+        if self.wanted.is_some() {
+            self.said.push_str(text);
+        }
+    }
+
+    /// An answer is done if it is what it was to be. One that a stop string cut off is not, and is told as cut short.
+    fn checked(&self, ended: Ended) -> Result<Ended, Fault> {
+        match (&self.wanted, ended) {
+            (Some(grammar), ended @ (Ended::Stop | Ended::StopString(_))) if grammar.accepts(&self.said) => {
+                Ok(ended)
+            }
+            (Some(_), Ended::StopString(_)) => Ok(Ended::Length),
+            (Some(_), Ended::Stop) => Err(broken("the answer is not what it was held to")),
+            (_, ended) => Ok(ended),
+        }
     }
 
     fn end(&mut self, reason: Reason, usage: Usage) -> Vec<Piece> {
@@ -235,7 +265,7 @@ impl Choice {
         }
         let ended = match (self.found.take(), reason) {
             (Some(stop), _) => Ended::StopString(stop),
-            (None, Reason::Stop(_)) => Ended::Stop,
+            (None, Reason::Stop(_) | Reason::Complete) => Ended::Stop,
             (None, _) if self.has_stopped => Ended::Stop,
             (None, Reason::Length | Reason::ContextFull) => Ended::Length,
             (None, Reason::Cancelled) if self.expired.load(Ordering::Relaxed) => Ended::Expired,
@@ -245,7 +275,10 @@ impl Choice {
             }
         };
         let (thinking_tokens, timings) = (self.thinking_tokens, self.clock.timings());
-        pieces.push(Piece::Done(Summary { ended, usage, thinking_tokens, timings }));
+        pieces.push(match self.checked(ended) {
+            Ok(ended) => Piece::Done(Summary { ended, usage, thinking_tokens, timings }),
+            Err(fault) => Piece::Failed(fault),
+        });
         pieces
     }
 }

@@ -3,12 +3,14 @@
 //! Who drops [`Answers`] ends everything behind it: waiting for a turn, and the engine's work, before its next step.
 
 mod choice;
+mod timed;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bantam_engine::{Request, Usage};
+use bantam_grammar::{Grammar, Start};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -19,6 +21,8 @@ use crate::fault::Fault;
 use crate::models::Model;
 use crate::queue::Permit;
 use crate::served::Running;
+use crate::structure::Format;
+use timed::Timed;
 
 pub(crate) use choice::{Choice, Chunk, Ended, Piece, Summary, Token};
 
@@ -57,7 +61,7 @@ impl Answers {
         let begun = Instant::now();
         let place = model.queue.enter()?;
         check_sampling(&ask.sampling, &model.served)?;
-        let (ask, prepared) = prepare(&model, ask).await?;
+        let (ask, prepared, grammar) = prepare(&model, ask).await?;
         if let (Some(limit), Some(first)) = (ask.time_max, prepared.first()) {
             deadline::admit(limit, model.wait(), first.ids.len(), &model.counters.pace)?;
         }
@@ -65,8 +69,13 @@ impl Answers {
         let mut jobs = Vec::with_capacity(prepared.len() * ask.choices);
         for prompt in &prepared {
             for number in 0..ask.choices {
-                let request = ask.request(prompt, number, &model.served);
-                jobs.push((request, Choice::new(&ask, prompt, &model.served)));
+                let mut request = ask.request(prompt, number, &model.served);
+                request.constraint = grammar.as_ref().map(|grammar| {
+                    let constraint =
+                        grammar.constraint(&Start::behind(&prompt.thinking, &model.served.tokenizer));
+                    Box::new(Timed::new(constraint, Arc::clone(&model.counters))) as _
+                });
+                jobs.push((request, Choice::new(&ask, prompt, &model.served, grammar.clone())));
             }
         }
         let (out, pieces) = unbounded_channel();
@@ -115,13 +124,19 @@ impl Answers {
     }
 }
 
-/// Tokens for the prompts, made where they hold up nobody.
-pub(crate) async fn prepare(model: &Arc<Model>, ask: Ask) -> Result<(Ask, Vec<Prepared>), Fault> {
+/// Tokens for the prompts, and what the answers are held to, made where that holds up nobody.
+pub(crate) async fn prepare(
+    model: &Arc<Model>,
+    ask: Ask,
+) -> Result<(Ask, Vec<Prepared>, Option<Grammar>), Fault> {
     let model = Arc::clone(model);
     let work = move || {
-        let prepared =
-            ask.prompts.iter().map(|prompt| prompt.prepare(&model.served)).collect::<Result<_, _>>();
-        prepared.map(|prepared| (ask, prepared))
+        let compile =
+            |format: &Format| model.vocabulary.compile(&format.spec).map_err(|error| format.refusal(&error));
+        let grammar = ask.format.as_ref().map(compile).transpose()?;
+        let prepared = ask.prompts.iter().map(|prompt| prompt.prepare(&model.served));
+        let prepared = prepared.collect::<Result<_, _>>()?;
+        Ok((ask, prepared, grammar))
     };
     spawn_blocking(work).await.map_err(|_| broken("reading the prompt broke off"))?
 }

@@ -51,7 +51,7 @@ pub(crate) async fn count_tokens(app: Arc<App>, body: Map<String, Value>) -> Res
     fields.needed_text("model")?;
     let model = app.models.open(&fields).await?;
     let ask = request::read_prompt(&fields, &model.served)?;
-    let (_, prompts) = prepare(&model, ask).await?;
+    let (_, prompts, _) = prepare(&model, ask).await?;
     let count: usize = prompts.iter().map(|prompt| prompt.ids.len()).sum();
     Ok(json_reply(&json!({ "input_tokens": count })))
 }

@@ -9,6 +9,7 @@ use crate::fields::Fields;
 use crate::limits::MESSAGES_MAX;
 use crate::messages::{content, made};
 use crate::served::Served;
+use crate::structure;
 
 /// The whole request.
 ///
@@ -24,6 +25,7 @@ pub(super) fn read(fields: &Fields<'_>, served: &Served) -> Result<Ask, Fault> {
     }
     ask.max_tokens = Some(most);
     ask.time_max = deadline::read(fields)?;
+    ask.format = structure::of_anthropic(fields)?;
     ask.stops = fields.texts("stop_sequences")?;
     check_stops(&ask.stops, "stop_sequences")?;
     let sampling = &mut ask.sampling;
@@ -94,11 +96,6 @@ fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Fault> {
     let is_none = fields.value("tool_choice").is_some_and(|choice| choice["type"] == "none");
     if !is_none && fields.list("tools")?.is_some_and(|tools| !tools.is_empty()) {
         return Err(Fault::unsupported("tools", " yet: leave it out"));
-    }
-    if let Some(config) = fields.object("output_config")?
-        && config.value("format").is_some()
-    {
-        return Err(Fault::unsupported("output_config.format", " yet: leave it out"));
     }
     Ok(())
 }

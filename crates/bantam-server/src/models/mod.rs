@@ -10,6 +10,7 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bantam_grammar::Vocabulary;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
 
@@ -45,6 +46,8 @@ pub(crate) struct Core {
     pub(crate) served: Served,
     pub(crate) queue: Arc<Queue>,
     pub(crate) counters: Arc<Counters>,
+    /// What grammars are compiled over.
+    pub(crate) vocabulary: Vocabulary,
 }
 
 struct Release(Arc<LastUsed>);

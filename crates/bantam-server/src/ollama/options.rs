@@ -8,6 +8,7 @@ use crate::fault::Fault;
 use crate::fields::Fields;
 use crate::limits::TOP_LOGPROBS_MAX;
 use crate::sampling;
+use crate::structure;
 
 /// Puts what the request says over what is there. Options that this server has no use for are not looked at.
 ///
@@ -16,6 +17,7 @@ use crate::sampling;
 /// Wrong types, and what goes beyond a limit.
 pub(super) fn read(fields: &Fields<'_>, ask: &mut Ask) -> Result<(), Fault> {
     refuse_unsupported(fields)?;
+    ask.format = structure::of_ollama(fields)?;
     if let Some(options) = fields.object("options")? {
         read_options(&options, ask)?;
     }
@@ -41,9 +43,6 @@ fn read_options(options: &Fields<'_>, ask: &mut Ask) -> Result<(), Fault> {
 fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Fault> {
     if fields.list("tools")?.is_some_and(|tools| !tools.is_empty()) {
         return Err(Fault::unsupported("tools", " yet: leave it out"));
-    }
-    if fields.value("format").is_some_and(|format| format != "") {
-        return Err(Fault::unsupported("format", " yet: leave it out"));
     }
     if fields.list("images")?.is_some_and(|images| !images.is_empty()) {
         return Err(Fault::unsupported("images", ": it takes text only"));

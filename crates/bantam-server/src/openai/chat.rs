@@ -85,12 +85,7 @@ fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Fault> {
             return Err(Fault::unsupported(name, " yet: leave it out, or set `tool_choice` to \"none\""));
         }
     }
-    if let Some(format) = fields.object("response_format")?
-        && format.needed_text("type")? != "text"
-    {
-        return Err(Fault::unsupported("response_format", " yet, other than {\"type\": \"text\"}"));
-    }
-    for name in ["audio", "web_search_options", "grammar", "json_schema", "guided_json"] {
+    for name in ["audio", "web_search_options"] {
         if fields.value(name).is_some() {
             return Err(Fault::unsupported(name, ""));
         }

@@ -52,11 +52,6 @@ pub(crate) async fn completions(app: Arc<App>, body: Map<String, Value>) -> Resu
 }
 
 fn read(fields: &Fields<'_>, served: &Served) -> Result<Ask, Fault> {
-    for name in ["grammar", "json_schema", "guided_json", "response_format"] {
-        if fields.value(name).is_some_and(|value| value["type"] != "text") {
-            return Err(Fault::unsupported(name, " yet"));
-        }
-    }
     let mut ask = Ask::new(Prompt::Ids(Vec::new()), served);
     ask.prompts = match fields.value("prompt") {
         Some(_) => prompts::read(fields, "prompt", CHOICES_MAX)?,

@@ -8,6 +8,7 @@ use crate::fault::Fault;
 use crate::fields::Fields;
 use crate::limits::{BIASES_MAX, CHOICES_MAX};
 use crate::sampling;
+use crate::structure;
 
 /// Puts what the request says over what is there.
 ///
@@ -22,6 +23,7 @@ pub(super) fn read(fields: &Fields<'_>, ask: &mut Ask) -> Result<(), Fault> {
     if fields.flag("ignore_eos")? == Some(true) {
         ask.stopping = Stopping::Forbidden;
     }
+    ask.format = structure::of_openai(fields)?;
     ask.choices = fields.count("n")?.unwrap_or(1);
     let answers = ask.choices.saturating_mul(ask.prompts.len());
     if ask.choices == 0 || answers > CHOICES_MAX {

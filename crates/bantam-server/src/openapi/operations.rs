@@ -33,6 +33,14 @@ const OPENAI: &[Field] = &[
     ("repetition_penalty", Number(0.5, 2.0), Free),
     ("ignore_eos", Flag, Free),
     ("stream_options", Object, Free),
+    ("response_format", Object, Free),
+    ("structured_outputs", Object, Free),
+    ("guided_json", Object, Free),
+    ("guided_regex", Text, Free),
+    ("guided_choice", Texts, Free),
+    ("guided_grammar", Text, Free),
+    ("json_schema", Object, Free),
+    ("grammar", Text, Free),
 ];
 
 const CHAT: &[Field] = &[

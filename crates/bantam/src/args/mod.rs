@@ -3,6 +3,7 @@
 mod adapter;
 mod data;
 mod finetune;
+mod format;
 mod machine;
 mod measure;
 mod models;
@@ -22,6 +23,7 @@ pub(crate) use finetune::{
     CourseArgs, DivergenceArg, FinetuneArgs, LossArg, LossArgs, MethodArg, OptimizerArg, OrderArg,
     ScheduleArg, StartArg,
 };
+pub(crate) use format::FormatArgs;
 pub(crate) use machine::MachineArgs;
 pub(crate) use measure::{BenchArgs, PerplexityArgs};
 pub(crate) use models::{

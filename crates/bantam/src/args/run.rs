@@ -6,7 +6,7 @@ use bantam::Loaded;
 use clap::{Args, ValueEnum};
 use clap_complete::Shell;
 
-use super::{AdapterArgs, MachineArgs, SamplingArgs, SpeculationArgs};
+use super::{AdapterArgs, FormatArgs, MachineArgs, SamplingArgs, SpeculationArgs};
 
 /// `bantam run`
 #[derive(Args, Debug)]
@@ -35,6 +35,8 @@ pub(crate) struct RunArgs {
     /// End the answer where it would say this, which is not printed; may be given again
     #[arg(long, value_name = "TEXT")]
     pub(crate) stop: Vec<String>,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
     #[command(flatten)]
     pub(crate) adapter: AdapterArgs,
     #[command(flatten)]
@@ -108,6 +110,8 @@ pub(crate) struct GenerateArgs {
     /// Go on after a token that ends the text
     #[arg(long)]
     pub(crate) ignore_eos: bool,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
     #[command(flatten)]
     pub(crate) adapter: AdapterArgs,
     #[command(flatten)]

@@ -23,6 +23,7 @@ pub(crate) fn open(args: &RunArgs, models: &Models, loaded: &Loaded) -> Result<S
     options.system.clone_from(&args.system);
     options.max_tokens = args.max_tokens;
     options.stops.clone_from(&args.stop);
+    options.format = args.format.spec()?;
     options.now = Some(now());
     options.adapter = args.adapter.open(loaded)?;
     options.when_full = match args.overflow {

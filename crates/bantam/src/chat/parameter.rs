@@ -101,6 +101,7 @@ mod tests {
             switches: serde_json::Map::new(),
             now: None,
             adapter: None,
+            format: None,
         }
     }
 

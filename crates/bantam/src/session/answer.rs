@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use bantam_engine::{Event, Reason, Stream, Usage};
+use bantam_grammar::Grammar;
 use bantam_text::{Shown, StopStrings, TextStream, ThinkingSplitter, Thought, is_thinking_marker};
 
 use super::{Message, Mode, Role, Session, SessionError};
@@ -80,6 +81,16 @@ fn rate(count: usize, ms: f64) -> Option<f64> {
     (count > 0 && ms > 0.0).then(|| count as f64 * 1e3 / ms)
 }
 
+/// What an answer is to.
+pub(super) struct Question {
+    pub(super) prompt: Vec<u32>,
+    pub(super) text: String,
+    pub(super) thinking: ThinkingSplitter,
+    /// What the answer's text is to be.
+    pub(super) format: Option<Grammar>,
+    pub(super) begun: Instant,
+}
+
 /// An answer on its way; its items end with [`Reply::Done`].
 pub struct Answer<'a> {
     session: &'a mut Session,
@@ -89,6 +100,7 @@ pub struct Answer<'a> {
     stops: StopStrings,
     found: Option<String>,
     question: String,
+    format: Option<Grammar>,
     said: Message,
     /// Prompt and answer.
     tokens: Vec<u32>,
@@ -118,23 +130,19 @@ impl Clock {
 }
 
 impl<'a> Answer<'a> {
-    pub(super) fn new(
-        session: &'a mut Session,
-        stream: Stream,
-        prompt: Vec<u32>,
-        question: &str,
-        thinking: ThinkingSplitter,
-        begun: Instant,
-    ) -> Self {
+    pub(super) fn new(session: &'a mut Session, stream: Stream, question: Question) -> Self {
+        let Question { prompt, text: question, thinking, format, begun } = question;
         let text = session.tokenizer.stream(Shown::Text);
         // A text that goes on keeps the space before its first word; an answer of its own does not.
-        let text = if session.mode == Mode::Continue { text.continuing() } else { text };
+        let keeps_space = session.mode == Mode::Continue || format.is_some();
+        let text = if keeps_space { text.continuing() } else { text };
         Answer {
             text,
             thinking,
             stops: StopStrings::new(session.options.stops.clone()),
             found: None,
-            question: question.to_owned(),
+            question,
+            format,
             said: Message::new(Role::Assistant, ""),
             tokens: prompt,
             done: None,
@@ -207,17 +215,28 @@ impl<'a> Answer<'a> {
         let rest = self.rest();
         let ended = match (self.found.take(), reason) {
             (Some(stop), _) => Ended::StopString(stop),
-            (None, Reason::Stop(_)) => Ended::Stop,
+            (None, Reason::Stop(_) | Reason::Complete) => Ended::Stop,
             (None, Reason::Length) => Ended::Length,
             (None, Reason::ContextFull) => Ended::ContextFull,
             (None, Reason::Cancelled) => Ended::Cancelled,
         };
+        let ended = self.checked(ended);
         let summary = Summary { ended, usage, timings: self.clock.timings() };
         if rest == Chunk::default() {
             return self.finish(summary);
         }
         self.done = Some(summary);
         Reply::Chunk(rest)
+    }
+
+    /// What is not what it was to be is cut off, and not done.
+    fn checked(&self, ended: Ended) -> Ended {
+        match (&self.format, ended) {
+            (Some(grammar), Ended::Stop | Ended::StopString(_)) if !grammar.accepts(&self.said.content) => {
+                Ended::Length
+            }
+            (_, ended) => ended,
+        }
     }
 
     fn finish(&mut self, summary: Summary) -> Reply {

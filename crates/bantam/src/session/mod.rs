@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bantam_engine::{Adapter, Engine, Overflow, Request, Sampling, Settings};
+use bantam_grammar::{Grammar, Spec, Start, Vocabulary};
 use bantam_text::{ChatTemplate, Conversation, DateTime, Shown, Special, ThinkingSplitter, Tokenizer};
 use serde_json::{Map, Value};
 
 use crate::{Defaults, LoadError, Loaded};
 
+use answer::Question;
 pub use answer::{Answer, Chunk, Ended, Reply, Summary, Timings};
 pub use message::{Message, Role};
 
@@ -30,6 +32,9 @@ pub enum SessionError {
     /// The engine.
     #[error(transparent)]
     Engine(#[from] bantam_engine::Error),
+    /// What the answer is to be.
+    #[error(transparent)]
+    Grammar(#[from] bantam_grammar::Error),
     /// What was said fills the context.
     #[error(
         "the conversation has {tokens} tokens and the context holds {context}: choose a larger context (--ctx), \
@@ -64,6 +69,9 @@ pub struct Options {
     pub now: Option<DateTime>,
     /// What changes the model.
     pub adapter: Option<Arc<Adapter>>,
+    /// What answers are held to, behind what the model thinks. One that is cut off before it is that ends with
+    /// [`Ended::Length`] or [`Ended::ContextFull`].
+    pub format: Option<Spec>,
 }
 
 impl Options {
@@ -80,6 +88,7 @@ impl Options {
             switches: Map::new(),
             now: None,
             adapter: None,
+            format: None,
         }
     }
 }
@@ -121,6 +130,7 @@ pub struct Session {
     engine: Engine,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
+    vocabulary: Vocabulary,
     mode: Mode,
     /// How it answers; may be changed between messages.
     pub options: Options,
@@ -140,7 +150,10 @@ impl Session {
         let tokenizer = loaded.tokenizer()?;
         let template = loaded.template(&tokenizer)?;
         let mode = if template.is_some() { Mode::Chat } else { Mode::Continue };
+        let stop_tokens = [options.stop_tokens.as_slice(), tokenizer.stops()].concat();
+        let vocab_size = loaded.model.description.vocab_size;
         Ok(Session {
+            vocabulary: Vocabulary::new(&tokenizer, vocab_size, &stop_tokens),
             engine: Engine::start(loaded.model.clone(), settings)?,
             tokenizer,
             template,
@@ -217,11 +230,19 @@ impl Session {
             Mode::Chat => ThinkingSplitter::after(&self.tokenizer.to_text(end, Shown::All)),
             Mode::Continue => ThinkingSplitter::none(),
         };
-        let stream = self.engine.submit(self.request(prompt.clone())?)?;
-        Ok(Answer::new(self, stream, prompt, text, thinking, begun))
+        let format = self.options.format.as_ref();
+        let format = format.map(|spec| self.vocabulary.compile(spec)).transpose()?;
+        let mut request = self.request(prompt.clone());
+        let start = Start::behind(&thinking, &self.tokenizer);
+        request.constraint = format.as_ref().map(|grammar: &Grammar| grammar.constraint(&start));
+        let stream = self.engine.submit(request)?;
+        // Special tokens that a grammar asks for are no text.
+        let format = format.filter(|_| !matches!(self.options.format, Some(Spec::Lark(_))));
+        let question = Question { prompt, text: text.to_owned(), thinking, format, begun };
+        Ok(Answer::new(self, stream, question))
     }
 
-    fn request(&self, prompt: Vec<u32>) -> Result<Request, SessionError> {
+    fn request(&self, prompt: Vec<u32>) -> Request {
         let options = &self.options;
         let mut stop_tokens = options.stop_tokens.clone();
         stop_tokens.extend(self.tokenizer.stops());
@@ -231,7 +252,7 @@ impl Session {
         };
         let (max_tokens, sampling) = (options.max_tokens, options.sampling.clone());
         let adapter = options.adapter.clone();
-        Ok(Request { prompt, max_tokens, sampling, stop_tokens, overflow, adapter, ..Request::default() })
+        Request { prompt, max_tokens, sampling, stop_tokens, overflow, adapter, ..Request::default() }
     }
 
     /// Tokens at the beginning that are not forgotten: those of the system text.

@@ -3,8 +3,9 @@
 use std::io::Write;
 
 use anyhow::Result;
+use bantam::grammar::{Start, Vocabulary};
 use bantam::{Defaults, Loaded};
-use bantam_engine::{Engine, Event, Request, Sampling, Settings};
+use bantam_engine::{Constraint, Engine, Event, Request, Sampling, Settings};
 use serde_json::json;
 
 use crate::args::GenerateArgs;
@@ -25,6 +26,7 @@ pub(crate) fn run(args: &GenerateArgs, models: &Models, interrupt: &Interrupt) -
     let engine = Engine::start(loaded.model.clone(), settings)?;
     let (prompt, max_tokens) = (args.tokens.clone(), Some(args.max_tokens));
     let stream = engine.submit(Request {
+        constraint: constraint(args, &loaded, &stop_tokens)?,
         prompt,
         max_tokens,
         sampling,
@@ -50,6 +52,17 @@ pub(crate) fn run(args: &GenerateArgs, models: &Models, interrupt: &Interrupt) -
     let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
     writeln!(std::io::stdout().lock(), "{}", ids.join(","))?;
     Ok(())
+}
+
+fn constraint(
+    args: &GenerateArgs,
+    loaded: &Loaded,
+    stop_tokens: &[u32],
+) -> Result<Option<Box<dyn Constraint>>> {
+    let Some(spec) = args.format.spec()? else { return Ok(None) };
+    let vocab_size = loaded.model.description.vocab_size;
+    let vocabulary = Vocabulary::new(&loaded.tokenizer()?, vocab_size, stop_tokens);
+    Ok(Some(vocabulary.compile(&spec)?.constraint(&Start::Now)))
 }
 
 /// A model without a tokeniser can still be continued.

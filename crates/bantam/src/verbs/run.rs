@@ -45,6 +45,11 @@ fn answer_once(mut session: Session, console: &mut Console, prompt: &str) -> Res
     let summary = console.answer(&mut session, prompt)?;
     match summary.ended {
         bantam::Ended::Cancelled => bail!(Stopped("stopped")),
+        bantam::Ended::Length | bantam::Ended::ContextFull if session.options.format.is_some() => {
+            bail!(
+                "the answer was cut off before it was what it is to be: let it be longer (--max-tokens, --ctx)"
+            )
+        }
         _ => Ok(()),
     }
 }

@@ -9,7 +9,7 @@ use super::source::Source;
 use crate::{Error, Result, process};
 
 /// What each room may use of the others; `*` is all but `xtask`. A room that is not here is not in the plan.
-const ALLOWED: [(&str, &[&str]); 14] = [
+const ALLOWED: [(&str, &[&str]); 15] = [
     ("bantam-kernels", &[]),
     ("bantam-tensor", &["bantam-kernels"]),
     ("bantam-text", &[]),
@@ -19,9 +19,10 @@ const ALLOWED: [(&str, &[&str]); 14] = [
     ("bantam-train", &["bantam-model", "bantam-tensor"]),
     ("bantam-compress", &["bantam-model", "bantam-tensor"]),
     ("bantam-eval", &["bantam-engine", "bantam-text"]),
+    ("bantam-grammar", &["bantam-engine", "bantam-text"]),
     ("bantam-hub", &[]),
     ("bantam-task", &["bantam-engine", "bantam-text", "bantam-eval"]),
-    ("bantam-server", &["bantam-engine", "bantam-text", "bantam-task", "bantam-hub"]),
+    ("bantam-server", &["bantam-engine", "bantam-text", "bantam-grammar", "bantam-task", "bantam-hub"]),
     ("bantam", &["*"]),
     ("xtask", &["*"]),
 ];

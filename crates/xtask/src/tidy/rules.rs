@@ -18,7 +18,7 @@ const FAMILY_LINES: usize = 60;
 const PEER: [&str; 3] = ["llama.cpp", "llama_cpp", "LlamaCpp"];
 
 /// Rooms between the places where bytes enter and leave: no paths, sockets, environment or clocks.
-const CLOSED_ROOMS: [&str; 3] = ["bantam-text", "bantam-model", "bantam-engine"];
+const CLOSED_ROOMS: [&str; 4] = ["bantam-text", "bantam-model", "bantam-engine", "bantam-grammar"];
 const DOORS: [&str; 6] =
     ["std::fs", "std::net", "std::env", "std::process", "Instant::now", "SystemTime::now"];
 

@@ -11,6 +11,7 @@ use crate::limits::{MESSAGES_MAX, TOP_LOGPROBS_MAX};
 use crate::messages::{self, content, made};
 use crate::sampling;
 use crate::served::Served;
+use crate::structure;
 
 /// What is wanted.
 pub(super) struct Wanted {
@@ -44,6 +45,7 @@ pub(super) fn read(fields: &Fields<'_>, before: Vec<Value>, served: &Served) -> 
     let all = instructions.into_iter().chain(messages.iter().cloned()).collect();
     let mut ask = Ask::new(Prompt::Chat(Chat { messages: all, switches: switches(fields)? }), served);
     sampling::read(fields, &mut ask.sampling)?;
+    ask.format = structure::of_responses(fields)?;
     ask.time_max = deadline::read(fields)?;
     ask.max_tokens = fields.count("max_output_tokens")?;
     if ask.max_tokens == Some(0) {
@@ -136,12 +138,6 @@ fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Fault> {
     if !is_none && fields.list("tools")?.is_some_and(|tools| !tools.is_empty()) {
         return Err(Fault::unsupported("tools", " yet: leave it out, or set `tool_choice` to \"none\""));
     }
-    if let Some(text) = fields.object("text")?
-        && let Some(format) = text.object("format")?
-        && format.needed_text("type")? != "text"
-    {
-        return Err(Fault::unsupported("text.format", " yet, other than {\"type\": \"text\"}"));
-    }
     for name in ["conversation", "prompt"] {
         if fields.value(name).is_some() {
             return Err(Fault::unsupported(name, ": send the items, or `previous_response_id`"));
@@ -160,6 +156,8 @@ pub(super) fn echo(fields: &Fields<'_>, ask: &Ask) -> Map<String, Value> {
     let sampling = &ask.sampling;
     // In as few digits as were given.
     let number = |x: f32| x.to_string().parse::<f64>().unwrap_or_default();
+    let format = fields.value("text").map(|text| text["format"].clone()).filter(Value::is_object);
+    let format = format.unwrap_or_else(|| json!({ "type": "text" }));
     let effort = fields.value("reasoning").map_or(&Value::Null, |reasoning| &reasoning["effort"]);
     let echo = json!({
         "object": "response",
@@ -181,7 +179,7 @@ pub(super) fn echo(fields: &Fields<'_>, ask: &Ask) -> Map<String, Value> {
         "service_tier": "default",
         "store": or("store", json!(true)),
         "temperature": number(sampling.temperature),
-        "text": { "format": { "type": "text" }, "verbosity": "medium" },
+        "text": { "format": format, "verbosity": "medium" },
         "tool_choice": or("tool_choice", json!("auto")),
         "tools": [],
         "top_logprobs": ask.top_logprobs.unwrap_or(0),

@@ -1,0 +1,66 @@
+//! Why something cannot be a grammar.
+
+/// Everything that can be wrong with a specification of answers.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A keyword that would have to be left out.
+    #[error(
+        "the schema's keyword `{keyword}` at {place} is not supported: leave it out, or say it another way"
+    )]
+    Keyword {
+        /// Its name.
+        keyword: String,
+        /// Where it stands, as a pointer into the schema.
+        place: String,
+    },
+
+    /// A keyword with a value that it cannot have, or that is not supported.
+    #[error("the schema's `{keyword}` at {place} is {found}: wanted {wanted}")]
+    Value {
+        /// The keyword.
+        keyword: &'static str,
+        /// Where it stands, as a pointer into the schema.
+        place: String,
+        /// What it is.
+        found: String,
+        /// What would do.
+        wanted: &'static str,
+    },
+
+    /// A reference that leads nowhere, or out of the schema.
+    #[error("the schema's reference `{reference}` at {place} is not within the schema; nothing is fetched")]
+    Reference {
+        /// What it says.
+        reference: String,
+        /// Where it stands, as a pointer into the schema.
+        place: String,
+    },
+
+    /// More than is looked at.
+    #[error("{what} {found}: wanted at most {most}")]
+    TooLarge {
+        /// Of what there is too much, with a verb: `the schema has bytes:`.
+        what: &'static str,
+        /// How much there is.
+        found: usize,
+        /// How much there may be.
+        most: usize,
+    },
+
+    /// The parser refuses it.
+    #[error("the {kind} cannot be used: {reason}")]
+    Refused {
+        /// A schema, a pattern, a grammar, a choice.
+        kind: &'static str,
+        /// What the parser says.
+        reason: String,
+    },
+
+    /// The vocabulary is none that text could be generated with.
+    #[error("this model's vocabulary cannot be constrained: {reason}")]
+    Vocabulary {
+        /// Why.
+        reason: String,
+    },
+}

@@ -1,0 +1,133 @@
+//! What an answer is to be, as it is asked for.
+
+use llguidance::api::TopLevelGrammar;
+use serde_json::{Value, json};
+
+use crate::error::Error;
+use crate::schema;
+
+/// What an answer is to be.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Spec {
+    /// JSON that holds to a schema. It is written on one line, with one space behind each comma and colon, as most
+    /// training data has it: free white space is where small models lose themselves.
+    Schema(Value),
+    /// Any JSON object, written in the same way.
+    Object,
+    /// A text of which all matches a pattern, in the syntax of Rust's `regex`; without looking around.
+    Regex(String),
+    /// One of some texts.
+    Choice(Vec<String>),
+    /// A grammar in `llguidance`'s form of Lark.
+    Lark(String),
+}
+
+/// Bytes of a specification, at most.
+pub(crate) const BYTES_MAX: usize = 2 << 20;
+/// Bytes of a pattern, at most.
+pub(crate) const PATTERN_BYTES_MAX: usize = 16 << 10;
+/// Lines of a grammar, each of which may lead to the next.
+const LINES_MAX: usize = 5000;
+/// Brackets within brackets of a grammar.
+const NESTED_MAX: usize = 300;
+
+impl Spec {
+    /// What it is called in messages.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Spec::Schema(_) | Spec::Object => "schema",
+            Spec::Regex(_) => "pattern",
+            Spec::Choice(_) => "choice",
+            Spec::Lark(_) => "grammar",
+        }
+    }
+
+    /// The same for the parser; nothing is lost on the way.
+    pub(crate) fn grammar(&self) -> Result<TopLevelGrammar, Error> {
+        match self {
+            Spec::Schema(schema) => Ok(TopLevelGrammar::from_json_schema(schema::prepare(schema)?)),
+            Spec::Object => {
+                Ok(TopLevelGrammar::from_json_schema(schema::prepare(&json!({ "type": "object" }))?))
+            }
+            Spec::Regex(pattern) => {
+                check_size("the pattern has bytes:", pattern.len(), PATTERN_BYTES_MAX)?;
+                Ok(TopLevelGrammar::from_regex(unanchored(pattern)))
+            }
+            Spec::Choice(texts) => Ok(TopLevelGrammar::from_lark(choice(texts)?)),
+            Spec::Lark(source) => {
+                check_lark(source)?;
+                Ok(TopLevelGrammar::from_lark(source.clone()))
+            }
+        }
+    }
+}
+
+pub(crate) fn check_size(what: &'static str, found: usize, most: usize) -> Result<(), Error> {
+    if found > most { Err(Error::TooLarge { what, found, most }) } else { Ok(()) }
+}
+
+/// The parser goes as deep as a grammar does.
+fn check_lark(source: &str) -> Result<(), Error> {
+    check_size("the grammar has bytes:", source.len(), BYTES_MAX)?;
+    check_size("the grammar has lines:", source.lines().count(), LINES_MAX)?;
+    let (mut depth, mut deepest, mut is_quoted) = (0usize, 0, false);
+    let mut bytes = source.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' => drop(bytes.next()),
+            b'"' | b'\n' => is_quoted = byte == b'"' && !is_quoted,
+            b'(' | b'[' | b'{' if !is_quoted => depth += 1,
+            b')' | b']' | b'}' if !is_quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    check_size("the grammar is nested deep:", deepest, NESTED_MAX)
+}
+
+/// All of a text has to match, so what says so is left out.
+fn unanchored(pattern: &str) -> &str {
+    let pattern = pattern.strip_prefix('^').unwrap_or(pattern);
+    let Some(front) = pattern.strip_suffix('$') else { return pattern };
+    let slashes = front.bytes().rev().take_while(|byte| *byte == b'\\').count();
+    if slashes.is_multiple_of(2) { front } else { pattern }
+}
+
+fn choice(texts: &[String]) -> Result<String, Error> {
+    check_size("the choice has bytes:", texts.iter().map(String::len).sum(), BYTES_MAX)?;
+    if texts.is_empty() || texts.iter().any(String::is_empty) {
+        let reason = "wanted at least one text, and none that is empty".into();
+        return Err(Error::Refused { kind: "choice", reason });
+    }
+    let texts: Vec<String> = texts.iter().map(|text| Value::from(text.as_str()).to_string()).collect();
+    Ok(format!("start: {}", texts.join(" | ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn anchors_are_left_out_where_they_are_anchors() {
+        for (pattern, wanted) in
+            [("^a$", "a"), ("a", "a"), (r"^a\$", r"a\$"), (r"a\\$", r"a\\"), ("^", ""), ("$", "")]
+        {
+            assert_eq!(unanchored(pattern), wanted);
+        }
+    }
+
+    #[test]
+    fn grammars_are_no_deeper_than_the_parser_can_go() {
+        assert!(check_lark(&format!("start: {}a{}", "(".repeat(300), ")".repeat(300))).is_ok());
+        assert!(check_lark(&format!("start: {}", "(".repeat(301))).is_err());
+        assert!(check_lark(&"a: \"((\"\nb: /\\(/\n".repeat(1000)).is_ok());
+        assert!(check_lark(&"a: b\n".repeat(5001)).is_err());
+    }
+
+    #[test]
+    fn a_choice_is_quoted() {
+        let texts = ["a \"b\"\n".to_owned(), "ü".to_owned()];
+        assert_eq!(choice(&texts).unwrap(), r#"start: "a \"b\"\n" | "ü""#);
+        assert!(choice(&[]).is_err() && choice(&[String::new()]).is_err());
+    }
+}

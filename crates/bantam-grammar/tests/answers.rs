@@ -1,0 +1,274 @@
+//! A model of random weights, held to schemas and grammars: what it says holds to them, however it is run.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod common;
+
+use bantam_engine::{Allowed, Constraint, Error, Reason, Settings, Speculation};
+use bantam_grammar::{Grammar, Mark, Spec, Start, to_lark};
+use common::{END, collect, engine, holds, llama, request, tokenizer, vocabulary};
+use serde_json::{Value, json};
+
+fn schemas() -> Vec<Value> {
+    vec![
+        json!({
+            "type": "object",
+            "properties": { "name": { "type": "string", "maxLength": 9 }, "age": { "type": "integer" } },
+            "required": ["name", "age"],
+            "additionalProperties": false,
+        }),
+        json!({ "type": "array", "items": { "enum": ["red", "green", 3, null] }, "minItems": 1, "maxItems": 5 }),
+        json!({ "type": "integer", "minimum": -20, "maximum": 137, "multipleOf": 5 }),
+        json!({ "oneOf": [{ "type": "boolean" }, { "type": "null" }, { "const": { "a": [1, "b"] } }] }),
+        json!({
+            "$defs": { "tree": {
+                "type": "object",
+                "properties": { "leaf": { "type": "boolean" }, "next": { "$ref": "#/$defs/tree" } },
+                "required": ["leaf"],
+                "additionalProperties": false,
+            }},
+            "$ref": "#/$defs/tree",
+        }),
+        json!({
+            "type": "object",
+            "properties": {
+                "kind": { "const": "point" },
+                "at": { "type": "array", "items": { "type": "number", "minimum": 0, "maximum": 1 }, "minItems": 2,
+                    "maxItems": 2 },
+                "tag": { "type": ["string", "null"], "minLength": 2, "maxLength": 4 },
+            },
+            "required": ["kind", "at"],
+            "additionalProperties": { "type": "boolean" },
+        }),
+        json!({
+            "type": "object",
+            "allOf": [{ "properties": { "b": { "anyOf": [{ "const": 1 }, { "const": "x" }] } } }],
+            "properties": { "b": { "enum": ["x", 1, true] }, "a": { "type": "boolean" } },
+            "required": ["b"], "additionalProperties": false,
+        }),
+    ]
+}
+
+fn compile(spec: &Spec) -> Grammar {
+    vocabulary().compile(spec).unwrap()
+}
+
+/// What must come is sampled like anything else.
+#[derive(Clone, Debug)]
+struct Unforced(Box<dyn Constraint>);
+
+impl Constraint for Unforced {
+    fn allowed(&mut self) -> Result<Allowed<'_>, Error> {
+        self.0.allowed()
+    }
+
+    fn commit(&mut self, token: u32) -> Result<(), Error> {
+        self.0.commit(token)
+    }
+
+    fn forced(&mut self) -> Result<Vec<u32>, Error> {
+        Ok(Vec::new())
+    }
+
+    fn is_complete(&self) -> bool {
+        self.0.is_complete()
+    }
+
+    fn close_soon(&mut self) {
+        self.0.close_soon();
+    }
+
+    fn is_cut_short(&self) -> bool {
+        self.0.is_cut_short()
+    }
+
+    fn fork(&self) -> Box<dyn Constraint> {
+        Box::new(self.clone())
+    }
+}
+
+#[test]
+fn every_answer_holds_to_its_schema() {
+    let engine = engine(Settings::default());
+    for schema in schemas() {
+        let grammar = compile(&Spec::Schema(schema.clone()));
+        let streams: Vec<_> = (0..25)
+            .map(|seed| engine.submit(request(seed, grammar.constraint(&Start::Now))).unwrap())
+            .collect();
+        let answers: Vec<_> = streams.into_iter().map(collect).collect();
+        let whole: Vec<_> = answers.iter().filter(|answer| answer.is_whole()).collect();
+        assert!(whole.len() > 10, "{} of {schema} end", whole.len());
+        for answer in whole {
+            let value: Value = serde_json::from_str(&answer.text)
+                .unwrap_or_else(|error| panic!("{error} in {} for {schema}", answer.text));
+            assert!(holds(&value, &schema, &schema), "{} for {schema}", answer.text);
+            assert!(grammar.accepts(&answer.text), "{} for {schema}", answer.text);
+        }
+        assert!(!grammar.accepts("") && !grammar.accepts("[1, ") && !grammar.accepts("{\"zz\": 1, }"));
+    }
+}
+
+#[test]
+fn forced_tokens_are_those_that_would_have_been_sampled() {
+    let engine = engine(Settings::default());
+    let mut forced_tokens = 0;
+    for schema in schemas() {
+        let grammar = compile(&Spec::Schema(schema.clone()));
+        for seed in 0..6 {
+            let forced = engine.submit(request(seed, grammar.constraint(&Start::Now))).unwrap();
+            let sampled = Box::new(Unforced(grammar.constraint(&Start::Now)));
+            let sampled = engine.submit(request(seed, sampled)).unwrap();
+            let (forced, sampled) = (collect(forced), collect(sampled));
+            assert_eq!(forced.ids, sampled.ids, "{} and {} for {schema}", forced.text, sampled.text);
+            assert_eq!(forced.reason, sampled.reason);
+            forced_tokens += forced.usage.forced_tokens;
+        }
+    }
+    assert!(forced_tokens > 100, "{forced_tokens}");
+}
+
+#[test]
+fn company_and_guesses_change_no_token() {
+    let all = schemas();
+    let ask = |at: usize| {
+        let grammar = compile(&Spec::Schema(all[at].clone()));
+        request(at as u64, grammar.constraint(&Start::Now))
+    };
+    let alone: Vec<_> = {
+        let engine = engine(Settings::default());
+        (0..all.len()).map(|at| collect(engine.submit(ask(at)).unwrap())).collect()
+    };
+    for (step_rows_max, speculation) in [(4, Speculation::Off), (64, Speculation::Draft(llama()))] {
+        let engine = engine(Settings { step_rows_max, speculation, ..Settings::default() });
+        let streams: Vec<_> = (0..all.len()).map(|at| engine.submit(ask(at)).unwrap()).collect();
+        for (alone, stream) in alone.iter().zip(streams) {
+            let among = collect(stream);
+            assert_eq!((&alone.ids, alone.reason), (&among.ids, among.reason));
+        }
+    }
+}
+
+/// What is asked for, and whether a text is that.
+type Case<'a> = (Spec, &'a dyn Fn(&str) -> bool);
+
+#[test]
+fn patterns_choices_and_grammars_hold() {
+    let engine = engine(Settings::default());
+    let choices = ["yes".to_owned(), "no".to_owned(), "not \"now\"".to_owned()];
+    let is_choice = |text: &str| choices.iter().any(|choice| choice == text);
+    let is_call = |text: &str| {
+        let inner = text.strip_prefix("call ").and_then(|text| text.strip_suffix(" end"));
+        inner.is_some_and(|inner| serde_json::from_str::<Value>(inner).is_ok_and(|v| v["a"].is_boolean()))
+    };
+    let inner = to_lark(&json!({
+        "type": "object", "properties": { "a": { "type": "boolean" } }, "required": ["a"],
+        "additionalProperties": false,
+    }));
+    let cases: [Case<'_>; 4] = [
+        (Spec::Choice(choices.to_vec()), &is_choice),
+        (Spec::Regex("^[ab]{2,4}-[0-9]$".into()), &|text| {
+            let (front, back) = text.split_once('-').unwrap();
+            let is_ab = front.bytes().all(|byte| byte == b'a' || byte == b'b');
+            is_ab
+                && (2..=4).contains(&front.len())
+                && back.len() == 1
+                && back.bytes().all(|b| b.is_ascii_digit())
+        }),
+        (Spec::Lark(format!("start: \"call \" {} \" end\"", inner.unwrap())), &is_call),
+        (Spec::Object, &|text| match serde_json::from_str::<Value>(text) {
+            Ok(value) => value.is_object(),
+            // A number of many digits is JSON, and no number of this reader's.
+            Err(error) => error.to_string().contains("out of range"),
+        }),
+    ];
+    for (spec, holds) in cases {
+        let grammar = compile(&spec);
+        let asks = (0..12).map(|seed| request(seed, grammar.constraint(&Start::Now)));
+        let streams: Vec<_> = asks.map(|ask| engine.submit(ask).unwrap()).collect();
+        let answers: Vec<_> = streams.into_iter().map(collect).filter(|answer| answer.is_whole()).collect();
+        assert!(answers.len() > 4 || matches!(spec, Spec::Object), "{} of {spec:?}", answers.len());
+        for answer in answers {
+            assert!(holds(&answer.text), "{} for {spec:?}", answer.text);
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_is_too_short_is_led_to_its_end_and_told_as_such() {
+    let engine = engine(Settings::default());
+    let free = json!({ "type": "object", "properties": { "a": { "type": "string" }, "b": { "type": "array" } },
+        "required": ["a", "b"] });
+    let mut cut_in_all = 0;
+    for (schema, most) in [(free, 80), (schemas().remove(0), 60), (schemas().remove(4), 200)] {
+        let grammar = compile(&Spec::Schema(schema.clone()));
+        let (mut cut, mut valid) = (0, 0);
+        for seed in 0..20 {
+            let ask = request(seed, grammar.constraint(&Start::Now));
+            let ask = bantam_engine::Request { max_tokens: Some(most), ..ask };
+            let answer = collect(engine.submit(ask).unwrap());
+            let value: Option<Value> = serde_json::from_str(&answer.text).ok();
+            let is_valid = value.is_some_and(|value| holds(&value, &schema, &schema));
+            assert!(is_valid || !answer.is_whole(), "{} for {schema}", answer.text);
+            assert_eq!(is_valid, grammar.accepts(&answer.text), "{} for {schema}", answer.text);
+            cut += usize::from(answer.reason == Reason::Length);
+            valid += usize::from(is_valid);
+        }
+        assert!(valid >= 18, "{cut} were cut and {valid} valid, of 20 for {schema}");
+        cut_in_all += cut;
+    }
+    assert!(cut_in_all > 5, "{cut_in_all}");
+    // What has no end that is known is cut where it is.
+    let grammar = compile(&Spec::Regex("[ab]{30}".into()));
+    let ask = request(1, grammar.constraint(&Start::Now));
+    let cut = collect(engine.submit(bantam_engine::Request { max_tokens: Some(10), ..ask }).unwrap());
+    assert_eq!((cut.reason, cut.ids.len()), (Reason::Length, 10));
+    assert!(!grammar.accepts(&cut.text));
+}
+
+/// Feeds a constraint with tokens, each of which must be allowed.
+fn feed(constraint: &mut dyn Constraint, ids: &[u32]) {
+    for id in ids {
+        assert!(is_allowed(constraint, *id), "token {id} of {ids:?}");
+        constraint.commit(*id).unwrap();
+    }
+}
+
+fn is_allowed(constraint: &mut dyn Constraint, id: u32) -> bool {
+    match constraint.allowed().unwrap() {
+        Allowed::All => true,
+        Allowed::Set(words) => words.get(id as usize / 32).is_some_and(|word| word >> (id % 32) & 1 == 1),
+    }
+}
+
+#[test]
+fn a_grammar_can_begin_behind_the_thinking() {
+    let grammar = compile(&Spec::Choice(vec!["yes".into(), "no".into()]));
+    let ids = |text: &str| tokenizer().to_ids(text, bantam_text::Special::Parse).unwrap();
+    let close = Mark::of("</think>", &tokenizer());
+    assert_eq!(close, Mark::Token(3));
+    let marks = [close.clone(), Mark::Text("</think>".into()), Mark::Text("so, na".into())];
+    let thoughts = ["no yes</think>", "no yes</think>", "I say so, name"];
+    for (mark, thought) in marks.into_iter().zip(thoughts) {
+        let mut constraint = grammar.constraint(&Start::After(mark));
+        assert!(constraint.forced().unwrap().is_empty());
+        assert!(!is_allowed(&mut *constraint, END), "an answer is still to come");
+        if thought.ends_with("name") {
+            // The mark ends within a token whose rest is no answer.
+            let (last, front) = (ids("nam"), ids("I say so, "));
+            feed(&mut *constraint, &front);
+            assert!(constraint.commit(last[0]).is_err());
+            continue;
+        }
+        feed(&mut *constraint, &ids(thought));
+        assert!(!is_allowed(&mut *constraint, ids("a")[0]));
+        feed(&mut *constraint, &ids("yes"));
+        assert!(constraint.is_complete());
+    }
+    let start = Start::MayThink { open: 2, close };
+    let mut thinking = grammar.constraint(&start);
+    let mut not = thinking.fork();
+    assert!(!is_allowed(&mut *not, ids("a")[0]));
+    feed(&mut *not, &ids("no"));
+    assert!(not.is_complete());
+    feed(&mut *thinking, &ids("<think>ag</think>no"));
+    assert!(thinking.is_complete());
+}
