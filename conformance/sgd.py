@@ -10,26 +10,15 @@ one before its descent. Exits with 1 if a loss differs by more than 1e-4 nats.
 """
 import argparse
 import json
-import pathlib
-import subprocess
 import sys
 import tempfile
 
 import torch
-import transformers
 
-transformers.utils.logging.disable_progress_bar()
+from training import ROOT, compare, run, tiny_llama
 
 TOLERANCE = 1e-4
 ROWS, TOKENS = 3, 20
-
-
-def tiny_llama(seed, tied):
-    torch.manual_seed(seed)
-    config = transformers.LlamaConfig(
-        vocab_size=320, hidden_size=64, intermediate_size=96, num_hidden_layers=4, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=128, tie_word_embeddings=tied, initializer_range=0.15)
-    return transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager", dtype=torch.float32)
 
 
 def descend(model, batch, steps, rate):
@@ -47,17 +36,13 @@ def descend(model, batch, steps, rate):
 
 def ask(program, folder, batch, steps, rate):
     rows = "/".join(",".join(map(str, row)) for row in batch.tolist())
-    command = [program, "sgd", folder, "--batch", rows, "--steps", str(steps), "--rate", str(rate), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    if done.returncode != 0:
-        sys.exit(f"{program} sgd ended with {done.returncode}: {done.stderr.strip()}")
-    return json.loads(done.stdout)["losses"]
+    out = run([program, "sgd", folder, "--batch", rows, "--steps", steps, "--rate", rate, "--json"])
+    return json.loads(out)["losses"]
 
 
 def main():
-    default = pathlib.Path(__file__).resolve().parent.parent / "target/release/bantam"
     parser = argparse.ArgumentParser()
-    parser.add_argument("--bantam", default=str(default))
+    parser.add_argument("--bantam", default=str(ROOT / "target/release/bantam"))
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rate", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=1)
@@ -71,13 +56,7 @@ def main():
         found = ask(options.bantam, folder, batch, options.steps, options.rate)
     expected = descend(model, batch, options.steps, options.rate)
 
-    if len(found) != len(expected):
-        sys.exit(f"{len(found)} losses, wanted {len(expected)}")
-    for step, (ours, theirs) in enumerate(zip(found, expected)):
-        print(f"step {step:3}  bantam {ours:.7f}  torch {theirs:.7f}  {abs(ours - theirs):.1e}")
-    largest = max(abs(ours - theirs) for ours, theirs in zip(found, expected))
-    print(f"largest difference {largest:.2e} (at most {TOLERANCE:.0e})")
-    return 0 if largest <= TOLERANCE else 1
+    return 0 if compare(found, expected, TOLERANCE) else 1
 
 
 if __name__ == "__main__":

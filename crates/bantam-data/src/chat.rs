@@ -17,6 +17,18 @@ pub(crate) struct Chat {
     pub(crate) learnt: Vec<usize>,
 }
 
+/// The messages up to the last that is not the assistant's.
+pub(crate) fn question(messages: &[Value]) -> Result<Vec<Value>, Fault> {
+    let all = messages.iter().enumerate().map(|(at, message)| Ok(normal(message, at)?.0));
+    let mut all = all.collect::<Result<Vec<Value>, Fault>>()?;
+    let end = all.iter().rposition(|message| message["role"] != "assistant").map_or(0, |last| last + 1);
+    all.truncate(end);
+    if all.iter().all(|message| message["role"] == "system") {
+        return Err(Fault::NothingToLearn("no message asks anything"));
+    }
+    Ok(all)
+}
+
 impl Chat {
     /// Answers are learnt from message `from` on.
     pub(crate) fn new(messages: &[Value], tools: Option<Vec<Value>>, from: usize) -> Result<Self, Fault> {

@@ -30,6 +30,20 @@ impl Example {
     pub fn learnt(&self) -> usize {
         self.learn.iter().filter(|learn| **learn).count()
     }
+
+    /// What it is ordered by.
+    pub fn key(&self) -> Key {
+        Key { length: self.ids.len(), rank: self.rank }
+    }
+}
+
+/// What examples are ordered by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Key {
+    /// How many ids there are.
+    pub length: usize,
+    /// The greater the later, or the better; examples without one are the last or the worst.
+    pub rank: Option<f64>,
 }
 
 /// A better and a worse answer to the same prompt.

@@ -241,6 +241,24 @@ fn answered(asked: &Asked, fields: &Map<String, Value>, column: &str) -> Result<
     Ok(Sample::Chat(Chat::new(&messages, None, asked)?))
 }
 
+/// What is asked in a record, as messages: everything before its last answer.
+pub(crate) fn question(record: Record, names: &Columns) -> Result<Vec<Value>, Fault> {
+    let user = |text: String| vec![json!({ "role": "user", "content": text })];
+    let fields = match record {
+        Record::Document(text) => return Ok(user(text)),
+        Record::Fields(fields) => fields,
+    };
+    let found = Found::of(&fields, names);
+    match (found.messages, found.prompt) {
+        (Some(column), _) => chat::question(&columns::list(&fields, column)?),
+        (None, Some(column)) => match found.asked(&fields, column)? {
+            Asked::Text(text) => Ok(user(text)),
+            Asked::Messages(messages) => chat::question(&messages),
+        },
+        (None, None) => Err(missing(&fields, Some("`messages`, `prompt` or `text`"))),
+    }
+}
+
 fn missing(fields: &Map<String, Value>, wanted: Option<&str>) -> Fault {
     let holds = fields.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| format!("`{name}`"));
     let found: Vec<String> = holds.take(16).collect();

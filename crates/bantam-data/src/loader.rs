@@ -68,6 +68,19 @@ pub struct Dataset {
     pub report: Report,
 }
 
+impl Dataset {
+    /// Puts what was kept for validation back, as if none had been asked for.
+    pub fn without_validation(mut self) -> Self {
+        let Part { examples, pairs } = std::mem::take(&mut self.validation);
+        self.train.examples.extend(examples);
+        self.train.examples.sort_by_key(|example| example.origin);
+        self.train.pairs.extend(pairs);
+        self.train.pairs.sort_by_key(|pair| pair.chosen.origin);
+        self.report.validation_examples = 0;
+        self
+    }
+}
+
 /// One side of a dataset, in the order of the files.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Part {

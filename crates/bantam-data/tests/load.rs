@@ -341,3 +341,37 @@ fn real_files_load() {
         dataset.train.all().for_each(|example| assert!(example.learnt() > 0));
     }
 }
+
+#[test]
+fn what_is_asked_comes_without_its_answer() {
+    let lines = "{\"prompt\": \"a\", \"completion\": \"b\"}\n{\"prompt\": \"only\"}\n{\"x\": 1}\n\
+                 {\"messages\": [{\"role\": \"system\", \"content\": \"s\"}, {\"role\": \"user\", \"content\": \"q\"}, \
+                 {\"role\": \"assistant\", \"content\": \"a\"}]}\n";
+    let folder = Folder::new(&[("asked.jsonl", lines)]);
+    let found = bantam_data::questions(&[folder.path()], &bantam_data::Columns::default()).unwrap();
+    let asked: Vec<Value> = found.asked.iter().map(|asked| json!(asked.messages)).collect();
+    let user = |text: &str| json!({ "role": "user", "content": text });
+    let system = json!({ "role": "system", "content": "s" });
+    assert_eq!(asked, [json!([user("a")]), json!([user("only")]), json!([system, user("q")])]);
+    assert_eq!(found.bad[0].0.line, 3);
+    let mut texts = Vec::new();
+    bantam_data::texts(&[folder.path()], &bantam_data::Columns::default(), |text| {
+        texts.push(text.to_owned())
+    })
+    .unwrap();
+    assert_eq!(texts[0], "a\nb\n");
+}
+
+#[test]
+fn validation_goes_back_to_its_place() {
+    let lines: String = (0..30).map(|i| format!("{{\"text\": \"number {i}\"}}\n")).collect();
+    let folder = Folder::new(&[("texts.jsonl", &lines)]);
+    let mut loader = Loader::new(encoder(None));
+    let whole = loader.load(&[folder.path()]).unwrap();
+    loader.validation = 0.2;
+    let split = loader.load(&[folder.path()]).unwrap();
+    assert_eq!(split.validation.examples.len(), 6);
+    let joined = split.without_validation();
+    assert_eq!(joined.train, whole.train);
+    assert_eq!(joined.report.validation_examples, 0);
+}

@@ -14,6 +14,7 @@ use crate::weights::Matrix;
 use crate::{Error, Model};
 
 pub use bind::BaseCheck;
+pub(crate) use bind::{in_order, row_order};
 
 /// A product of two thin matrices, `scale * B A`.
 #[derive(Clone, Debug)]

@@ -1,12 +1,12 @@
 //! From a description and a checkpoint to a model: finds every tensor, checks every shape, and refuses
 //! what is missing or left over.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bantam_tensor::kernels::matmul::Layout;
-use bantam_tensor::{Checkpoint, Source, Tensor};
+use bantam_tensor::{Checkpoint, Source, Storage, Tensor};
 
 use crate::Error;
 use crate::description::*;
@@ -22,13 +22,77 @@ pub(crate) fn bind(
 ) -> Result<Weights, Error> {
     let binder = Binder::new(names, checkpoint)?;
     let weights = binder.weights(description)?;
-    binder.check_leftovers()?;
+    binder.check_leftovers(checkpoint)?;
     Ok(weights)
+}
+
+/// The tensors that a checkpoint of this description has, in the order in which they are bound.
+///
+/// # Errors
+///
+/// Parts that have no place in a new checkpoint; more than [`BLANK_ELEMENTS_MAX`] numbers.
+pub(crate) fn blank(description: &Description, names: &Names) -> Result<Vec<BlankTensor>, Error> {
+    let blanks = Blanks::default();
+    let origin = Origin::Nothing(&blanks);
+    Binder { names, origin, prefix: Prefix::Same, used: RefCell::default() }.weights(description)?;
+    Ok(blanks.tensors.into_inner())
+}
+
+/// A tensor of a model that has learnt nothing yet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BlankTensor {
+    /// As checkpoints call it.
+    pub name: String,
+    /// Slowest axis first.
+    pub shape: Vec<usize>,
+    /// Its first numbers.
+    pub start: Start,
+}
+
+/// The numbers that a tensor begins with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Start {
+    /// Chance decides.
+    Drawn,
+    /// All are this.
+    Filled(f32),
+}
+
+/// More numbers are refused: nobody trains such a model from nothing on one machine.
+pub(crate) const BLANK_ELEMENTS_MAX: usize = 1 << 31;
+
+/// Tensors that are asked for and not there.
+#[derive(Default)]
+struct Blanks {
+    tensors: RefCell<Vec<BlankTensor>>,
+    elements: Cell<usize>,
+}
+
+impl Blanks {
+    fn add(&self, name: &str, shape: &[usize], start: Start) -> Result<Tensor, Error> {
+        let elements = shape.iter().try_fold(1_usize, |product, axis| product.checked_mul(*axis));
+        let all = elements.and_then(|elements| elements.checked_add(self.elements.get()));
+        let Some(all) = all.filter(|all| *all <= BLANK_ELEMENTS_MAX) else {
+            let reason = format!("more than {BLANK_ELEMENTS_MAX} numbers, wanted a smaller model");
+            return Err(Error::Config { key: "hidden_size".into(), reason });
+        };
+        self.elements.set(all);
+        self.tensors.borrow_mut().push(BlankTensor { name: name.into(), shape: shape.to_vec(), start });
+        // Only its shape is looked at: pages that nobody touches take no memory.
+        let bytes = vec![0; 2 * shape.iter().product::<usize>()];
+        Ok(Tensor::new(name, shape.to_vec(), Storage::BF16, bytes.into())?)
+    }
+}
+
+/// Where tensors come from.
+enum Origin<'a> {
+    Checkpoint(&'a Checkpoint),
+    Nothing(&'a Blanks),
 }
 
 struct Binder<'a> {
     names: &'a Names,
-    checkpoint: &'a Checkpoint,
+    origin: Origin<'a>,
     /// How this checkpoint's names differ from the scheme's.
     prefix: Prefix,
     used: RefCell<BTreeSet<String>>,
@@ -43,7 +107,7 @@ impl<'a> Binder<'a> {
             checkpoint.weight(&embed)?;
             return Err(missing(&embed, Role::Embed));
         };
-        Ok(Binder { names, checkpoint, prefix, used: RefCell::default() })
+        Ok(Binder { names, origin: Origin::Checkpoint(checkpoint), prefix, used: RefCell::default() })
     }
 
     fn weights(&self, d: &Description) -> Result<Weights, Error> {
@@ -150,9 +214,9 @@ impl<'a> Binder<'a> {
     fn norm(&self, norm: &Norm, role: Role, i: usize, width: usize) -> Result<NormWeights, Error> {
         let weight = match norm.weight {
             NormWeight::None => None,
-            NormWeight::Stored => Some(self.vector(role, i, "weight", width)?),
+            NormWeight::Stored => Some(self.vector(role, i, "weight", width, 1.0)?),
             NormWeight::OnePlus => {
-                let vector = self.vector(role, i, "weight", width)?;
+                let vector = self.vector(role, i, "weight", width, 0.0)?;
                 Some(Vector { values: vector.values.iter().map(|w| 1.0 + w).collect(), ..vector })
             }
         };
@@ -188,21 +252,23 @@ impl<'a> Binder<'a> {
     fn bias(&self, bias: Bias, role: Role, i: usize, width: usize) -> Result<Option<Vector>, Error> {
         match bias {
             Bias::Absent => Ok(None),
-            Bias::Present => self.vector(role, i, "bias", width).map(Some),
+            Bias::Present => self.vector(role, i, "bias", width, 0.0).map(Some),
         }
     }
 
-    /// A vector of `width` numbers: one tensor, or one for each head where the name says so.
-    fn vector(&self, role: Role, i: usize, leaf: &str, width: usize) -> Result<Vector, Error> {
+    /// A vector of `width` numbers: one tensor, or one for each head where the name says so. Of a new model all of them
+    /// are `start`.
+    fn vector(&self, role: Role, i: usize, leaf: &str, width: usize, start: f32) -> Result<Vector, Error> {
         let name = self.name(role, i, leaf)?;
         if !name.contains('#') {
-            let tensor = self.sized(&name, role, width)?;
+            let tensor = self.sized(&name, role, width, Start::Filled(start))?;
             return Ok(Vector { values: tensor.to_f32().into(), names: vec![name] });
         }
         let (mut values, mut names) = (Vec::with_capacity(width), Vec::new());
         while values.len() < width {
             let name = name.replace('#', &names.len().to_string());
-            let found = self.find(&name, role)?;
+            // How many numbers a head has is the checkpoint's word.
+            let found = self.find(&name, role, &[], Start::Filled(start))?;
             values.extend(found.to_f32());
             names.push(name);
         }
@@ -213,8 +279,8 @@ impl<'a> Binder<'a> {
     }
 
     /// A tensor of so many numbers, in one row or several.
-    fn sized(&self, name: &str, role: Role, width: usize) -> Result<&'a Tensor, Error> {
-        let tensor = self.find(name, role)?;
+    fn sized(&self, name: &str, role: Role, width: usize, start: Start) -> Result<Tensor, Error> {
+        let tensor = self.find(name, role, &[width], start)?;
         if tensor.elements() != width {
             return Err(Error::Shape {
                 name: name.into(),
@@ -227,11 +293,11 @@ impl<'a> Binder<'a> {
 
     fn tensor(&self, role: Role, i: usize, leaf: &str, wanted: &[usize]) -> Result<Tensor, Error> {
         let name = self.name(role, i, leaf)?;
-        let tensor = self.find(&name, role)?;
+        let tensor = self.find(&name, role, wanted, Start::Drawn)?;
         if tensor.shape() != wanted {
             return Err(Error::Shape { name, wanted: wanted.to_vec(), found: tensor.shape().to_vec() });
         }
-        Ok(tensor.clone())
+        Ok(tensor)
     }
 
     fn name(&self, role: Role, i: usize, leaf: &str) -> Result<String, Error> {
@@ -239,18 +305,27 @@ impl<'a> Binder<'a> {
         Ok(self.prefix.apply(&format!("{name}.{leaf}")))
     }
 
-    fn find(&self, name: &str, role: Role) -> Result<&'a Tensor, Error> {
+    /// A tensor of the checkpoint; or a new one of this shape.
+    fn find(&self, name: &str, role: Role, shape: &[usize], start: Start) -> Result<Tensor, Error> {
+        let checkpoint = match &self.origin {
+            Origin::Checkpoint(checkpoint) => checkpoint,
+            Origin::Nothing(_) if shape.is_empty() => {
+                let reason = "a norm of its own for each head, wanted one that a new model can have".into();
+                return Err(Error::Config { key: "qk_layernorm".into(), reason });
+            }
+            Origin::Nothing(blanks) => return blanks.add(name, shape, start),
+        };
         self.used.borrow_mut().insert(name.to_owned());
-        match self.checkpoint.weight(name) {
-            Ok(tensor) => Ok(tensor),
+        match checkpoint.weight(name) {
+            Ok(tensor) => Ok(tensor.clone()),
             Err(bantam_tensor::Error::MissingTensor { .. }) => Err(missing(name, role)),
             Err(other) => Err(other.into()),
         }
     }
 
-    fn check_leftovers(&self) -> Result<(), Error> {
+    fn check_leftovers(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
         let used = self.used.borrow();
-        let folder = self.checkpoint.source() == Source::Folder;
+        let folder = checkpoint.source() == Source::Folder;
         let head = self.prefix.apply(&(self.names.of(Role::Head, 0).unwrap_or_default() + ".weight"));
         let expected = |name: &&str| {
             let foreign = match self.prefix {
@@ -260,7 +335,7 @@ impl<'a> Binder<'a> {
             // A tied head may be stored all the same.
             used.contains(*name) || foreign || is_buffer(name) || (folder && **name == *head)
         };
-        let left = self.checkpoint.tensors().map(Tensor::name).filter(|name| !expected(name));
+        let left = checkpoint.tensors().map(Tensor::name).filter(|name| !expected(name));
         let names: Vec<String> = left.take(5).map(str::to_owned).collect();
         if names.is_empty() { Ok(()) } else { Err(Error::UnusedTensors { names }) }
     }

@@ -33,7 +33,7 @@ impl Config {
         Ok(Config { source: checkpoint.source(), values, tensors, read: RefCell::default() })
     }
 
-    /// A config of a folder, for tests.
+    /// A config of a folder that is not there.
     pub fn from_values(values: Map<String, Value>) -> Self {
         Config { source: Source::Folder, values, tensors: BTreeSet::new(), read: RefCell::default() }
     }

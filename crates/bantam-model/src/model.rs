@@ -1,12 +1,14 @@
 //! A model: a description bound to weights.
 
 use bantam_tensor::{Checkpoint, Source};
+use serde_json::{Map, Value};
 
+use crate::bind::BlankTensor;
 use crate::description::Description;
 use crate::families::Described;
 use crate::names::Naming;
 use crate::weights::{Linear, NormWeights, Weights};
-use crate::{Config, Error, bind, families};
+use crate::{Config, Error, bind, families, fnv1a};
 
 /// A description bound to the weights of a checkpoint, which stay where and as they are.
 #[derive(Clone, Debug)]
@@ -46,6 +48,24 @@ impl Model {
         Ok(Model { description, weights, architecture, unknown_keys, source, naming })
     }
 
+    /// The tensors of a new model with this config, in the words of Hugging Face configs, named as in such checkpoints.
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::bind`] for the config alone; a model that is too large to begin from nothing.
+    pub fn blank(config: Map<String, Value>) -> Result<Vec<BlankTensor>, Error> {
+        let config = Config::from_values(config);
+        let architecture = config.architecture()?.to_owned();
+        let family = families::find(&architecture)?;
+        let config = config.renamed(family.keys);
+        let Described { description, naming } = (family.describe)(&config)?;
+        if let Some(key) = config.check_read(&architecture)?.first() {
+            let reason = format!("is unknown to the family {architecture}; wanted keys of its configs");
+            return Err(Error::Config { key: key.clone(), reason });
+        }
+        bind::blank(&description, naming.of(Source::Folder))
+    }
+
     /// Every matrix of the model once, by name.
     pub fn tensors(&self) -> std::collections::BTreeMap<&str, &bantam_tensor::Tensor> {
         self.weights.matrices().map(|matrix| (matrix.tensor.name(), &matrix.tensor)).collect()
@@ -57,6 +77,11 @@ impl Model {
         layers.chain([&self.weights.head])
     }
 
+    /// Whether the head and the table of tokens are one matrix.
+    pub fn is_tied(&self) -> bool {
+        self.weights.head.matrix.tensor.name() == self.weights.embed.tensor.name()
+    }
+
     /// What GGUF files call its architecture.
     pub fn gguf_architecture(&self) -> &str {
         families::gguf_architecture(&self.architecture)
@@ -66,13 +91,9 @@ impl Model {
     /// quantised, and another for other models: architecture, layers, hidden size, and a hash of the weights of the
     /// norms, which converters and quantisers keep in full.
     pub fn fingerprint(&self) -> String {
-        let hash = self.norms().flat_map(|norm| [&norm.weight, &norm.bias]).flatten();
-        let hash = hash.flat_map(|vector| vector.values.iter()).fold(FNV_START, |hash, value| {
-            value
-                .to_le_bytes()
-                .iter()
-                .fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME))
-        });
+        let vectors = self.norms().flat_map(|norm| [&norm.weight, &norm.bias]).flatten();
+        let values = vectors.flat_map(|vector| vector.values.iter());
+        let hash = fnv1a(values.flat_map(|value| value.to_le_bytes()));
         let (architecture, description) = (self.gguf_architecture(), &self.description);
         format!("{architecture}-{}x{}-{hash:016x}", description.layers.len(), description.hidden_size)
     }
@@ -92,7 +113,3 @@ impl Model {
         self.tensors().values().map(|tensor| tensor.bytes().len() as u64).sum()
     }
 }
-
-/// FNV-1a with 64 bits (Fowler, Noll, Vo): against mistakes, not against forgery.
-const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
-const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;

@@ -3,7 +3,10 @@
 
 mod common;
 
-use common::{Run, golden_dir, golden_model, greatest_difference, ids};
+use std::collections::BTreeMap;
+
+use bantam_model::{Model, Start};
+use common::{Run, golden_dir, golden_model, greatest_difference, ids, read_json, tensors};
 
 fn families() -> Vec<String> {
     let entries = std::fs::read_dir(golden_dir()).unwrap();
@@ -58,6 +61,52 @@ fn logits_do_not_depend_on_how_they_are_computed() {
                     Run { isa, threads, ..run }.whole(&model, &tokens),
                     "{family}: {isa}, {threads}"
                 );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_new_model_has_the_tensors_of_a_checkpoint() {
+    let mut alike = 0;
+    for family in families() {
+        let golden = read_json(&golden_dir().join(format!("{family}.json")));
+        let config = read_json(&golden_dir().join(format!("configs/{family}.json")));
+        let Ok(blank) = Model::blank(config.as_object().unwrap().clone()) else {
+            assert!(config["qk_layernorm"] == true || config.get("text_config").is_some(), "{family}");
+            continue;
+        };
+        let drawn = blank.iter().filter(|one| one.start == Start::Drawn);
+        assert!(drawn.clone().count() > 0 && drawn.clone().all(|one| one.shape.len() == 2), "{family}");
+        let found: BTreeMap<String, Vec<usize>> =
+            blank.into_iter().map(|one| (one.name, one.shape)).collect();
+        let stored = tensors(&golden);
+        let stored = stored.iter().map(|tensor| (tensor.name().to_owned(), tensor.shape().to_vec()));
+        let is_tied = config["tie_word_embeddings"] == true;
+        let wanted: BTreeMap<_, _> =
+            stored.filter(|(name, _)| !(is_tied && name == "lm_head.weight")).collect();
+        assert_eq!(found, wanted, "{family}");
+        alike += 1;
+    }
+    assert!(alike >= 25, "{alike}");
+}
+
+#[test]
+fn vectors_go_back_as_they_came() {
+    for family in families() {
+        let (model, golden) = golden_model(&family);
+        let vectors: BTreeMap<String, Vec<f32>> = model.stored_vectors().into_iter().collect();
+        let matrices = model.tensors();
+        for tensor in tensors(&golden) {
+            match vectors.get(tensor.name()) {
+                Some(found) => {
+                    let difference = greatest_difference(found, &tensor.to_f32());
+                    assert!(difference <= 2e-7, "{family}, {}: off by {difference}", tensor.name());
+                }
+                None => {
+                    let known = matrices.contains_key(tensor.name()) || tensor.name() == "lm_head.weight";
+                    assert!(known, "{family}, {}", tensor.name());
+                }
             }
         }
     }

@@ -1,11 +1,14 @@
 //! What is asked, free of any protocol: prompts to continue, and how.
 
-use bantam_engine::{PromptOutput, Request, Sampling, Stopping};
+use bantam_engine::{Pooling, PromptOutput, Request, Sampling, Stopping};
 use bantam_text::{Conversation, Shown, Special};
 use serde_json::{Map, Value};
+use std::time::Duration;
 
+use crate::caller::Caller;
 use crate::clock;
 use crate::fault::{Fault, Kind};
+use crate::fill::Fill;
 use crate::limits::{STOP_BYTES_MAX, STOPS_MAX};
 use crate::served::Served;
 use crate::structure::Format;
@@ -29,6 +32,12 @@ pub(crate) struct Ask {
     pub(crate) top_logprobs: Option<usize>,
     /// Whether log-probabilities are told of the prompt's tokens too.
     pub(crate) scores_prompt: bool,
+    /// How the prompt becomes a vector, in the place of an answer.
+    pub(crate) pooling: Option<Pooling>,
+    /// Who asks.
+    pub(crate) caller: Caller,
+    /// So long may the answers take, from the request on.
+    pub(crate) time_max: Option<Duration>,
     /// What the answers are to be.
     pub(crate) format: Option<Format>,
 }
@@ -42,6 +51,8 @@ pub(crate) enum Prompt {
     Text(String),
     /// Tokens as they are.
     Ids(Vec<u32>),
+    /// A gap in a text.
+    Fill(Fill),
 }
 
 /// A conversation.
@@ -61,6 +72,8 @@ pub(crate) struct Prepared {
     pub(crate) thinking: ThinkingSplitter,
     /// Whether the answer is part of a text that has begun.
     pub(crate) continues: bool,
+    /// Tokens that end the answer, besides the model's own.
+    pub(crate) stops: Vec<u32>,
 }
 
 impl Ask {
@@ -76,6 +89,9 @@ impl Ask {
             stopping: Stopping::Allowed,
             top_logprobs: None,
             scores_prompt: false,
+            pooling: None,
+            caller: Caller::current(),
+            time_max: None,
             format: None,
         }
     }
@@ -88,10 +104,19 @@ impl Ask {
             prompt: prompt.ids.clone(),
             max_tokens: self.max_tokens,
             sampling,
-            stop_tokens: if self.tells_stop() { Vec::new() } else { served.stop_tokens.clone() },
+            stop_tokens: match self.tells_stop() {
+                true => Vec::new(),
+                false => [&served.stop_tokens[..], &prompt.stops].concat(),
+            },
             stopping: self.stopping,
-            prompt_output: if self.scores_prompt { PromptOutput::Logprobs } else { PromptOutput::None },
+            prompt_output: match self.pooling {
+                Some(pooling) => PromptOutput::Pooled(pooling),
+                None if self.scores_prompt => PromptOutput::Logprobs,
+                None => PromptOutput::None,
+            },
             top_logprobs: self.top_logprobs.unwrap_or(0),
+            salt: self.caller.0,
+            client: self.caller.0,
             ..Request::default()
         }
     }
@@ -114,6 +139,10 @@ impl Prompt {
             Prompt::Chat(chat) => chat.prepare(served)?,
             Prompt::Text(text) => Prepared::continued(text_ids(text, served)?),
             Prompt::Ids(ids) => Prepared::continued(ids.clone()),
+            Prompt::Fill(fill) => {
+                let (ids, stops) = fill.ids(&served.tokenizer)?;
+                Prepared { stops, ..Prepared::continued(ids) }
+            }
         };
         check(&prepared.ids, served)?;
         Ok(prepared)
@@ -122,7 +151,7 @@ impl Prompt {
 
 impl Prepared {
     fn continued(ids: Vec<u32>) -> Self {
-        Prepared { ids, thinking: ThinkingSplitter::none(), continues: true }
+        Prepared { ids, thinking: ThinkingSplitter::none(), continues: true, stops: Vec::new() }
     }
 }
 
@@ -138,7 +167,7 @@ impl Chat {
         Ok(match begun {
             // What was begun is the answer, unless it is thinking that was opened.
             Some(_) if !thinking.is_thinking() => Prepared::continued(ids),
-            begun => Prepared { ids, thinking, continues: begun.is_some() },
+            begun => Prepared { ids, thinking, continues: begun.is_some(), stops: Vec::new() },
         })
     }
 

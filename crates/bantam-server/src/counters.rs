@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use bantam_engine::Usage;
 
+use crate::deadline::Pace;
+
 /// A number that only grows.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
@@ -49,6 +51,11 @@ impl Times {
         })
     }
 
+    /// Of all so far; none before the first.
+    pub(crate) fn mean(&self) -> Duration {
+        Duration::from_secs_f64(self.sum_s() / (self.count().max(1) as f64))
+    }
+
     pub(crate) fn count(&self) -> u64 {
         self.count.value()
     }
@@ -79,6 +86,8 @@ pub(crate) struct Counters {
     pub(crate) first_token: Times,
     /// From the request to the end.
     pub(crate) whole: Times,
+    /// What prompts take.
+    pub(crate) pace: Pace,
 }
 
 impl Counters {

@@ -123,6 +123,24 @@ fn is_schema(value: &Value) -> bool {
     value.is_object() || value.is_boolean()
 }
 
+/// As OpenAI's Responses say it: `text.format`.
+///
+/// # Errors
+///
+/// Wrong types and unknown kinds.
+pub(crate) fn of_responses(fields: &Fields<'_>) -> Result<Option<Format>, Fault> {
+    let Some(text) = fields.object("text")? else { return Ok(None) };
+    let Some(format) = text.object("format")? else { return Ok(None) };
+    match format.needed_text("type")? {
+        "text" => Ok(None),
+        "json_object" => Ok(Some(Format::new(Spec::Object, "text.format".into()))),
+        "json_schema" => {
+            schema(&format, "schema")?.ok_or_else(|| format.missing("schema", "a schema")).map(Some)
+        }
+        _ => Err(format.wrong("type", "text, json_object or json_schema")),
+    }
+}
+
 /// As Ollama's protocol says it: `format` is `"json"` or a schema.
 ///
 /// # Errors

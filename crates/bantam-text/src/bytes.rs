@@ -8,6 +8,15 @@ fn is_itself(byte: u8) -> bool {
     matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF)
 }
 
+/// The character of a byte.
+pub(crate) fn spelled(byte: u8) -> char {
+    if is_itself(byte) {
+        return char::from(byte);
+    }
+    let others_before = (0..byte).filter(|byte| !is_itself(*byte)).count();
+    char::from_u32(0x100 + others_before as u32).unwrap_or(char::REPLACEMENT_CHARACTER)
+}
+
 /// Characters of the alphabet, back to bytes.
 pub(crate) struct Alphabet {
     byte_of: [Option<u8>; 0x144],
@@ -16,14 +25,8 @@ pub(crate) struct Alphabet {
 impl Alphabet {
     pub(crate) fn new() -> Self {
         let mut byte_of = [None; 0x144];
-        let mut next = 0x100;
         for byte in 0..=255u8 {
-            if is_itself(byte) {
-                byte_of[usize::from(byte)] = Some(byte);
-            } else {
-                byte_of[next] = Some(byte);
-                next += 1;
-            }
+            byte_of[spelled(byte) as usize] = Some(byte);
         }
         Self { byte_of }
     }

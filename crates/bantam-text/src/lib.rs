@@ -3,7 +3,7 @@
 //! A [`Tokenizer`] is read from a `tokenizer.json`, a SentencePiece `tokenizer.model`, a tiktoken rank file
 //! or the metadata of a GGUF file. A [`ChatTemplate`] turns a conversation into the text, or straight into
 //! the ids, that a model was trained on. Nothing here sees a tensor, a path or the network: inputs are bytes,
-//! strings and JSON values.
+//! strings and JSON values. A [`BpeTrainer`] makes a tokeniser of text.
 #![forbid(unsafe_code)]
 
 mod added;
@@ -23,6 +23,7 @@ mod template;
 mod testing;
 mod thinking;
 mod tokenizer;
+mod train;
 mod vocab;
 
 pub use added::Special;
@@ -34,4 +35,5 @@ pub use stream::TextStream;
 pub use template::{Answer, Begins, ChatTemplate, Conversation, DateTime, Rendered};
 pub use thinking::{ThinkingSplitter, Thought, is_thinking_marker, thinking_markers};
 pub use tokenizer::{Piece, Roles, Tokenizer};
+pub use train::{BpeSettings, BpeTrainer};
 pub use vocab::Kind;

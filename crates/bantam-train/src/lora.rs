@@ -1,12 +1,12 @@
 //! How an adapter begins.
 
 use bantam_model::weights::{Linear, Matrix};
-use bantam_model::{Adapter, LowRank, Model, Role, Site};
+use bantam_model::{Adapter, LowRank, Model, Role, Site, fnv1a};
 use bantam_tensor::Tensor;
 use bantam_tensor::kernels::matmul::Layout;
 
 use crate::Error;
-use crate::random::{Random, hash};
+use crate::random::Random;
 
 /// What a low-rank adapter (LoRA, Hu et al. 2021) looks like before its first step.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,7 +83,7 @@ impl Lora {
         let Matrix { outputs, inputs, .. } = linear.matrix;
         let rank = self.rank.min(outputs).min(inputs);
         let [a, b] = ["a", "b"].map(|part| tensor_name(linear.site, part));
-        let mut random = Random::new(self.seed ^ hash(a.as_bytes()));
+        let mut random = Random::new(self.seed ^ fnv1a(a.bytes()));
         let bound = 1.0 / (inputs as f32).sqrt();
         let numbers: Vec<f32> = (0..rank * inputs).map(|_| random.between(bound)).collect();
         Ok(LowRank {

@@ -34,6 +34,15 @@ pub enum Preference {
     },
 }
 
+/// How well pairs are told apart.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PairEvaluation {
+    /// The mean over the pairs.
+    pub loss: f64,
+    /// How many of the pairs have the better answer in front, from 0 to 1.
+    pub won: f64,
+}
+
 /// The log-probability of one answer.
 #[derive(Clone, Copy, Debug)]
 struct Answer {
@@ -42,20 +51,35 @@ struct Answer {
     reference: f64,
 }
 
+impl Answer {
+    fn gain(self) -> f64 {
+        self.log_prob - self.reference
+    }
+
+    fn mean(self) -> f64 {
+        self.log_prob / self.tokens
+    }
+}
+
 impl Preference {
+    /// How far the chosen answer is in front.
+    fn margin(self, [chosen, rejected]: [Answer; 2]) -> f64 {
+        match self {
+            Preference::Dpo { beta } => beta * (chosen.gain() - rejected.gain()),
+            Preference::Orpo { .. } => log_odds(chosen.mean()) - log_odds(rejected.mean()),
+        }
+    }
+
     /// The loss of a pair, and its derivatives by the two log-probabilities.
-    fn loss(self, [chosen, rejected]: [Answer; 2]) -> (f64, [f64; 2]) {
+    fn loss(self, answers: [Answer; 2]) -> (f64, [f64; 2]) {
+        let ([chosen, rejected], margin) = (answers, self.margin(answers));
         match self {
             Preference::Dpo { beta } => {
-                let gain = |answer: Answer| answer.log_prob - answer.reference;
-                let margin = beta * (gain(chosen) - gain(rejected));
                 let slope = -beta * logistic(-margin);
                 (softplus(-margin), [slope, -slope])
             }
             Preference::Orpo { lambda } => {
-                let [mean_chosen, mean_rejected] =
-                    [chosen, rejected].map(|answer| answer.log_prob / answer.tokens);
-                let margin = log_odds(mean_chosen) - log_odds(mean_rejected);
+                let [mean_chosen, mean_rejected] = answers.map(Answer::mean);
                 let slope = -lambda * logistic(-margin);
                 let by_means =
                     [slope / one_minus_exp(mean_chosen) - 1.0, -slope / one_minus_exp(mean_rejected)];
@@ -107,6 +131,31 @@ impl Trainer {
         Ok(all)
     }
 
+    /// The loss of pairs, without learning.
+    ///
+    /// # Errors
+    ///
+    /// As [`Trainer::step_pairs`].
+    pub fn evaluate_pairs(
+        &mut self,
+        machine: &Machine,
+        preference: Preference,
+        pairs: &[&Pair],
+    ) -> Result<PairEvaluation, Error> {
+        check_pairs(pairs)?;
+        let (mut loss, mut won) = (0.0, 0);
+        for micro in self.micro_pairs(pairs) {
+            let packed = Packed::new(&answers_of(micro), self.adapter.as_ref());
+            let losses = self.losses(machine, &packed)?;
+            for answers in scored(micro, &losses, &packed.counts) {
+                loss += preference.loss(answers).0;
+                won += usize::from(preference.margin(answers) > 0.0);
+            }
+        }
+        let count = pairs.len() as f64;
+        Ok(PairEvaluation { loss: loss / count, won: won as f64 / count })
+    }
+
     /// Learns from all pairs at once: the gradient of their mean loss.
     ///
     /// # Errors
@@ -118,29 +167,18 @@ impl Trainer {
         preference: Preference,
         pairs: &[&Pair],
     ) -> Result<StepReport, Error> {
-        let answers: Vec<&Example> = pairs.iter().flat_map(|pair| [&pair.chosen, &pair.rejected]).collect();
-        let learnt_tokens = example::check(&answers)?;
-        if answers.iter().any(|answer| answer.learnt_tokens() == 0) {
-            return Err(Error::NothingToLearn { examples: answers.len() });
-        }
+        let learnt_tokens = check_pairs(pairs)?;
         let share = 1.0 / pairs.len() as f64;
         self.clear_gradients();
         let (mut loss, mut tokens) = (0.0, 0);
         for micro in self.micro_pairs(pairs) {
-            let answers: Vec<&Example> =
-                micro.iter().flat_map(|pair| [&pair.chosen, &pair.rejected]).collect();
-            let packed = Packed::new(&answers, self.adapter.as_ref());
+            let packed = Packed::new(&answers_of(micro), self.adapter.as_ref());
             self.accumulate(machine, &packed, |pass, losses| {
                 show_losses(machine, pass, &packed, losses)?;
-                let sums: Vec<f64> = sums(losses, &packed.counts).collect();
                 let mut weights = Vec::with_capacity(losses.len());
-                for (pair, (sums, counts)) in micro.iter().zip(sums.chunks(2).zip(packed.counts.chunks(2))) {
-                    let answer = |i: usize| Answer {
-                        log_prob: -sums[i],
-                        tokens: counts[i] as f64,
-                        reference: pair.reference[i],
-                    };
-                    let (of_pair, slopes) = preference.loss([answer(0), answer(1)]);
+                let counts = packed.counts.chunks(2);
+                for (answers, counts) in scored(micro, losses, &packed.counts).into_iter().zip(counts) {
+                    let (of_pair, slopes) = preference.loss(answers);
                     loss += of_pair * share;
                     for (slope, count) in slopes.iter().zip(counts) {
                         // A token's loss is minus its log-probability.
@@ -170,6 +208,35 @@ impl Trainer {
         groups.push(&pairs[begin..]);
         groups
     }
+}
+
+/// The chosen and the rejected answer of each pair in turn.
+fn answers_of<'p>(pairs: &[&'p Pair]) -> Vec<&'p Example> {
+    pairs.iter().flat_map(|pair| [&pair.chosen, &pair.rejected]).collect()
+}
+
+/// Refuses pairs that nothing can be learnt from; gives the number of tokens that carry loss.
+fn check_pairs(pairs: &[&Pair]) -> Result<usize, Error> {
+    let answers = answers_of(pairs);
+    let learnt_tokens = example::check(&answers)?;
+    match answers.iter().any(|answer| answer.learnt_tokens() == 0) {
+        true => Err(Error::NothingToLearn { examples: answers.len() }),
+        false => Ok(learnt_tokens),
+    }
+}
+
+/// The answers of pairs with the log-probabilities that the losses of their tokens add up to.
+fn scored(pairs: &[&Pair], losses: &[f64], counts: &[usize]) -> Vec<[Answer; 2]> {
+    let sums: Vec<f64> = sums(losses, counts).collect();
+    let of_pairs = pairs.iter().zip(sums.chunks_exact(2).zip(counts.chunks_exact(2)));
+    let scored = of_pairs.map(|(pair, (sums, counts))| {
+        [0, 1].map(|side| Answer {
+            log_prob: -sums[side],
+            tokens: counts[side] as f64,
+            reference: pair.reference[side],
+        })
+    });
+    scored.collect()
 }
 
 /// The sum for each example.

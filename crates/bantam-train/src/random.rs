@@ -16,16 +16,21 @@ impl Random {
         mixed ^ mixed >> 31
     }
 
+    /// From 0 up to 1.
+    pub(crate) fn unit(&mut self) -> f64 {
+        (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// From the normal distribution (Box and Muller, 1958).
+    pub(crate) fn normal(&mut self) -> f32 {
+        // Away from zero, whose logarithm is none.
+        let (radius, turn) = (1.0 - self.unit(), self.unit());
+        ((-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * turn).cos()) as f32
+    }
+
     /// From `-bound` up to `bound`.
     pub(crate) fn between(&mut self, bound: f32) -> f32 {
         let unit = (self.bits() >> 40) as f32 / (1_u64 << 23) as f32;
         (unit - 1.0) * bound
     }
-}
-
-/// FNV-1a (Fowler, Noll, Vo), for seeds and fingerprints out of names.
-pub(crate) fn hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
 }

@@ -5,9 +5,10 @@
 
 use std::io::{self, Read, Write};
 
+use bantam_model::fnv1a;
+
 use crate::optimizer::{self, Memory};
 use crate::parameters::{self, Parameter};
-use crate::random::hash;
 use crate::{Error, Trainer};
 
 const MAGIC: &[u8; 16] = b"bantam trainer 1";
@@ -100,7 +101,7 @@ impl Trainer {
         let mut text = format!("{:?}{:?}{:?}", settings.rule, settings.schedule, settings.clip);
         text += &format!("{}{:?}", settings.micro_tokens, settings.numerics);
         text += &format!("{:?}{:?}", self.parameters(), scales.collect::<Vec<f32>>());
-        hash(text.as_bytes())
+        fnv1a(text.bytes())
     }
 }
 

@@ -6,8 +6,8 @@ mod common;
 use bantam_model::{Isa, Machine, Model, Numerics, Role};
 use bantam_tensor::{Storage, Tensor};
 use bantam_train::{
-    AdamW, Decay, Distillation, Divergence, Error, Example, Lora, Muon, Pair, Plan, Precision, Preference,
-    Recompute, Rule, Scaling, Schedule, Settings, Trainer, Wanted,
+    AdamW, Decay, Distillation, Divergence, Draws, Error, Example, Lora, Muon, Pair, Plan, Precision,
+    Preference, Recompute, Rule, Scaling, Schedule, Settings, Trainer, Wanted, draw,
 };
 use common::{golden_model, golden_tensors, sequences};
 
@@ -300,7 +300,10 @@ fn preferences_are_learnt() {
         let pair = Pair { chosen: chosen.clone(), rejected: rejected.clone(), reference };
         let run =
             |trainer: &mut Trainer| trainer.step_pairs(&machine, preference, &[&pair, &pair]).unwrap().loss;
+        let evaluated = trainer.evaluate_pairs(&machine, preference, &[&pair, &pair]).unwrap();
         let losses: Vec<f64> = (0..10).map(|_| run(&mut trainer)).collect();
+        assert!((evaluated.loss - losses[0]).abs() < 1e-9, "{preference:?}");
+        assert_eq!(trainer.evaluate_pairs(&machine, preference, &[&pair]).unwrap().won, 1.0);
         if let Preference::Dpo { .. } = preference {
             assert!((losses[0] - 2.0_f64.ln()).abs() < 1e-6, "{losses:?}");
         }
@@ -328,6 +331,46 @@ fn a_student_comes_near_its_teacher() {
         let loss = same.step_distill(&machine, &teacher, how, &all).unwrap().loss;
         assert!(loss.abs() < 1e-6, "{divergence:?}: {loss}");
     }
+}
+
+#[test]
+fn a_student_comes_near_a_teacher_that_drew() {
+    let machine = Machine::new(Isa::best(), 2);
+    let examples = examples();
+    let all: Vec<&Example> = examples.iter().collect();
+    let teacher = golden_model("qwen3");
+    let draw = |example, seed| draw(&machine, &teacher, Numerics::Exact, example, 48, seed).unwrap();
+    let how = Distillation { divergence: Divergence::Forward, temperature: 1.0, hard_share: 0.0 };
+    let distance = |student: &mut Trainer| student.step_distill(&machine, &teacher, how, &all).unwrap().loss;
+    let new = || Trainer::new(golden_model("llama3"), None, settings(Wanted::All)).unwrap();
+    let (mut untaught, mut student) = (new(), new());
+    for seed in 0..10 {
+        let draws: Vec<Draws> = examples.iter().map(|example| draw(example, seed)).collect();
+        let drawn: Vec<(&Example, &Draws)> = examples.iter().zip(&draws).collect();
+        student.step_drawn(&machine, 0.0, &drawn).unwrap();
+    }
+    let (before, after) = (distance(&mut untaught), distance(&mut student));
+    assert!(after < 0.8 * before, "{before} {after}");
+}
+
+#[test]
+fn draws_that_do_not_count_change_nothing() {
+    let machine = Machine::new(Isa::best(), 2);
+    let examples = examples();
+    let all: Vec<&Example> = examples.iter().collect();
+    let model = golden_model("llama3");
+    let draws: Vec<Draws> =
+        all.iter().map(|example| draw(&machine, &model, Numerics::Exact, example, 4, 1).unwrap()).collect();
+    let drawn: Vec<(&Example, &Draws)> = all.iter().copied().zip(&draws).collect();
+    let new = || Trainer::new(golden_model("llama3"), None, settings(Wanted::All)).unwrap();
+    let (mut plain, mut taught) = (new(), new());
+    for _ in 0..2 {
+        let losses = [plain.step(&machine, &all), taught.step_drawn(&machine, 1.0, &drawn)];
+        let [one, other] = losses.map(|report| report.unwrap().loss);
+        assert!((one - other).abs() < 1e-9, "{one} {other}");
+    }
+    let too_few: Vec<(&Example, &Draws)> = vec![(all[0], &draws[1])];
+    assert!(matches!(taught.step_drawn(&machine, 1.0, &too_few), Err(Error::Setting { .. })));
 }
 
 #[test]

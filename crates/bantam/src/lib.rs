@@ -8,9 +8,11 @@ mod adapters;
 mod merge;
 
 mod defaults;
+mod export;
 mod load;
 mod memory;
 mod session;
+mod write;
 
 pub use bantam_engine as engine;
 pub use bantam_grammar as grammar;
@@ -21,10 +23,12 @@ pub use bantam_text as text;
 
 pub use adapters::WantedAdapter;
 pub use defaults::{Defaults, Origin};
+pub use export::export_gguf;
 pub use load::{LoadError, Loaded, open_tokenizer};
 pub use memory::{MemoryNeed, decode_bytes};
-pub use merge::{MergeError, Merged};
+pub use merge::Merged;
 pub use session::{
     Answer, Chunk, Ended, Message, Mode, Options, Reply, Role, Session, SessionError, Summary, Timings,
     WhenFull,
 };
+pub use write::{WriteError, write_model};

@@ -10,6 +10,7 @@ mod limits;
 mod models;
 mod print;
 mod progress;
+mod serving;
 mod units;
 mod verbs;
 
@@ -46,11 +47,12 @@ fn dispatch(arguments: &Arguments) -> Result<()> {
         _ => {}
     }
     let interrupt = Interrupt::install();
-    let models = Models::new(&arguments.hub, interrupt.clone())?;
+    let settings = arguments.hub.over(bantam_hub::Settings::from_env()?);
+    let models = Models::new(settings, arguments.hub.accept_terms, interrupt.clone())?;
     match &arguments.verb {
         Verb::Run(args) => verbs::run::run(args, &models, &interrupt),
         Verb::Generate(args) => verbs::generate::run(args, &models, &interrupt),
-        Verb::Serve(args) => verbs::serve::run(args, &models, &interrupt),
+        Verb::Serve(args) => verbs::serve::run(args, models, &interrupt),
         Verb::Pull(args) => verbs::pull::run(args, &models),
         Verb::List(args) => verbs::list::run(args, &models),
         Verb::Show(args) => verbs::show::run(args, &models),
@@ -61,7 +63,8 @@ fn dispatch(arguments: &Arguments) -> Result<()> {
         Verb::Perplexity(args) => verbs::perplexity::run(args, &models),
         Verb::Bench(args) => args.check().and_then(|()| verbs::bench::run(args, &models)),
         Verb::Finetune(args) => verbs::finetune::run(args, &models, &interrupt),
-        Verb::Data(args) => verbs::data::run(args, &models),
+        Verb::Train(args) => verbs::train::run(args, &models, &interrupt),
+        Verb::Data(args) => verbs::data::run(args, &models, &interrupt),
         Verb::Merge(args) => verbs::merge::run(args, &models),
         Verb::Adapter(verb) => verbs::adapter::run(verb, &models),
         Verb::Grads(args) => verbs::learn::grads(args, &models),

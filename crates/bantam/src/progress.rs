@@ -14,6 +14,14 @@ const LINE_INTERVAL: Duration = Duration::from_secs(10);
 const BAR: &str = "{msg:.dim} [{bar:28}] {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}";
 const SPINNER: &str = "{msg:.dim} {binary_bytes} {binary_bytes_per_sec}";
 
+/// A bar over so many things; nothing where there is no terminal.
+pub(crate) fn bar(count: u64) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    ProgressBar::new(count).with_style(style("[{bar:28}] {pos}/{len} {eta}"))
+}
+
 /// Watches a pull on stderr.
 pub(crate) struct Watch {
     show: Show,

@@ -1,113 +1,15 @@
 //! The program from the outside, with a tiny model of random weights.
 #![allow(clippy::unwrap_used, reason = "a test from end to end")]
 
-use std::io::Write;
+mod common;
+
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
 
 use bantam_tensor::Tensor;
 use bantam_tensor::format::safetensors;
-use serde_json::{Map, Value, json};
-use tempfile::TempDir;
+use serde_json::{Value, json};
 
-#[path = "../../../testdata/golden/weights.rs"]
-mod golden_weights;
-
-/// A machine of its own: a home without models, and a model folder.
-struct Machine {
-    folder: TempDir,
-}
-
-impl Machine {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let machine = Machine { folder };
-        write_model(&machine.folder.path().join("model"));
-        machine
-    }
-
-    fn model(&self) -> String {
-        self.folder.path().join("model").display().to_string()
-    }
-
-    /// Runs the program without a network.
-    fn run(&self, args: &[&str], input: &str) -> Output {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_bantam"))
-            .args(args)
-            .env_clear()
-            .env("HOME", self.folder.path())
-            .env("BANTAM_OFFLINE", "1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // A program that fails early need not read.
-        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-        child.wait_with_output().unwrap()
-    }
-
-    fn text(&self, args: &[&str], input: &str) -> String {
-        let output = self.run(args, input);
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn json(&self, args: &[&str]) -> Value {
-        serde_json::from_str(&self.text(args, "")).unwrap()
-    }
-
-    /// The exit code and what was said.
-    fn failure(&self, args: &[&str]) -> (i32, String) {
-        let output = self.run(args, "");
-        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
-    }
-
-    fn ask(&self, more: &[&str]) -> String {
-        let model = self.model();
-        let args: Vec<&str> =
-            ["run", &model, "hello", "--seed", "3", "-n", "24"].iter().chain(more).copied().collect();
-        self.text(&args, "")
-    }
-}
-
-/// Two layers, 96 tokens, weights that are a function of their names.
-fn write_model(folder: &Path) {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/golden");
-    let truth: Value =
-        serde_json::from_slice(&std::fs::read(golden.join("tinyllama.json")).unwrap()).unwrap();
-    let tensor = |(name, shape): (&String, &Value)| {
-        let shape: Vec<usize> = serde_json::from_value(shape.clone()).unwrap();
-        let values = golden_weights::tensor(name, &shape);
-        Tensor::from_f32(name, shape, &values).unwrap()
-    };
-    let tensors: Vec<Tensor> = truth["tensors"].as_object().unwrap().iter().map(tensor).collect();
-    std::fs::create_dir(folder).unwrap();
-    safetensors::write(&folder.join("model.safetensors"), &tensors).unwrap();
-    std::fs::copy(golden.join("configs/tinyllama.json"), folder.join("config.json")).unwrap();
-    let write = |name: &str, value: Value| std::fs::write(folder.join(name), value.to_string()).unwrap();
-    write("tokenizer.json", tokenizer());
-    write("tokenizer_config.json", json!({ "eos_token": "<|end|>", "chat_template": TEMPLATE }));
-    write("generation_config.json", json!({ "temperature": 0.7, "top_p": 0.9, "eos_token_id": 1 }));
-}
-
-const TEMPLATE: &str = "{% for m in messages %}<|begin|>{{ m.role }}\n{{ m.content }}<|end|>\n{% endfor %}\
-                        {% if add_generation_prompt %}<|begin|>assistant\n{% endif %}";
-
-/// Two special tokens, then one for each of 94 characters.
-fn tokenizer() -> Value {
-    let chars = ('!'..='|').chain(['Ġ', 'Ċ']);
-    let vocab: Map<String, Value> = chars.zip(2..).map(|(c, id)| (c.to_string(), json!(id))).collect();
-    json!({
-        "added_tokens": [
-            {"id": 0, "content": "<|begin|>", "special": true},
-            {"id": 1, "content": "<|end|>", "special": true},
-        ],
-        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "use_regex": true},
-        "decoder": {"type": "ByteLevel"},
-        "model": {"type": "BPE", "vocab": vocab, "merges": []},
-    })
-}
+use common::{Machine, TEMPLATE, golden_weights};
 
 #[test]
 fn an_answer_is_the_same_in_every_form() {
@@ -273,81 +175,6 @@ fn adapters_change_the_model_in_every_verb_and_form() {
     assert!(
         names.iter().all(|entry| !entry.as_ref().unwrap().file_name().to_string_lossy().contains("merging"))
     );
-}
-
-/// Prompts of a letter, each with the letter as its answer.
-fn write_echoes(path: &Path) {
-    let line = |letter: char| json!({ "prompt": format!("say {letter}"), "completion": format!("{letter}{letter}") });
-    let lines: Vec<String> = ('a'..='z').chain('A'..='Z').map(|letter| line(letter).to_string()).collect();
-    std::fs::write(path, lines.join("\n")).unwrap();
-}
-
-#[test]
-fn an_adapter_is_learnt_and_used() {
-    let machine = Machine::new();
-    let (model, at) = (machine.model(), |name: &str| machine.folder.path().join(name).display().to_string());
-    write_echoes(Path::new(&at("echoes.jsonl")));
-    let (data, run) = (at("echoes.jsonl"), at("run"));
-    let learn = ["finetune", &model, &data, "-o", &run, "--steps", "40", "--rate", "0.02", "--json"];
-    let result = machine.json(&learn);
-    let losses: [f64; 2] = serde_json::from_value(result["validation_loss"].clone()).unwrap();
-    assert!(losses[1] < 0.8 * losses[0], "{result}");
-    let page = std::fs::read_to_string(at("run/report.html")).unwrap();
-    assert!(page.contains("<polyline") && !page.contains("<script"), "{page}");
-    let metrics = std::fs::read_to_string(at("run/metrics.jsonl")).unwrap();
-    assert!(metrics.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
-    let plain = machine.ask(&["--temp", "0"]);
-    assert_ne!(plain, machine.ask(&["--temp", "0", "--adapter", &run]));
-    assert_eq!(
-        machine.ask(&["--temp", "0", "--adapter", &run]),
-        machine.ask(&["--temp", "0", "--adapter", &at("run/adapter.gguf")]),
-    );
-
-    let (code, error) = machine.failure(&learn);
-    assert!(code == 1 && error.contains("--resume"), "{error}");
-    let (code, error) = machine.failure(&["finetune", &model, &data, "-o", &at("new"), "--resume"]);
-    assert!(code == 1 && error.contains("no run to go on with"), "{error}");
-    let (code, error) = machine.failure(&["finetune", &model, &data, "-o", "/dev/null/x", "--steps", "1"]);
-    assert!(code == 1 && error.contains("/dev/null/x"), "{error}");
-}
-
-#[test]
-fn a_killed_run_goes_on_with_the_same_bits() {
-    let machine = Machine::new();
-    let (model, at) = (machine.model(), |name: &str| machine.folder.path().join(name).display().to_string());
-    write_echoes(Path::new(&at("echoes.jsonl")));
-    let data = at("echoes.jsonl");
-    let learn = |folder: &str, more: &[&str]| {
-        let args = ["finetune", &model, &data, "-o", folder, "--steps", "400", "--patience", "0", "--json"];
-        [&args, more].concat().into_iter().map(str::to_owned).collect::<Vec<_>>()
-    };
-    let whole = at("whole");
-    let args = learn(&whole, &[]);
-    machine.text(&args.iter().map(String::as_str).collect::<Vec<_>>(), "");
-
-    let killed = at("killed");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_bantam"))
-        .args(learn(&killed, &[]))
-        .env_clear()
-        .env("HOME", machine.folder.path())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    // At some moment behind its first evaluation.
-    while !Path::new(&at("killed/metrics.jsonl")).exists() && child.try_wait().unwrap().is_none() {
-        std::thread::yield_now();
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
-
-    let args = learn(&killed, &["--resume"]);
-    machine.text(&args.iter().map(String::as_str).collect::<Vec<_>>(), "");
-    for name in ["state.bin", "adapter_model.safetensors", "adapter.gguf"] {
-        let [one, other] = [&whole, &killed].map(|run| std::fs::read(Path::new(run).join(name)).unwrap());
-        assert!(one == other, "{name} differs");
-    }
 }
 
 #[test]

@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use bantam_tensor::format::adapter::{AdapterFile, AdapterForm, AdapterPair};
-use bantam_tensor::kernels::matmul::Layout;
 use bantam_tensor::{Bytes, Source, Tensor};
 
 use super::{Adapter, LowRank, Site, refuse};
@@ -179,7 +178,7 @@ fn among_zeros(b: &Tensor, rows: &Range<usize>, outputs: usize) -> Result<Tensor
 
 /// Where each row of a projection comes from when it goes from one kind of checkpoint to another; `None` where they lie
 /// alike. The order is that of `permute` in llama.cpp's converter.
-fn row_order(site: Site, model: &Model, from: Source, to: Source) -> Option<Vec<usize>> {
+pub(crate) fn row_order(site: Site, model: &Model, from: Source, to: Source) -> Option<Vec<usize>> {
     let turns = matches!(site.role, Role::Query | Role::Key);
     if !turns || from == to || model.naming.gguf_rows == GgufRows::Same {
         return None;
@@ -195,7 +194,7 @@ fn row_order(site: Site, model: &Model, from: Source, to: Source) -> Option<Vec<
 }
 
 /// The same rows in another order, in their own bits.
-fn in_order(tensor: &Tensor, order: &[usize]) -> Result<Tensor, Error> {
+pub(crate) fn in_order(tensor: &Tensor, order: &[usize]) -> Result<Tensor, Error> {
     let (width, from) = (tensor.row_bytes(), tensor.bytes());
     let mut bytes = Vec::with_capacity(from.len());
     for row in order {
@@ -212,24 +211,15 @@ fn pair_of(site: Site, low_rank: &LowRank, model: &Model, to: Source) -> Result<
             "the head is the table of tokens, to which llama.cpp would apply it, too; merge it instead";
         return Err(refuse(&module, reason.into()));
     }
-    let mut b = plain(&low_rank.b)?;
+    let mut b = low_rank.b.in_rows()?;
     if let Some(order) = row_order(site, model, model.source, to) {
         b = in_order(&b, &order)?;
     }
-    Ok(AdapterPair { module, a: plain(&low_rank.a)?, b, scale: low_rank.scale })
+    Ok(AdapterPair { module, a: low_rank.a.in_rows()?, b, scale: low_rank.scale })
 }
 
 fn is_tied_head(site: Site, model: &Model) -> bool {
     site.role == Role::Head && model.weights.head.matrix.tensor.name() == model.weights.embed.tensor.name()
-}
-
-/// One row for each output.
-fn plain(matrix: &Matrix) -> Result<Tensor, Error> {
-    if matrix.layout == Layout::OutIn {
-        return Ok(matrix.tensor.clone());
-    }
-    let (name, shape) = (matrix.tensor.name(), vec![matrix.outputs, matrix.inputs]);
-    Ok(Tensor::from_f32(name, shape, &matrix.rows_f32())?)
 }
 
 fn unknown_module(pair: &AdapterPair, file: &AdapterFile, model: &Model) -> Error {

@@ -4,6 +4,8 @@
 //! with the text that it begins in or before it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bantam_engine::{Event, Reason, Usage};
@@ -20,6 +22,8 @@ use bantam_text::{StopStrings, ThinkingSplitter, Thought, is_thinking_marker};
 pub(crate) enum Piece {
     /// The prompt's tokens from the second on; before all else, where they were asked for.
     Prompt(Vec<Token>),
+    /// The prompt as one vector.
+    Vector(Vec<f32>),
     /// Some more.
     Chunk(Chunk),
     /// The end.
@@ -66,6 +70,8 @@ pub(crate) enum Ended {
     StopString(String),
     /// It has as many tokens as were wanted, or the context is full.
     Length,
+    /// Its time is over.
+    Expired,
 }
 
 /// How long an answer took.
@@ -105,6 +111,8 @@ pub(crate) struct Choice {
     wanted: Option<Grammar>,
     said: String,
     clock: Clock,
+    /// Whether its time is over.
+    expired: Arc<AtomicBool>,
 }
 
 impl Choice {
@@ -131,12 +139,23 @@ impl Choice {
             wanted: grammar.filter(|_| is_text),
             said: String::new(),
             clock: Clock::new(),
+            expired: Arc::default(),
         }
     }
 
     /// It is its turn now.
     pub(crate) fn begin(&mut self) {
         self.clock.begun = Instant::now();
+    }
+
+    /// What says that its time is over, so that a cancelled answer ends with what there is.
+    pub(crate) fn expired(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.expired)
+    }
+
+    /// The end of one whose turn never came.
+    pub(crate) fn end_unbegun(&self) -> Piece {
+        Piece::Done(Summary { ended: Ended::Expired, timings: self.clock.timings(), ..Summary::default() })
     }
 
     /// Whether what comes from now on is not wanted.
@@ -157,6 +176,7 @@ impl Choice {
             }
             Event::Done { reason, usage } => self.end(reason, usage),
             Event::Failed(error) => vec![Piece::Failed(error.into())],
+            Event::Pooled(vector) => vec![Piece::Vector(vector)],
             Event::Prompt { .. } | Event::Shifted { .. } => Vec::new(),
         }
     }
@@ -248,6 +268,7 @@ impl Choice {
             (None, Reason::Stop(_) | Reason::Complete) => Ended::Stop,
             (None, _) if self.has_stopped => Ended::Stop,
             (None, Reason::Length | Reason::ContextFull) => Ended::Length,
+            (None, Reason::Cancelled) if self.expired.load(Ordering::Relaxed) => Ended::Expired,
             (None, Reason::Cancelled) => {
                 pieces.push(Piece::Failed(Fault::new(Kind::Stopping, "the answer was cancelled")));
                 return pieces;

@@ -7,13 +7,16 @@ mod timed;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bantam_engine::{Request, Usage};
 use bantam_grammar::{Grammar, Start};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::ask::{Ask, Prepared, broken, check_sampling};
+use crate::deadline;
 use crate::fault::Fault;
 use crate::models::Model;
 use crate::queue::Permit;
@@ -38,6 +41,8 @@ pub(crate) struct Answers {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Whole {
     pub(crate) prompt: Vec<Token>,
+    /// What the prompt was pooled to.
+    pub(crate) vector: Vec<f32>,
     pub(crate) thinking: String,
     pub(crate) text: String,
     pub(crate) tokens: Vec<Token>,
@@ -53,9 +58,14 @@ impl Answers {
     ///
     /// What is wrong with what is asked; a queue that is full.
     pub(crate) async fn begin(model: Arc<Model>, ask: Ask) -> Result<Self, Fault> {
+        let begun = Instant::now();
         let place = model.queue.enter()?;
         check_sampling(&ask.sampling, &model.served)?;
         let (ask, prepared, grammar) = prepare(&model, ask).await?;
+        if let (Some(limit), Some(first)) = (ask.time_max, prepared.first()) {
+            deadline::admit(limit, model.wait(), first.ids.len(), &model.counters.pace)?;
+        }
+        let until = ask.time_max.and_then(|limit| begun.checked_add(limit));
         let mut jobs = Vec::with_capacity(prepared.len() * ask.choices);
         for prompt in &prepared {
             for number in 0..ask.choices {
@@ -63,7 +73,7 @@ impl Answers {
                 request.constraint = grammar.as_ref().map(|grammar| {
                     let constraint =
                         grammar.constraint(&Start::behind(&prompt.thinking, &model.served.tokenizer));
-                    Box::new(Timed::new(constraint, Arc::clone(&model))) as _
+                    Box::new(Timed::new(constraint, Arc::clone(&model.counters))) as _
                 });
                 jobs.push((request, Choice::new(&ask, prompt, &model.served, grammar.clone())));
             }
@@ -71,7 +81,7 @@ impl Answers {
         let (out, pieces) = unbounded_channel();
         let count = jobs.len();
         let mut work = JoinSet::new();
-        work.spawn(run(model, place, jobs, out));
+        work.spawn(run(model, place, jobs, out, until));
         let prompts = prepared.into_iter().map(|prompt| prompt.ids).collect();
         Ok(Answers { pieces, prompts, count, left: count, _work: work })
     }
@@ -100,6 +110,7 @@ impl Answers {
             let whole = &mut all[number];
             match piece {
                 Piece::Prompt(tokens) => whole.prompt = tokens,
+                Piece::Vector(vector) => whole.vector = vector,
                 Piece::Chunk(chunk) => {
                     whole.thinking.push_str(&chunk.thinking);
                     whole.text.push_str(&chunk.text);
@@ -131,23 +142,51 @@ pub(crate) async fn prepare(
 }
 
 /// Runs answers, each when it is its turn, and waits for them.
-async fn run(model: Arc<Model>, _place: Permit, jobs: Vec<(Request, Choice)>, pieces: Pieces) {
-    let mut work = JoinSet::new();
+async fn run(
+    model: Arc<Model>,
+    _place: Permit,
+    jobs: Vec<(Request, Choice)>,
+    pieces: Pieces,
+    until: Option<Instant>,
+) {
+    let (mut work, mut clocks) = (JoinSet::new(), JoinSet::new());
     let mut guards = Vec::with_capacity(jobs.len());
     for (number, (request, mut choice)) in jobs.into_iter().enumerate() {
-        let Ok(turn) = model.queue.turn().await else { return };
-        choice.begin();
         let out = Out { number, pieces: pieces.clone(), model: Arc::clone(&model) };
+        let Some(turn) = turn_until(&model, until).await else {
+            out.send(choice.end_unbegun());
+            continue;
+        };
+        let Ok(turn) = turn else { return };
+        choice.begin();
         match model.served.generator.submit(request) {
             Ok(Running { events, cancel }) => {
                 let cancel = Arc::new(Cancel(cancel));
                 guards.push(Guard(Arc::clone(&cancel)));
+                if let Some(until) = until {
+                    clocks.spawn(expire(until, choice.expired(), Arc::clone(&cancel)));
+                }
                 work.spawn_blocking(move || follow(events, &cancel, choice, &out, turn));
             }
             Err(error) => out.send(Piece::Failed(error.into())),
         }
     }
     while work.join_next().await.is_some() {}
+}
+
+/// A turn, or nothing if it does not come in time.
+async fn turn_until(model: &Model, until: Option<Instant>) -> Option<Result<Permit, Fault>> {
+    match until {
+        None => Some(model.queue.turn().await),
+        Some(until) => timeout_at(until, model.queue.turn()).await.ok(),
+    }
+}
+
+/// Ends an answer when its time is over.
+async fn expire(until: Instant, expired: Arc<AtomicBool>, cancel: Arc<Cancel>) {
+    sleep_until(until).await;
+    expired.store(true, Ordering::Relaxed);
+    (cancel.0)();
 }
 
 /// Follows one answer to its end. A panic is the end of this answer alone.
@@ -185,10 +224,12 @@ impl Out {
         match &piece {
             Piece::Done(Summary { ended, usage, timings, .. }) => {
                 let first_token = timings.queued + timings.prefill;
-                counters.done(usage, *ended == Ended::Length, first_token, first_token + timings.decode);
+                let is_cut = matches!(ended, Ended::Length | Ended::Expired);
+                counters.pace.note(usage.prompt_tokens, timings.prefill);
+                counters.done(usage, is_cut, first_token, first_token + timings.decode);
             }
             Piece::Failed(_) => counters.failed.add(1),
-            Piece::Prompt(_) | Piece::Chunk(_) => {}
+            Piece::Prompt(_) | Piece::Vector(_) | Piece::Chunk(_) => {}
         }
         // Where nobody reads on the answers were dropped, which cancels.
         let _ = self.pieces.send((self.number, piece));

@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use bantam_engine::{Allowed, Constraint, Error};
 
-use crate::models::Model;
+use crate::counters::Counters;
 
-/// A constraint of an answer of a model, for whose figures its time is taken.
+/// A constraint of an answer of a model, for whose figures its time is taken. The engine holds it: it must not hold the model,
+/// which has the engine.
 pub(super) struct Timed {
     constraint: Box<dyn Constraint>,
-    model: Arc<Model>,
+    counters: Arc<Counters>,
 }
 
 impl std::fmt::Debug for Timed {
@@ -20,31 +21,31 @@ impl std::fmt::Debug for Timed {
 }
 
 impl Timed {
-    pub(super) fn new(constraint: Box<dyn Constraint>, model: Arc<Model>) -> Self {
-        Timed { constraint, model }
+    pub(super) fn new(constraint: Box<dyn Constraint>, counters: Arc<Counters>) -> Self {
+        Timed { constraint, counters }
     }
 }
 
 /// Counts the time of some work, and how many choices it was for.
-fn timed<T>(model: &Model, choices: u64, work: impl FnOnce() -> T) -> T {
+fn timed<T>(counters: &Counters, choices: u64, work: impl FnOnce() -> T) -> T {
     let begun = Instant::now();
     let done = work();
-    model.counters.masks.add(choices);
-    model.counters.mask_nanos.add(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX));
+    counters.masks.add(choices);
+    counters.mask_nanos.add(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX));
     done
 }
 
 impl Constraint for Timed {
     fn allowed(&mut self) -> Result<Allowed<'_>, Error> {
-        timed(&self.model, 1, || self.constraint.allowed())
+        timed(&self.counters, 1, || self.constraint.allowed())
     }
 
     fn commit(&mut self, token: u32) -> Result<(), Error> {
-        timed(&self.model, 0, || self.constraint.commit(token))
+        timed(&self.counters, 0, || self.constraint.commit(token))
     }
 
     fn forced(&mut self) -> Result<Vec<u32>, Error> {
-        timed(&self.model, 0, || self.constraint.forced())
+        timed(&self.counters, 0, || self.constraint.forced())
     }
 
     fn is_complete(&self) -> bool {
@@ -60,6 +61,6 @@ impl Constraint for Timed {
     }
 
     fn fork(&self) -> Box<dyn Constraint> {
-        Box::new(Timed::new(self.constraint.fork(), Arc::clone(&self.model)))
+        Box::new(Timed::new(self.constraint.fork(), Arc::clone(&self.counters)))
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Head, stop_reason, stop_sequence, usage};
-use crate::answer::{Piece, Summary};
+use crate::answer::{Ended, Piece, Summary};
 use crate::dialect::Dialect;
 use crate::fault::Fault;
 use crate::wire::{self, Wire};
@@ -64,7 +64,10 @@ impl Events {
 
     fn end(&mut self, summary: &Summary) -> String {
         let ended = &summary.ended;
-        let delta = json!({ "stop_reason": stop_reason(ended), "stop_sequence": stop_sequence(ended) });
+        let mut delta = json!({ "stop_reason": stop_reason(ended), "stop_sequence": stop_sequence(ended) });
+        if *ended == Ended::Expired {
+            delta["expired"] = json!(true);
+        }
         self.close_block()
             + &event("message_delta", json!({ "delta": delta, "usage": usage(summary.usage) }))
             + &event("message_stop", json!({}))
@@ -89,7 +92,7 @@ impl Wire for Events {
                 self.part(Block::Thinking, &chunk.thinking) + &self.part(Block::Text, &chunk.text)
             }
             Piece::Done(summary) => self.end(&summary),
-            Piece::Prompt(_) | Piece::Failed(_) => String::new(),
+            Piece::Prompt(_) | Piece::Vector(_) | Piece::Failed(_) => String::new(),
         }
     }
 

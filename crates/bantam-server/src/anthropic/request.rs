@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::ask::{Ask, Chat, Prompt, check_stops};
+use crate::deadline;
 use crate::fault::Fault;
 use crate::fields::Fields;
 use crate::limits::MESSAGES_MAX;
@@ -23,6 +24,7 @@ pub(super) fn read(fields: &Fields<'_>, served: &Served) -> Result<Ask, Fault> {
         return Err(fields.wrong("max_tokens", "a number from 1 up"));
     }
     ask.max_tokens = Some(most);
+    ask.time_max = deadline::read(fields)?;
     ask.format = structure::of_anthropic(fields)?;
     ask.stops = fields.texts("stop_sequences")?;
     check_stops(&ask.stops, "stop_sequences")?;

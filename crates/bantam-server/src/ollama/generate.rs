@@ -5,11 +5,11 @@ use std::sync::Arc;
 use axum::response::Response;
 use serde_json::{Map, Value};
 
-use super::{Place, chat, options};
+use super::{Place, chat, moved, options};
 use crate::ask::{Ask, Chat, Prompt};
-use crate::dialect::json_reply;
 use crate::fault::Fault;
 use crate::fields::Fields;
+use crate::fill::Fill;
 use crate::messages::made;
 use crate::served::Served;
 use crate::state::App;
@@ -21,12 +21,13 @@ use crate::state::App;
 /// What is wrong with the request.
 pub(crate) async fn generate(app: Arc<App>, body: Map<String, Value>) -> Result<Response, Fault> {
     let fields = Fields::new(&body);
-    let model = app.models.find(Some(fields.needed_text("model")?))?;
+    fields.needed_text("model")?;
     let prompt = fields.text("prompt")?.unwrap_or_default();
     if prompt.is_empty() {
-        return Ok(json_reply(&chat::lines(model, Place::Response, false).loaded()));
+        return moved(&app, &fields, Place::Response).await;
     }
     refuse_unsupported(&fields)?;
+    let model = &app.models.open(&fields).await?;
     let mut ask = Ask::new(read(&fields, prompt, &model.served)?, &model.served);
     options::read(&fields, &mut ask)?;
     chat::answer(model, ask, Place::Response, &fields).await
@@ -34,6 +35,10 @@ pub(crate) async fn generate(app: Arc<App>, body: Map<String, Value>) -> Result<
 
 /// Through the template, unless there is none or the client brings its own text.
 fn read(fields: &Fields<'_>, prompt: &str, served: &Served) -> Result<Prompt, Fault> {
+    if let Some(suffix) = fields.text("suffix")?.filter(|suffix| !suffix.is_empty()) {
+        let (prefix, suffix) = (prompt.to_owned(), suffix.to_owned());
+        return Ok(Prompt::Fill(Fill { prefix, suffix, ..Fill::default() }));
+    }
     if fields.flag("raw")?.unwrap_or(false) || served.template.is_none() {
         return Ok(Prompt::Text(prompt.to_owned()));
     }
@@ -44,9 +49,6 @@ fn read(fields: &Fields<'_>, prompt: &str, served: &Served) -> Result<Prompt, Fa
 }
 
 fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Fault> {
-    if fields.text("suffix")?.is_some_and(|suffix| !suffix.is_empty()) {
-        return Err(Fault::unsupported("suffix", ": the model continues text, and fills no gaps"));
-    }
     if fields.text("template")?.is_some_and(|template| !template.is_empty()) {
         return Err(Fault::unsupported("template", ": the model's own is used; with `raw` there is none"));
     }

@@ -6,8 +6,8 @@ use axum::response::Response;
 use bantam_text::Tokenizer;
 use serde_json::{Map, Value, json};
 
-use super::{Head, Tally, finish_reason, settings};
-use crate::answer::{Answers, Chunk, Piece, Whole};
+use super::{Head, Tally, finish, settings};
+use crate::answer::{Answers, Chunk, Ended, Piece, Whole};
 use crate::ask::{Ask, Chat, Prompt};
 use crate::dialect::{Dialect, json_reply};
 use crate::fault::Fault;
@@ -26,7 +26,7 @@ use crate::wire::{self, Frames, Wire};
 /// What is wrong with the request.
 pub(crate) async fn chat(app: Arc<App>, body: Map<String, Value>) -> Result<Response, Fault> {
     let fields = Fields::new(&body);
-    let model = app.models.find(fields.text("model")?)?;
+    let model = app.models.open(&fields).await?;
     let ask = read(&fields, &model.served)?;
     let wants_stream = fields.flag("stream")?.unwrap_or(false);
     let (choices, has_logprobs) = (ask.choices, ask.top_logprobs.is_some());
@@ -36,7 +36,7 @@ pub(crate) async fn chat(app: Arc<App>, body: Map<String, Value>) -> Result<Resp
         Some(options) => options.flag("include_usage")?.unwrap_or(false),
         None => false,
     };
-    let answers = Answers::begin(Arc::clone(model), ask).await?;
+    let answers = Answers::begin(Arc::clone(&model), ask).await?;
     if wants_stream {
         let wire = Chunks { head, tokenizer, has_usage, count: choices, tally: Tally::default() };
         return Ok(wire::stream(answers, wire, Frames::Events { ping: ": ping\n\n" }));
@@ -113,12 +113,10 @@ fn whole(head: &Head, answers: &[Whole], tokenizer: Option<&Tokenizer>) -> Value
         if !answer.thinking.is_empty() {
             message["reasoning_content"] = json!(answer.thinking);
         }
-        json!({
-            "index": index,
-            "message": message,
-            "logprobs": content_logprobs(tokenizer, answer.tokens.as_slice()),
-            "finish_reason": finish_reason(&answer.summary.ended),
-        })
+        let logprobs = content_logprobs(tokenizer, answer.tokens.as_slice());
+        let mut choice = json!({ "index": index, "message": message, "logprobs": logprobs });
+        finish(&mut choice, Some(&answer.summary.ended));
+        choice
     });
     let mut reply = head.reply("chat.completion", choices.collect());
     reply.insert("usage".into(), tally.into_json(answers.len()));
@@ -142,9 +140,9 @@ struct Chunks {
 }
 
 impl Chunks {
-    fn chunk(&self, index: usize, delta: &Value, logprobs: &Value, finish_reason: Option<&str>) -> String {
-        let choice =
-            json!({ "index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason });
+    fn chunk(&self, index: usize, delta: &Value, logprobs: &Value, ended: Option<&Ended>) -> String {
+        let mut choice = json!({ "index": index, "delta": delta, "logprobs": logprobs });
+        finish(&mut choice, ended);
         let mut chunk = self.head.reply("chat.completion.chunk", json!([choice]));
         if self.has_usage {
             chunk.insert("usage".into(), Value::Null);
@@ -177,9 +175,9 @@ impl Wire for Chunks {
             Piece::Chunk(chunk) => self.text(number, chunk),
             Piece::Done(summary) => {
                 self.tally.add(number, &summary);
-                self.chunk(number, &json!({}), &Value::Null, Some(finish_reason(&summary.ended)))
+                self.chunk(number, &json!({}), &Value::Null, Some(&summary.ended))
             }
-            Piece::Prompt(_) | Piece::Failed(_) => String::new(),
+            Piece::Prompt(_) | Piece::Vector(_) | Piece::Failed(_) => String::new(),
         }
     }
 

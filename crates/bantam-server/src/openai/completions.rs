@@ -6,12 +6,13 @@ use axum::response::Response;
 use bantam_text::{Shown, Tokenizer};
 use serde_json::{Map, Value, json};
 
-use super::{Head, Tally, finish_reason, settings};
-use crate::answer::{Answers, Piece, Token, Whole};
+use super::{Head, Tally, finish, prompts, settings};
+use crate::answer::{Answers, Ended, Piece, Token, Whole};
 use crate::ask::{Ask, Prompt};
 use crate::dialect::{Dialect, json_reply};
 use crate::fault::Fault;
 use crate::fields::Fields;
+use crate::fill::Fill;
 use crate::limits::{CHOICES_MAX, TOP_LOGPROBS_MAX};
 use crate::logprobs::Lists;
 use crate::served::Served;
@@ -28,7 +29,7 @@ const MAX_TOKENS_DEFAULT: usize = 16;
 /// What is wrong with the request.
 pub(crate) async fn completions(app: Arc<App>, body: Map<String, Value>) -> Result<Response, Fault> {
     let fields = Fields::new(&body);
-    let model = app.models.find(fields.text("model")?)?;
+    let model = app.models.open(&fields).await?;
     let ask = read(&fields, &model.served)?;
     let wants_stream = fields.flag("stream")?.unwrap_or(false);
     let echo = fields.flag("echo")?.unwrap_or(false);
@@ -40,7 +41,7 @@ pub(crate) async fn completions(app: Arc<App>, body: Map<String, Value>) -> Resu
     let given: Vec<Option<String>> = ask.prompts.iter().map(given_text).collect();
     let (choices, has_logprobs) = (ask.choices, ask.top_logprobs.is_some());
     let head = Head::new("cmpl-", &model.served.name);
-    let answers = Answers::begin(Arc::clone(model), ask).await?;
+    let answers = Answers::begin(Arc::clone(&model), ask).await?;
     let prompts = Prompts { ids: answers.prompts.clone(), given, choices, tokenizer, echo, has_logprobs };
     if wants_stream {
         let offsets = vec![None; answers.count];
@@ -51,11 +52,14 @@ pub(crate) async fn completions(app: Arc<App>, body: Map<String, Value>) -> Resu
 }
 
 fn read(fields: &Fields<'_>, served: &Served) -> Result<Ask, Fault> {
-    if fields.text("suffix")?.is_some_and(|suffix| !suffix.is_empty()) {
-        return Err(Fault::unsupported("suffix", ": the model continues text, and fills no gaps"));
-    }
     let mut ask = Ask::new(Prompt::Ids(Vec::new()), served);
-    ask.prompts = prompts(fields)?;
+    ask.prompts = match fields.value("prompt") {
+        Some(_) => prompts::read(fields, "prompt", CHOICES_MAX)?,
+        None => vec![Prompt::Text(String::new())],
+    };
+    if let Some(suffix) = fields.text("suffix")?.filter(|suffix| !suffix.is_empty()) {
+        ask.prompts = ask.prompts.into_iter().map(|prompt| gap(prompt, suffix)).collect::<Result<_, _>>()?;
+    }
     settings::read(fields, &mut ask)?;
     if fields.count("best_of")?.is_some_and(|best_of| best_of != ask.choices) {
         return Err(fields.wrong("best_of", "the same as `n`: all answers are given back"));
@@ -74,40 +78,20 @@ fn read(fields: &Fields<'_>, served: &Served) -> Result<Ask, Fault> {
     Ok(ask)
 }
 
-/// A text, tokens, or a list of either.
-fn prompts(fields: &Fields<'_>) -> Result<Vec<Prompt>, Fault> {
-    let wanted = "a string, a list of strings, a list of token ids, or a list of such lists";
-    let prompts = match fields.value("prompt") {
-        None => vec![Prompt::Text(String::new())],
-        Some(Value::String(text)) => vec![Prompt::Text(text.clone())],
-        Some(Value::Array(items)) if items.iter().all(Value::is_number) && !items.is_empty() => {
-            vec![ids(items).ok_or_else(|| fields.wrong("prompt", wanted))?]
+/// A text with something behind the gap that follows it.
+fn gap(prompt: Prompt, suffix: &str) -> Result<Prompt, Fault> {
+    match prompt {
+        Prompt::Text(prefix) => {
+            Ok(Prompt::Fill(Fill { prefix, suffix: suffix.to_owned(), ..Fill::default() }))
         }
-        Some(Value::Array(items)) => {
-            let prompt = |item: &Value| match item {
-                Value::String(text) => Some(Prompt::Text(text.clone())),
-                Value::Array(items) => ids(items),
-                _ => None,
-            };
-            let prompts: Option<Vec<Prompt>> = items.iter().map(prompt).collect();
-            prompts.ok_or_else(|| fields.wrong("prompt", wanted))?
-        }
-        Some(_) => return Err(fields.wrong("prompt", wanted)),
-    };
-    if prompts.is_empty() || prompts.len() > CHOICES_MAX {
-        return Err(fields.wrong("prompt", &format!("from 1 to {CHOICES_MAX} prompts")));
+        _ => Err(Fault::unsupported("suffix", " with prompts of tokens: send texts")),
     }
-    Ok(prompts)
-}
-
-fn ids(items: &[Value]) -> Option<Prompt> {
-    let id = |item: &Value| item.as_u64().and_then(|id| u32::try_from(id).ok());
-    items.iter().map(id).collect::<Option<Vec<u32>>>().map(Prompt::Ids)
 }
 
 fn given_text(prompt: &Prompt) -> Option<String> {
     match prompt {
         Prompt::Text(text) => Some(text.clone()),
+        Prompt::Fill(fill) => Some(fill.prefix.clone()),
         Prompt::Ids(_) | Prompt::Chat(_) => None,
     }
 }
@@ -164,12 +148,13 @@ fn whole(head: &Head, prompts: &Prompts, answers: Vec<Whole>) -> Value {
     let mut tally = Tally::default();
     answers.iter().enumerate().for_each(|(number, answer)| tally.add(number, &answer.summary));
     let choices = answers.into_iter().enumerate().map(|(index, answer)| {
-        json!({
+        let mut choice = json!({
             "index": index,
             "text": prompts.echo(index) + &answer.text,
             "logprobs": prompts.logprobs(index, &answer.prompt, &answer.tokens, None).0,
-            "finish_reason": finish_reason(&answer.summary.ended),
-        })
+        });
+        finish(&mut choice, Some(&answer.summary.ended));
+        choice
     });
     let mut reply = head.reply("text_completion", choices.collect());
     reply.insert("usage".into(), tally.into_json(prompts.choices));
@@ -187,9 +172,9 @@ struct Chunks {
 }
 
 impl Chunks {
-    fn chunk(&self, index: usize, text: &str, logprobs: &Value, finish_reason: Option<&str>) -> String {
-        let choice =
-            json!({ "index": index, "text": text, "logprobs": logprobs, "finish_reason": finish_reason });
+    fn chunk(&self, index: usize, text: &str, logprobs: &Value, ended: Option<&Ended>) -> String {
+        let mut choice = json!({ "index": index, "text": text, "logprobs": logprobs });
+        finish(&mut choice, ended);
         let mut chunk = self.head.reply("text_completion", json!([choice]));
         if self.has_usage {
             chunk.insert("usage".into(), Value::Null);
@@ -234,9 +219,9 @@ impl Wire for Chunks {
             }
             Piece::Done(summary) => {
                 self.tally.add(number, &summary);
-                self.chunk(number, "", &Value::Null, Some(finish_reason(&summary.ended)))
+                self.chunk(number, "", &Value::Null, Some(&summary.ended))
             }
-            Piece::Failed(_) => String::new(),
+            Piece::Vector(_) | Piece::Failed(_) => String::new(),
         }
     }
 

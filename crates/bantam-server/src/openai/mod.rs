@@ -1,12 +1,16 @@
-//! OpenAI's protocol: models, chat completions, completions.
+//! OpenAI's protocol: models, chat completions, completions, embeddings, responses.
 
 mod chat;
 mod completions;
+mod embeddings;
 mod models;
+mod prompts;
+pub(crate) mod responses;
 mod settings;
 
 pub(crate) use chat::chat;
 pub(crate) use completions::completions;
+pub(crate) use embeddings::embeddings;
 pub(crate) use models::{model, models};
 
 use bantam_engine::Usage;
@@ -45,7 +49,15 @@ const FINGERPRINT: &str = concat!("bantam-", env!("CARGO_PKG_VERSION"));
 fn finish_reason(ended: &Ended) -> &'static str {
     match ended {
         Ended::Stop | Ended::StopString(_) => "stop",
-        Ended::Length => "length",
+        Ended::Length | Ended::Expired => "length",
+    }
+}
+
+/// Tells in a choice why it ended, and whether that was for its time.
+fn finish(choice: &mut Value, ended: Option<&Ended>) {
+    choice["finish_reason"] = json!(ended.map(finish_reason));
+    if ended == Some(&Ended::Expired) {
+        choice["expired"] = json!(true);
     }
 }
 

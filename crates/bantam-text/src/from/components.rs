@@ -99,14 +99,14 @@ fn charsmap(component: &Value) -> Result<Charsmap, Error> {
 
 /// What the pre-tokeniser of a `tokenizer.json` says.
 #[derive(Default)]
-pub(super) struct PreTokenizers {
-    pub(super) steps: Vec<PreTokenizer>,
+pub(crate) struct PreTokenizers {
+    pub(crate) steps: Vec<PreTokenizer>,
     /// Words are spelled byte by byte.
     pub(super) byte_level: bool,
 }
 
 impl PreTokenizers {
-    pub(super) fn read(&mut self, component: &Value) -> Result<(), Error> {
+    pub(crate) fn read(&mut self, component: &Value) -> Result<(), Error> {
         if self.byte_level && !component.is_null() {
             let name = kind(component).to_owned();
             let known = "ByteLevel as the last one".into();

@@ -71,7 +71,7 @@ pub(crate) struct MergeArgs {
     pub(crate) machine: MachineArgs,
 }
 
-fn parse_storage(text: &str) -> Result<Storage, String> {
+pub(crate) fn parse_storage(text: &str) -> Result<Storage, String> {
     const KNOWN: [Storage; 8] = [
         Storage::F32,
         Storage::F16,

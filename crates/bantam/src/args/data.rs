@@ -7,6 +7,8 @@ use bantam_data::{Columns, Duplicates, Encoder, Form, Learn, Loader, Similarity,
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
+use super::MachineArgs;
+
 /// `bantam data`
 #[derive(Args, Debug)]
 pub(crate) struct DataArgs {
@@ -21,7 +23,28 @@ pub(crate) enum DataVerb {
     /// Show what a model would learn: lengths, bad lines, duplicates, and one example token by token
     #[command(after_help = INSPECT_EXAMPLES)]
     Inspect(InspectDataArgs),
+    /// Store what a model predicts for training data, to be learnt by another of the same vocabulary
+    #[command(after_help = LOGITS_EXAMPLES)]
+    Logits(LogitsDataArgs),
+    /// Let a model answer what is asked in training data, for another to learn
+    #[command(after_help = ANSWER_EXAMPLES)]
+    Answer(AnswerDataArgs),
 }
+
+const LOGITS_EXAMPLES: &str = "\
+For each token that is learnt a few ids are drawn from the prediction, which teaches the same as the whole in the mean and
+takes some 30 bytes.
+
+Examples:
+  bantam data logits smollm2:1.7b train.jsonl -o train.logits
+  bantam finetune smollm2:135m train.jsonl --logits train.logits -o out";
+
+const ANSWER_EXAMPLES: &str = "\
+Lines are chats (up to their last answer), prompts or texts; what comes out are chats.
+
+Examples:
+  bantam data answer qwen3:4b questions.jsonl -o answers.jsonl
+  bantam finetune smollm2:135m answers.jsonl -o out";
 
 const INSPECT_EXAMPLES: &str = "\
 Files are .jsonl, .json, .csv, .tsv, .txt or .parquet; a folder stands for all in it. What a line is (a chat, a
@@ -48,6 +71,55 @@ pub(crate) struct InspectDataArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// `bantam data logits`
+#[derive(Args, Debug)]
+pub(crate) struct LogitsDataArgs {
+    /// A file, a folder, or a name such as smollm2:135m
+    pub(crate) model: String,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// The file to write
+    #[arg(long, short = 'o', value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Ids that are drawn for each token
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) draws: u8,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+}
+
+/// `bantam data answer`
+#[derive(Args, Debug)]
+pub(crate) struct AnswerDataArgs {
+    /// A file, a folder, or a name such as smollm2:135m
+    pub(crate) model: String,
+    /// Files and folders with what is asked
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) columns: ColumnArgs,
+    /// The file to write
+    #[arg(long, short = 'o', value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// The system text of chats that have none
+    #[arg(long)]
+    pub(crate) system: Option<String>,
+    /// How much chance there is in the answers; 0: none
+    #[arg(long, default_value_t = 0.0, value_name = "TEMPERATURE")]
+    pub(crate) temperature: f32,
+    /// Decides what chance gives
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// New tokens at most; what is longer is left out
+    #[arg(long, default_value_t = 512, value_name = "TOKENS")]
+    pub(crate) max_tokens: usize,
+    /// Tokens of a question and its answer at most
+    #[arg(long, default_value_t = 4096, value_name = "TOKENS")]
+    pub(crate) context: usize,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
 }
 
 /// Where training data is and how it is read.
@@ -215,7 +287,7 @@ impl SourceArgs {
 }
 
 impl ColumnArgs {
-    fn columns(&self) -> Columns {
+    pub(crate) fn columns(&self) -> Columns {
         Columns {
             text: self.text_column.clone(),
             prompt: self.prompt_column.clone(),

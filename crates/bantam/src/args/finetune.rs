@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 
+use anyhow::{Result, bail};
+use bantam::tensor::Storage;
 use clap::{Args, ValueEnum};
 
 use super::MachineArgs;
+use super::adapter::parse_storage;
 use super::data::SourceArgs;
 
 /// `bantam finetune`
@@ -14,7 +17,7 @@ pub(crate) struct FinetuneArgs {
     pub(crate) model: String,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
-    /// The folder of the run: the adapter as PEFT and as GGUF, metrics, a page with curves, what is needed to go on
+    /// The folder of the run: the adapter as PEFT and as GGUF, or the checkpoint, metrics, a page with curves, what is needed to go on
     #[arg(long, short = 'o', value_name = "FOLDER")]
     pub(crate) output: PathBuf,
     /// Go on where a run in the same folder, with the same arguments, stopped
@@ -23,8 +26,19 @@ pub(crate) struct FinetuneArgs {
     /// Say what would be done, how long it takes and what memory it needs, and do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// With --method full: how the matrices are written (f32, bf16, f16, q8_0 ..); default: as they were, f16 for blocks
+    #[arg(long, value_parser = parse_storage)]
+    pub(crate) storage: Option<Storage>,
+    /// A prompt to continue at each evaluation; may be given several times
+    #[arg(long, value_name = "PROMPT")]
+    pub(crate) sample: Vec<String>,
+    /// Write event files for TensorBoard into the folder `tensorboard`
+    #[arg(long)]
+    pub(crate) tensorboard: bool,
     #[command(flatten)]
     pub(crate) course: CourseArgs,
+    #[command(flatten)]
+    pub(crate) loss: LossArgs,
     #[command(flatten)]
     pub(crate) machine: MachineArgs,
     /// Print the result as JSON
@@ -36,6 +50,9 @@ pub(crate) struct FinetuneArgs {
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "How to learn; default: chosen from the sizes of model and data, and told")]
 pub(crate) struct CourseArgs {
+    /// What learns
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) method: MethodArg,
     /// Width of the adapter
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) rank: Option<u16>,
@@ -60,6 +77,9 @@ pub(crate) struct CourseArgs {
     /// How the rate falls
     #[arg(long, value_enum, default_value_t)]
     pub(crate) schedule: ScheduleArg,
+    /// In which order examples are learnt; ranks are in the column that --rank-column names
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) order: OrderArg,
     /// Tokens that go through the model together: less takes less memory
     #[arg(long, default_value_t = 2048, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) micro_tokens: u32,
@@ -69,6 +89,109 @@ pub(crate) struct CourseArgs {
     /// Evaluations without a gain after which learning stops; 0: never
     #[arg(long, default_value_t = 4)]
     pub(crate) patience: usize,
+}
+
+/// What is learnt of the examples.
+#[derive(Args, Debug, Clone)]
+#[command(
+    next_help_heading = "What to learn; default: the next token, of pairs alone the better answer (dpo)"
+)]
+pub(crate) struct LossArgs {
+    /// The loss
+    #[arg(long, value_enum)]
+    pub(crate) loss: Option<LossArg>,
+    /// DPO: how near to the model as it was, more is nearer. ORPO: the weight of the preference
+    #[arg(long, default_value_t = 0.1)]
+    pub(crate) beta: f64,
+    /// Learn what another model of the same vocabulary predicts
+    #[arg(long, value_name = "MODEL", conflicts_with = "logits")]
+    pub(crate) teacher: Option<String>,
+    /// Learn what another model predicted, from a file of `bantam data logits`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) logits: Option<PathBuf>,
+    /// With --teacher: the distance that is made small
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) divergence: DivergenceArg,
+    /// With --teacher: what both models' logits are divided by
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) temperature: f32,
+    /// With --teacher and --logits: how much of the loss is that of the next token, from 0 to 1
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    pub(crate) hard_share: f32,
+}
+
+impl FinetuneArgs {
+    /// Refuses what means nothing together.
+    pub(crate) fn check(&self) -> Result<()> {
+        let course = &self.course;
+        let of_adapters = [
+            ("--rank", course.rank.is_some()),
+            ("--alpha", course.alpha.is_some()),
+            ("--rslora", course.rslora),
+        ];
+        let given = of_adapters.iter().find(|(_, is_given)| *is_given);
+        match (course.method, given) {
+            (MethodArg::Full, Some((name, _))) => bail!("{name} is for adapters, and --method full has none"),
+            (MethodArg::Lora, _) if self.storage.is_some() => bail!("--storage is for --method full"),
+            _ => {}
+        }
+        if !(0.0..=1.0).contains(&self.loss.hard_share) {
+            bail!("--hard-share: wanted a share from 0 to 1, found {}", self.loss.hard_share);
+        }
+        if !(self.loss.temperature.is_finite() && self.loss.temperature > 0.0) {
+            bail!("--temperature: wanted a number above 0, found {}", self.loss.temperature);
+        }
+        Ok(())
+    }
+}
+
+/// What learns.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum MethodArg {
+    /// An adapter beside the weights, which stay as they are
+    #[default]
+    Lora,
+    /// All weights, in f32
+    Full,
+}
+
+/// What is wanted of examples.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LossArg {
+    /// That each learnt token is predicted
+    NextToken,
+    /// That the better answer gains on the worse, seen from the model as it was (Rafailov et al., 2023)
+    Dpo,
+    /// That the better answer is predicted, and is likelier than the worse (Hong et al., 2024)
+    Orpo,
+}
+
+/// Distances from a teacher.
+#[derive(ValueEnum, Clone, Copy, Debug, Default)]
+pub(crate) enum DivergenceArg {
+    /// Of the teacher from the student: all that the teacher says is covered
+    #[default]
+    Forward,
+    /// Of the student from the teacher: what the student says is likely for the teacher
+    Reverse,
+    /// Jensen-Shannon: between both
+    Js,
+}
+
+/// Orders of examples.
+#[derive(ValueEnum, Clone, Copy, Debug, Default)]
+pub(crate) enum OrderArg {
+    /// Another one in each epoch
+    #[default]
+    Shuffled,
+    /// As the files have them
+    Given,
+    /// The shortest first
+    Length,
+    /// The lowest rank first
+    Rank,
+    /// The fifth of the highest rank at the end of the last epoch
+    BestLast,
 }
 
 /// How the learning rate falls after the warm-up.

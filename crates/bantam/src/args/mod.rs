@@ -11,12 +11,16 @@ mod run;
 mod sampling;
 mod serve;
 mod speculation;
+mod train;
 
 use clap::{Parser, Subcommand};
 
-pub(crate) use adapter::{AdapterArgs, AdapterVerb, ConvertArgs, MergeArgs, parse_adapter};
-pub(crate) use data::{DataArgs, DataVerb, InspectDataArgs};
-pub(crate) use finetune::{CourseArgs, FinetuneArgs, OptimizerArg, ScheduleArg};
+pub(crate) use adapter::{AdapterArgs, AdapterVerb, ConvertArgs, MergeArgs, parse_adapter, parse_storage};
+pub(crate) use data::{AnswerDataArgs, DataArgs, DataVerb, InspectDataArgs, LogitsDataArgs};
+pub(crate) use finetune::{
+    CourseArgs, DivergenceArg, FinetuneArgs, LossArg, LossArgs, MethodArg, OptimizerArg, OrderArg,
+    ScheduleArg,
+};
 pub(crate) use format::FormatArgs;
 pub(crate) use machine::MachineArgs;
 pub(crate) use measure::{BenchArgs, PerplexityArgs};
@@ -27,6 +31,7 @@ pub(crate) use run::{BatchArgs, CompletionsArgs, GenerateArgs, ManArgs, Overflow
 pub(crate) use sampling::{SamplingArgs, random_seed};
 pub(crate) use serve::ServeArgs;
 pub(crate) use speculation::SpeculationArgs;
+pub(crate) use train::TrainArgs;
 
 /// Small language models on hardware people own.
 #[derive(Parser, Debug)]
@@ -86,7 +91,10 @@ pub(crate) enum Verb {
     /// Teach a model a task on its own file, and keep what it learnt beside it as an adapter
     #[command(after_help = FINETUNE_EXAMPLES)]
     Finetune(FinetuneArgs),
-    /// Look at training data as a model would learn it
+    /// Train a model from nothing: tokeniser, weights, all as a config says
+    #[command(after_help = TRAIN_EXAMPLES)]
+    Train(TrainArgs),
+    /// Look at training data as a model would learn it, or add a model's predictions or answers
     Data(DataArgs),
     /// Fold adapters into their base, and measure what that changes
     #[command(
@@ -127,7 +135,28 @@ Examples:
   bantam finetune smollm2:135m train.jsonl -o my-task --dry-run      what it would take
   bantam finetune model.gguf chats/ -o out --epochs 1 --rank 64 --rate 5e-4
   bantam finetune model.gguf chats/ -o out --epochs 1 --rank 64 --rate 5e-4 --resume
+  bantam finetune smollm2:135m texts/ -o out --method full           all weights, a checkpoint of its own
+  bantam finetune smollm2:135m pairs.jsonl -o out --loss dpo         better and worse answers
+  bantam finetune smollm2:135m train.jsonl -o out --teacher smollm2:360m
   bantam run smollm2:135m --adapter my-task";
+
+const TRAIN_EXAMPLES: &str = "\
+The least that a config says (paths are seen from its folder; docs/train.md has all keys):
+  [model]
+  model_type = \"llama\"
+  hidden_size = 256
+  num_hidden_layers = 6
+  num_attention_heads = 4
+  [tokenizer]
+  vocab_size = 4096
+  [data]
+  files = [\"texts.jsonl\"]
+
+Examples:
+  bantam train tiny.toml -o tiny --dry-run      what it would take
+  bantam train tiny.toml -o tiny
+  bantam train tiny.toml -o tiny --resume
+  bantam run tiny/model";
 
 const RUN_EXAMPLES: &str = "\
 One argument alone is the prompt if it holds a space or names no model; the default model answers.

@@ -115,7 +115,7 @@ fn time(
         match event {
             Event::Token { .. } => times.push(begin.elapsed().as_secs_f64()),
             Event::Failed(error) => return Err(error.into()),
-            Event::Prompt { .. } | Event::Shifted { .. } | Event::Done { .. } => {}
+            Event::Prompt { .. } | Event::Pooled(_) | Event::Shifted { .. } | Event::Done { .. } => {}
         }
     }
     Ok(times)
@@ -262,7 +262,8 @@ fn pss_bytes() -> Option<u64> {
     bytes_told("/proc/self/smaps_rollup", "Pss:")
 }
 
-fn bytes_told(file: &str, key: &str) -> Option<u64> {
+/// A number of bytes in a file of the system.
+pub(crate) fn bytes_told(file: &str, key: &str) -> Option<u64> {
     let told = std::fs::read_to_string(file).ok()?;
     let line = told.lines().find_map(|line| line.strip_prefix(key))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)

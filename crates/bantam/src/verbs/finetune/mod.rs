@@ -1,105 +1,136 @@
-//! `bantam finetune`: an adapter learnt from examples, on the model's own file.
+//! `bantam finetune`: an adapter, or all weights, learnt from examples on the model's own file.
 
-mod course;
-mod folder;
-mod page;
+mod lessons;
 mod plan;
 mod score;
-mod show;
-mod trial;
 
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use bantam::Loaded;
-use bantam::model::Adapter;
-use bantam_data::Dataset;
+use bantam_data::Report;
 use bantam_model::Machine;
-use bantam_train::{Example, Trainer};
+use bantam_train::{Pair, Trainer};
 use serde_json::{Value, json};
 
-use crate::args::FinetuneArgs;
+use crate::args::{FinetuneArgs, MethodArg};
 use crate::interrupt::{Interrupt, Stopped};
 use crate::models::Models;
 use crate::print::{print_json, print_pairs};
+use crate::progress::bar;
 use crate::units;
-use course::{Course, End};
-use folder::Folder;
+use crate::verbs::bench::peak_rss_bytes;
+use crate::verbs::learning::{
+    Course, End, Evaluated, EventFile, Folder, Keep, Lessons, Page, Sampler, Trial, best, table,
+    validation_losses,
+};
 use plan::Plan;
 use score::{Questions, Score};
-use trial::Trial;
 
-/// Examples from which on some are kept for validation where nobody says how many.
-const VALIDATED_FROM: usize = 40;
-/// How many of them.
-const VALIDATION: f64 = 0.05;
+/// Tokens of a text that the model writes while it learns.
+const SAMPLE_TOKENS: usize = 64;
+/// Answers that the page shows.
+const SHOWN_MAX: usize = 20;
 
 pub(crate) fn run(args: &FinetuneArgs, models: &Models, interrupt: &Interrupt) -> Result<()> {
-    let path = models.locate(&args.model)?;
-    let loaded = Loaded::open(&path)?;
-    let dataset = dataset(args, &loaded, &path)?;
-    let [examples, validation] = [&dataset.train, &dataset.validation].map(|part| learnt(&part.examples));
-    if examples.is_empty() {
-        bail!("there are only pairs of answers in the data; wanted chats, completions or texts");
-    }
+    args.check()?;
+    let loaded = Loaded::open(&models.locate(&args.model)?)?;
+    let dataset = lessons::dataset(args, &loaded)?;
+    let report = dataset.report.clone();
+    let preference = lessons::preference(&args.loss, &dataset);
+    let (lessons, keys) = lessons::lessons(args, models, &loaded, dataset)?;
     let machine = args.machine.machine();
-    let plan = Plan::new(&args.course, &loaded.model, examples.len(), args.machine.numerics.into());
-    let start = plan.lora.start(&loaded.model)?;
-    tell(&plan, &dataset, &start);
-    let trial = Trial::new(&machine, &loaded, &plan, &start, &examples)?;
-    trial.tell(&examples, &plan);
-    trial.check()?;
+    let numerics = args.machine.numerics.into();
+    let mut plan = Plan::new(&args.course, &loaded.model, lessons.count(), preference, numerics);
+    plan.route.seed = args.source.seed;
+    let first = trainer(&loaded, &plan)?;
+    tell(&plan, &report, &first);
+    let trial = Trial::new(&machine, first, &plan.route, &lessons)?;
+    trial.tell(&plan.route, &lessons);
+    trial.check(advice(args.course.method))?;
     if args.dry_run {
         return Ok(());
     }
     let folder = Folder::open(&args.output, args.resume)?;
-    folder.write_config(&config(args, &plan, &dataset))?;
+    folder.write_config(&config(args, &plan, &report))?;
+    let mut trainer = trainer(&loaded, &plan)?;
+    let lessons = with_reference(lessons, &mut trainer, &machine)?;
     let mut course = Course {
-        plan: &plan,
+        route: &plan.route,
         machine: &machine,
         folder: &folder,
-        train: &dataset.train.examples,
-        examples: &examples,
-        validation: &validation,
-        trainer: Trainer::new((*loaded.model).clone(), Some(start), plan.settings.clone())?,
+        lessons: &lessons,
+        keys: &keys,
+        keep: keep(args, &loaded),
+        sampler: sampler(args, &loaded)?,
+        events: None,
+        trainer,
         metrics: Vec::new(),
-        patience: args.course.patience,
-        seed: args.source.seed,
-        base_name: &args.model,
     };
     if args.resume {
-        folder.read_state(&mut course.trainer)?;
-        course.metrics = folder.metrics(course.trainer.steps())?;
-        eprintln!("going on behind step {} of {}", course.trainer.steps(), plan.steps);
+        course.resume()?;
+    }
+    if args.tensorboard {
+        course.events = Some(EventFile::create(&args.output.join("tensorboard"), course.trainer.steps())?);
     }
     let end = course.run(interrupt)?;
     if end == End::Stopped {
         return Err(Stopped("stopped; go on with the same arguments and --resume").into());
     }
-    finish(args, &loaded, &course, end, &machine)
+    finish(args, &plan, &loaded, &course, end)
 }
 
-fn dataset(args: &FinetuneArgs, loaded: &Loaded, path: &std::path::Path) -> Result<Dataset> {
-    let mut loader = args.source.loader(super::data::encoder(path)?)?;
-    let context = loaded.model.description.context_length;
-    loader.length_max = Some(loader.length_max.unwrap_or(context.min(1024)));
-    let dataset = loader.load(&args.source.files)?;
-    if args.source.validation.is_some() || dataset.train.examples.len() < VALIDATED_FROM {
-        return Ok(dataset);
+fn trainer(loaded: &Loaded, plan: &Plan) -> Result<Trainer> {
+    let start = plan.lora.as_ref().map(|lora| lora.start(&loaded.model)).transpose()?;
+    Ok(Trainer::new((*loaded.model).clone(), start, plan.settings.clone())?)
+}
+
+fn keep<'a>(args: &'a FinetuneArgs, loaded: &'a Loaded) -> Keep<'a> {
+    match args.course.method {
+        MethodArg::Lora => Keep::Adapter { base_name: &args.model },
+        MethodArg::Full => Keep::Checkpoint { loaded, storage: args.storage },
     }
-    loader.validation = VALIDATION;
-    Ok(loader.load(&args.source.files)?)
 }
 
-fn learnt(examples: &[bantam_data::Example]) -> Vec<Example> {
-    let learnt =
-        |example: &bantam_data::Example| Example { ids: example.ids.clone(), learn: example.learn.clone() };
-    examples.iter().map(learnt).collect()
+fn sampler(args: &FinetuneArgs, loaded: &Loaded) -> Result<Option<Sampler>> {
+    if args.sample.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Sampler {
+        tokenizer: loaded.tokenizer()?,
+        prompts: args.sample.clone(),
+        tokens: SAMPLE_TOKENS,
+        temperature: 0.0,
+        settings: args.machine.settings(),
+    }))
+}
+
+fn advice(method: MethodArg) -> &'static str {
+    match method {
+        MethodArg::Lora => "lower --micro-tokens or --max-length",
+        MethodArg::Full => "lower --micro-tokens, or choose --optimizer adamw8bit or --method lora",
+    }
+}
+
+/// Pairs with what the model says of them before anything is learnt.
+fn with_reference(lessons: Lessons, trainer: &mut Trainer, machine: &Machine) -> Result<Lessons> {
+    let (mut sides, preference) = match lessons {
+        Lessons::Pairs(sides, preference @ bantam_train::Preference::Dpo { .. }) => (sides, preference),
+        lessons => return Ok(lessons),
+    };
+    let progress = bar((sides.train.len() + sides.validation.len()) as u64);
+    for pair in sides.train.iter_mut().chain(&mut sides.validation) {
+        progress.inc(1);
+        let Pair { chosen, rejected, .. } = &*pair;
+        let log_probs = trainer.log_probs(machine, &[chosen, rejected])?;
+        pair.reference = [log_probs[0], log_probs[1]];
+    }
+    progress.finish_and_clear();
+    Ok(Lessons::Pairs(sides, preference))
 }
 
 /// What will be done, and why.
-fn tell(plan: &Plan, dataset: &Dataset, start: &Adapter) {
-    let report = &dataset.report;
+fn tell(plan: &Plan, report: &Report, trainer: &Trainer) {
     eprintln!(
         "{} examples, {} of them for validation; {} tokens, {} learnt",
         units::grouped(report.examples as u64),
@@ -118,69 +149,96 @@ fn tell(plan: &Plan, dataset: &Dataset, start: &Adapter) {
     for [name, value, reason] in &plan.choices {
         eprintln!("{name:>8}  {value:<8} {reason}");
     }
-    eprintln!("{} numbers learn; the model's file stays as it is", units::grouped(parameters(start)));
+    let parameters = trainer.parameters();
+    let numbers: usize = parameters.iter().map(|one| one.shape.iter().product::<usize>()).sum();
+    eprintln!("{} numbers learn; the model's file stays as it is", units::grouped(numbers as u64));
 }
 
-fn parameters(adapter: &Adapter) -> u64 {
-    let numbers = |matrix: &bantam_model::weights::Matrix| matrix.tensor.elements() as u64;
-    adapter.sites.values().map(|site| numbers(&site.a) + numbers(&site.b)).sum()
-}
-
-fn config(args: &FinetuneArgs, plan: &Plan, dataset: &Dataset) -> Value {
+fn config(args: &FinetuneArgs, plan: &Plan, report: &Report) -> Value {
     let choices: Vec<Value> =
         plan.choices.iter().map(|[n, v, r]| json!({ "name": n, "value": v, "reason": r })).collect();
     json!({
         "bantam": env!("CARGO_PKG_VERSION"), "model": args.model, "files": args.source.files,
-        "choices": choices, "alpha": plan.lora.alpha, "seed": args.source.seed, "data": dataset.report,
+        "choices": choices, "alpha": plan.lora.as_ref().map(|lora| lora.alpha), "seed": args.source.seed,
+        "data": report,
     })
 }
 
 /// Measures what was gained, and writes the page.
-fn finish(
-    args: &FinetuneArgs,
-    loaded: &Loaded,
-    course: &Course<'_>,
-    end: End,
-    machine: &Machine,
-) -> Result<()> {
-    let adapter = course.best()?;
-    let [before, after] = scores(args, loaded, course.validation, &adapter)?;
-    course.folder.write_page(&page::page(args, course, [&before, &after]))?;
-    let losses: Vec<(u64, f64)> = course::validation_losses(&course.metrics).collect();
-    let first = losses.first().map(|(_, loss)| *loss);
-    let best = losses.iter().min_by(|a, b| a.1.total_cmp(&b.1)).copied();
+fn finish(args: &FinetuneArgs, plan: &Plan, loaded: &Loaded, course: &Course<'_>, end: End) -> Result<()> {
+    let [before, after] = scores(args, loaded, course)?;
+    course.folder.write_page(&page(args, plan, course, [&before, &after]))?;
+    let first = validation_losses(&course.metrics).next();
+    let best = best(&course.metrics);
     if args.json {
         return print_json(&json!({
             "output": args.output, "steps": course.trainer.steps(), "stopped_early": end == End::NoGain,
-            "validation_loss": [first, best.map(|best| best.1)], "best_step": best.map(|best| best.0),
-            "asked": after.asked(), "right": [before.right(), after.right()],
-            "threads": machine.threads(),
+            "validation_loss": [first.map(|found| found.loss), best.map(|best| best.loss)],
+            "best_step": best.map(|best| best.step), "asked": after.asked(),
+            "right": [before.right(), after.right()], "threads": course.machine.threads(),
+            "peak_resident_bytes": peak_rss_bytes(),
         }));
     }
     if end == End::NoGain {
         eprintln!("stopped after step {}: the validation loss fell no more", course.trainer.steps());
     }
     let mut told = Vec::new();
-    if let (Some(first), Some((step, best))) = (first, best) {
-        told.push(("validation loss", format!("{first:.4} before, {best:.4} at its best (step {step})")));
+    if let (Some(first), Some(Evaluated { step, loss })) = (first, best) {
+        told.push((
+            "validation loss",
+            format!("{:.4} before, {loss:.4} at its best (step {step})", first.loss),
+        ));
     }
     if after.asked() > 0 {
         let (asked, before, after) = (after.asked(), before.right(), after.right());
         told.push(("exact answers", format!("{before} of {asked} before, {after} of {asked} after")));
     }
     let output = args.output.display();
-    told.push(("use it", format!("bantam run {} --adapter {output}", args.model)));
+    told.push((
+        "use it",
+        match course.keep {
+            Keep::Adapter { base_name } => format!("bantam run {base_name} --adapter {output}"),
+            Keep::Checkpoint { .. } => format!("bantam run {}", course.folder.checkpoint(loaded).display()),
+        },
+    ));
     told.push(("look at it", format!("{output}/report.html")));
     print_pairs(&told)
 }
 
 /// Answers before and after.
-fn scores(
-    args: &FinetuneArgs,
-    loaded: &Loaded,
-    examples: &[Example],
-    adapter: &Arc<Adapter>,
-) -> Result<[Score; 2]> {
-    let questions = Questions::new(loaded, args.machine.settings(), examples)?;
-    Ok([questions.ask(None)?, questions.ask(Some(adapter))?])
+fn scores(args: &FinetuneArgs, loaded: &Loaded, course: &Course<'_>) -> Result<[Score; 2]> {
+    let questions = Questions::new(loaded, args.machine.settings(), course.lessons.validation())?;
+    let before = questions.ask(&loaded.model, None)?;
+    let after = match course.keep {
+        Keep::Adapter { .. } => {
+            let adapter = Arc::new(course.folder.read_adapter(course.trainer.model())?);
+            questions.ask(&loaded.model, Some(&adapter))?
+        }
+        Keep::Checkpoint { .. } => {
+            questions.ask(&Loaded::open(&course.folder.checkpoint(loaded))?.model, None)?
+        }
+    };
+    Ok([before, after])
+}
+
+fn page(args: &FinetuneArgs, plan: &Plan, course: &Course<'_>, [before, after]: [&Score; 2]) -> String {
+    let files = args.source.files.iter().map(|file| file.display().to_string());
+    let title = format!("{} learns {}", args.model, files.collect::<Vec<_>>().join(", "));
+    let mut page = Page::new(&title, &course.metrics);
+    page.choices(&plan.choices);
+    page.texts(&course.metrics);
+    if after.asked() > 0 {
+        let text = format!(
+            "{} of {} exactly as wanted before, {} after.",
+            before.right(),
+            after.asked(),
+            after.right()
+        );
+        let rows = before.samples.iter().zip(&after.samples).take(SHOWN_MAX).map(|(before, after)| {
+            let right = if after.is_right() { "right" } else { "" };
+            [after.prompt.as_str(), &after.wanted, &before.found, &after.found, right]
+        });
+        page.section("Answers", &text, &table(["prompt", "wanted", "before", "after", ""], rows));
+    }
+    page.finish()
 }

@@ -1,9 +1,13 @@
 //! What a run does, chosen from the sizes of model and data where the user says nothing; each choice with its reason.
 
+use bantam_data::Order;
 use bantam_model::{Model, Numerics};
-use bantam_train::{AdamW, Decay, Lora, Muon, Precision, Rule, Scaling, Schedule, Settings, Wanted};
+use bantam_train::{
+    AdamW, Decay, Lora, Muon, Precision, Preference, Recompute, Rule, Scaling, Schedule, Settings, Wanted,
+};
 
-use crate::args::{CourseArgs, OptimizerArg, ScheduleArg};
+use crate::args::{CourseArgs, MethodArg, OptimizerArg, OrderArg, ScheduleArg};
+use crate::verbs::learning::{BatchSize, Route};
 
 /// Epochs where nobody says how many.
 const EPOCHS: u64 = 3;
@@ -11,17 +15,16 @@ const EPOCHS: u64 = 3;
 const STEPS_MIN: u64 = 60;
 /// More repetitions only learn by heart.
 const EPOCHS_MAX: u64 = 10;
+/// How much of all is the best that comes last.
+const BEST_SHARE: f64 = 0.2;
 
 /// A run, settled.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
-    pub(super) lora: Lora,
+    /// None where all weights learn.
+    pub(super) lora: Option<Lora>,
     pub(super) settings: Settings,
-    pub(super) batch: usize,
-    pub(super) steps: u64,
-    pub(super) steps_per_epoch: u64,
-    /// Steps from one evaluation to the next.
-    pub(super) evaluate_every: u64,
+    pub(super) route: Route,
     /// Name, value, reason.
     pub(super) choices: Vec<[String; 3]>,
 }
@@ -45,43 +48,68 @@ impl<T> Choice<T> {
 }
 
 impl Plan {
-    pub(super) fn new(args: &CourseArgs, model: &Model, examples: usize, numerics: Numerics) -> Self {
-        let hidden = model.description.hidden_size;
-        let rank = Choice::of(args.rank.map(usize::from), || {
-            (16, "enough for tasks and styles; teach new facts with 64 or more".into())
-        });
-        let rate = Choice::of(args.rate, || {
-            (rate(hidden), format!("ten times that of full fine-tuning, for a width of {hidden}"))
-        });
+    pub(super) fn new(
+        args: &CourseArgs,
+        model: &Model,
+        examples: usize,
+        preference: Option<Preference>,
+        numerics: Numerics,
+    ) -> Self {
+        let rate = Choice::of(args.rate, || rate(args.method, preference, model.description.hidden_size));
         let batch = Choice::of(args.batch.map(|batch| batch as usize), || {
             ((examples / 32).clamp(4, 32), format!("for {examples} examples"))
         });
         let steps_per_epoch = examples.div_ceil(batch.value) as u64;
         let epochs = Choice::of(args.epochs.map(u64::from), || epochs(steps_per_epoch));
         let steps = (epochs.value * steps_per_epoch).min(args.steps.unwrap_or(u64::MAX));
-        let alpha = args.alpha.unwrap_or(2.0 * rank.value as f32);
-        let scaling = if args.rslora { Scaling::RootOfRank } else { Scaling::Rank };
-        let lora = Lora { rank: rank.value, alpha, scaling, ..Lora::default() };
         let warmup_steps = (steps / 20).max(1);
         let schedule = Schedule { rate: rate.value, warmup_steps, steps, decay: decay(args.schedule) };
-        let settings = Settings {
-            wanted: Wanted::Adapter,
-            rule: rule(args.optimizer),
-            schedule,
-            clip: Some(1.0),
-            micro_tokens: args.micro_tokens as usize,
-            numerics,
-            recompute: bantam_train::Recompute::Layers,
-        };
-        let choices = vec![
-            choice("rank", rank.value, rank.reason),
+        let mut choices = vec![
             choice("rate", rate.value, rate.reason),
             choice("batch", batch.value, batch.reason),
             choice("epochs", epochs.value, epochs.reason),
             choice("steps", steps, format!("{steps_per_epoch} an epoch, {warmup_steps} to warm up")),
         ];
-        let evaluate_every = (steps / 10).max(1);
-        Plan { lora, settings, batch: batch.value, steps, steps_per_epoch, evaluate_every, choices }
+        let lora = (args.method == MethodArg::Lora).then(|| lora(args, &mut choices));
+        let settings = Settings {
+            wanted: if lora.is_some() { Wanted::Adapter } else { Wanted::All },
+            rule: rule(args.optimizer),
+            schedule,
+            clip: Some(1.0),
+            micro_tokens: args.micro_tokens as usize,
+            numerics,
+            recompute: Recompute::Layers,
+        };
+        let route = Route {
+            steps,
+            epochs: steps.div_ceil(steps_per_epoch.max(1)),
+            evaluate_every: (steps / 10).max(1),
+            batch: BatchSize::Examples(batch.value),
+            order: order(args.order),
+            seed: 0,
+            patience: args.patience,
+        };
+        Plan { lora, settings, route, choices }
+    }
+}
+
+fn lora(args: &CourseArgs, choices: &mut Vec<[String; 3]>) -> Lora {
+    let rank = Choice::of(args.rank.map(usize::from), || {
+        (16, "enough for tasks and styles; teach new facts with 64 or more".into())
+    });
+    choices.insert(0, choice("rank", rank.value, rank.reason));
+    let alpha = args.alpha.unwrap_or(2.0 * rank.value as f32);
+    let scaling = if args.rslora { Scaling::RootOfRank } else { Scaling::Rank };
+    Lora { rank: rank.value, alpha, scaling, ..Lora::default() }
+}
+
+fn order(order: OrderArg) -> Order {
+    match order {
+        OrderArg::Shuffled => Order::Shuffled,
+        OrderArg::Given => Order::AsGiven,
+        OrderArg::Length => Order::ByLength,
+        OrderArg::Rank => Order::ByRank,
+        OrderArg::BestLast => Order::BestLast { share: BEST_SHARE },
     }
 }
 
@@ -89,10 +117,25 @@ fn choice(name: &str, value: impl ToString, reason: String) -> [String; 3] {
     [name.into(), value.to_string(), reason]
 }
 
-/// Schulman et al., "LoRA without regret" (2025): ten times the best rate of full fine-tuning, which falls with the width.
-fn rate(hidden: usize) -> f32 {
-    let rate = 10.0 * 5e-5 * (2000.0 / hidden as f64).powf(0.775);
-    // Two digits say all that is known.
+/// Schulman et al., "LoRA without regret" (2025): for an adapter ten times the best rate for all weights, which falls with
+/// the width.
+fn rate(method: MethodArg, preference: Option<Preference>, hidden: usize) -> (f32, String) {
+    let of_all = 5e-5 * (2000.0 / hidden as f64).powf(0.775);
+    let (of_method, reason) = match method {
+        MethodArg::Lora => {
+            (10.0 * of_all, format!("ten times that for all weights, for a width of {hidden}"))
+        }
+        MethodArg::Full => (of_all, format!("for a width of {hidden}")),
+    };
+    match preference {
+        None => (rounded(of_method), reason),
+        // Further steps soon make both answers unlikely.
+        Some(_) => (rounded(of_method / 20.0), format!("a twentieth for preferences; {reason}")),
+    }
+}
+
+/// Two digits say all that is known.
+fn rounded(rate: f64) -> f32 {
     let digit = 10f64.powf(rate.log10().floor() - 1.0);
     ((rate / digit).round() * digit) as f32
 }
@@ -129,7 +172,9 @@ mod tests {
 
     #[test]
     fn rates_fall_with_the_width() {
-        assert_eq!([576, 2048, 4096].map(rate), [1.3e-3, 4.9e-4, 2.9e-4]);
+        let of = |method| [576, 2048, 4096].map(|hidden| rate(method, None, hidden).0);
+        assert_eq!(of(MethodArg::Lora), [1.3e-3, 4.9e-4, 2.9e-4]);
+        assert_eq!(of(MethodArg::Full), [1.3e-4, 4.9e-5, 2.9e-5]);
     }
 
     #[test]

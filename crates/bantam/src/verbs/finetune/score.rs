@@ -6,6 +6,7 @@ use anyhow::Result;
 use bantam::Loaded;
 use bantam::model::Adapter;
 use bantam_engine::{Engine, Event, Request, Settings};
+use bantam_model::Model;
 use bantam_text::{Shown, Tokenizer};
 use bantam_train::Example;
 
@@ -22,6 +23,12 @@ pub(super) struct Sample {
     pub(super) found: String,
 }
 
+impl Sample {
+    pub(super) fn is_right(&self) -> bool {
+        self.found.trim() == self.wanted.trim()
+    }
+}
+
 /// Answers to prompts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Score {
@@ -31,7 +38,7 @@ pub(super) struct Score {
 impl Score {
     /// Answers that are what was wanted, but for spaces around them.
     pub(super) fn right(&self) -> usize {
-        self.samples.iter().filter(|sample| sample.found.trim() == sample.wanted.trim()).count()
+        self.samples.iter().filter(|sample| sample.is_right()).count()
     }
 
     pub(super) fn asked(&self) -> usize {
@@ -39,9 +46,9 @@ impl Score {
     }
 }
 
-/// Asks engine after engine the same.
+/// Asks model after model the same.
 pub(super) struct Questions {
-    engine: Engine,
+    settings: Settings,
     tokenizer: Tokenizer,
     asked: Vec<Question>,
 }
@@ -64,13 +71,18 @@ impl Questions {
         let asked: Vec<Question> = asked.into_iter().step_by(stride).collect();
         let longest = asked.iter().map(|question| question.prompt.len() + 2 * ANSWER_MAX).max();
         let settings = Settings { context_length: longest.unwrap_or(ANSWER_MAX), ..settings };
-        Ok(Questions { engine: Engine::start(loaded.model.clone(), settings)?, tokenizer, asked })
+        Ok(Questions { settings, tokenizer, asked })
     }
 
-    /// The answers of the model, changed by an adapter or as it is.
-    pub(super) fn ask(&self, adapter: Option<&Arc<Adapter>>) -> Result<Score> {
+    /// The answers of a model, changed by an adapter or as it is.
+    pub(super) fn ask(&self, model: &Arc<Model>, adapter: Option<&Arc<Adapter>>) -> Result<Score> {
+        let mut score = Score::default();
+        if self.asked.is_empty() {
+            return Ok(score);
+        }
+        let engine = Engine::start(Arc::clone(model), self.settings.clone())?;
         let streams = self.asked.iter().map(|question| {
-            self.engine.submit(Request {
+            engine.submit(Request {
                 prompt: question.prompt.clone(),
                 max_tokens: Some(question.wanted.len() + ANSWER_MAX / 2),
                 stop_tokens: self.tokenizer.stops().to_vec(),
@@ -79,14 +91,13 @@ impl Questions {
             })
         });
         let streams = streams.collect::<Result<Vec<_>, _>>()?;
-        let mut score = Score::default();
         for (question, stream) in self.asked.iter().zip(streams) {
             let mut found = Vec::new();
             for event in stream {
                 match event {
                     Event::Token { id, .. } => found.push(id),
                     Event::Failed(error) => return Err(error.into()),
-                    Event::Prompt { .. } | Event::Shifted { .. } | Event::Done { .. } => {}
+                    Event::Prompt { .. } | Event::Pooled(_) | Event::Shifted { .. } | Event::Done { .. } => {}
                 }
             }
             let [prompt, wanted, found] =

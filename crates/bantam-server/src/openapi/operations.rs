@@ -1,0 +1,221 @@
+//! All operations.
+
+use super::fields::Kind::*;
+use super::fields::Presence::{Free, Needed};
+use super::fields::{Field, Kind};
+use super::{Operation, Reply};
+
+const MODEL: &[Field] = &[("model", Text, Free)];
+const MODEL_NEEDED: &[Field] = &[("model", Text, Needed)];
+const STREAM: &[Field] = &[("stream", Flag, Free)];
+const TIME: &[Field] = &[("timeout_ms", Whole(-1, 86_400_000), Free)];
+const MESSAGES: &[Field] = &[("messages", Kind::Messages, Needed)];
+
+/// As `sampling` reads them.
+const SAMPLING: &[Field] = &[
+    ("temperature", Number(0.0, 2.0), Free),
+    ("top_p", Number(0.0, 1.0), Free),
+    ("min_p", Number(0.0, 1.0), Free),
+    ("typical_p", Number(0.0, 1.0), Free),
+    ("top_k", Whole(-1, 1000), Free),
+    ("repeat_penalty", Number(0.5, 2.0), Free),
+    ("repeat_last_n", Whole(-1, 4096), Free),
+    ("presence_penalty", Number(-2.0, 2.0), Free),
+    ("frequency_penalty", Number(-2.0, 2.0), Free),
+    ("seed", Whole(-1, 1 << 53), Free),
+];
+
+/// What chat completions and completions share.
+const OPENAI: &[Field] = &[
+    ("n", Whole(1, 128), Free),
+    ("stop", Texts, Free),
+    ("logit_bias", Object, Free),
+    ("repetition_penalty", Number(0.5, 2.0), Free),
+    ("ignore_eos", Flag, Free),
+    ("stream_options", Object, Free),
+    ("response_format", Object, Free),
+    ("structured_outputs", Object, Free),
+    ("guided_json", Object, Free),
+    ("guided_regex", Text, Free),
+    ("guided_choice", Texts, Free),
+    ("guided_grammar", Text, Free),
+    ("json_schema", Object, Free),
+    ("grammar", Text, Free),
+];
+
+const CHAT: &[Field] = &[
+    ("max_tokens", Whole(-1, 1 << 20), Free),
+    ("max_completion_tokens", Whole(1, 1 << 20), Free),
+    ("logprobs", Flag, Free),
+    ("top_logprobs", Whole(0, 20), Free),
+    ("reasoning_effort", Text, Free),
+    ("chat_template_kwargs", Object, Free),
+];
+
+const COMPLETION: &[Field] = &[
+    ("prompt", Prompts, Free),
+    ("suffix", Text, Free),
+    ("max_tokens", Whole(-1, 1 << 20), Free),
+    ("logprobs", Whole(0, 20), Free),
+    ("echo", Flag, Free),
+];
+
+const EMBEDDINGS: &[Field] = &[
+    ("input", Prompts, Needed),
+    ("encoding_format", Word(&["float", "base64"]), Free),
+    ("dimensions", Whole(1, 65_536), Free),
+    ("pooling", Word(&["mean", "last", "cls"]), Free),
+];
+
+const RESPONSE: &[Field] = &[
+    ("input", Items, Needed),
+    ("instructions", Text, Free),
+    ("max_output_tokens", Whole(1, 1 << 20), Free),
+    ("previous_response_id", Text, Free),
+    ("store", Flag, Free),
+    ("include", Texts, Free),
+    ("top_logprobs", Whole(0, 20), Free),
+    ("reasoning", Object, Free),
+    ("metadata", Object, Free),
+];
+
+const RERANK: &[Field] = &[
+    ("query", Text, Needed),
+    ("documents", Documents, Needed),
+    ("top_n", Whole(0, 2048), Free),
+    ("return_documents", Flag, Free),
+    ("method", Word(&["cosine", "yes_no"]), Free),
+    ("pooling", Word(&["mean", "last", "cls"]), Free),
+];
+
+const ANTHROPIC: &[Field] = &[
+    ("system", Texts, Free),
+    ("thinking", Object, Free),
+    ("stop_sequences", Texts, Free),
+    ("temperature", Number(0.0, 2.0), Free),
+    ("top_p", Number(0.0, 1.0), Free),
+    ("top_k", Whole(0, 1000), Free),
+];
+
+const OLLAMA: &[Field] = &[
+    ("options", Object, Free),
+    ("think", FlagOrText, Free),
+    ("keep_alive", NumberOrText, Free),
+    ("logprobs", Flag, Free),
+    ("top_logprobs", Whole(0, 20), Free),
+];
+
+const GENERATE: &[Field] =
+    &[("prompt", Text, Free), ("system", Text, Free), ("suffix", Text, Free), ("raw", Flag, Free)];
+
+const INFILL: &[Field] = &[
+    ("input_prefix", Text, Free),
+    ("input_suffix", Text, Free),
+    ("input_extra", Documents, Free),
+    ("prompt", Text, Free),
+    ("n_predict", Whole(-1, 1 << 20), Free),
+    ("t_max_predict_ms", Whole(0, 86_400_000), Free),
+    ("stop", Texts, Free),
+];
+
+const TOKENIZE: &[Field] = &[
+    ("content", Text, Free),
+    ("prompt", Text, Free),
+    ("add_special", Flag, Free),
+    ("add_special_tokens", Flag, Free),
+    ("parse_special", Flag, Free),
+    ("with_pieces", Flag, Free),
+];
+
+const fn get(path: &'static str, summary: &'static str) -> Operation {
+    Operation { method: "get", path, summary, body: &[], reply: Reply::Json }
+}
+
+const fn post(
+    path: &'static str,
+    summary: &'static str,
+    reply: Reply,
+    body: &'static [&'static [Field]],
+) -> Operation {
+    Operation { method: "post", path, summary, body, reply }
+}
+
+/// In the order of the router's groups.
+pub(super) const OPERATIONS: &[Operation] = &[
+    get("/v1/models", "The models"),
+    get("/v1/models/{name}", "One model, by any of its names"),
+    post(
+        "/v1/chat/completions",
+        "Answers a conversation",
+        Reply::Events,
+        &[MODEL, MESSAGES, SAMPLING, OPENAI, CHAT, STREAM, TIME],
+    ),
+    post(
+        "/v1/completions",
+        "Continues texts",
+        Reply::Events,
+        &[MODEL, COMPLETION, SAMPLING, OPENAI, STREAM, TIME],
+    ),
+    post("/v1/embeddings", "Texts as vectors", Reply::Json, &[MODEL, EMBEDDINGS]),
+    post(
+        "/v1/responses",
+        "Answers items, and keeps the conversation",
+        Reply::Events,
+        &[MODEL, RESPONSE, SAMPLING, STREAM, TIME],
+    ),
+    get("/v1/responses/{id}", "A response that is kept"),
+    Operation { method: "delete", ..get("/v1/responses/{id}", "Forgets a response") },
+    get("/v1/responses/{id}/input_items", "What a response answered"),
+    post(
+        "/v1/messages",
+        "Answers a conversation, as Anthropic has it",
+        Reply::Events,
+        &[MODEL_NEEDED, MESSAGES, &[("max_tokens", Whole(1, 1 << 20), Needed)], ANTHROPIC, STREAM, TIME],
+    ),
+    post(
+        "/v1/messages/count_tokens",
+        "The tokens of a conversation",
+        Reply::Json,
+        &[MODEL_NEEDED, MESSAGES, ANTHROPIC],
+    ),
+    post(
+        "/api/chat",
+        "Answers a conversation, as Ollama has it",
+        Reply::Lines,
+        &[MODEL_NEEDED, &[("messages", Kind::Messages, Free)], OLLAMA, STREAM, TIME],
+    ),
+    post(
+        "/api/generate",
+        "Answers a question, as Ollama has it",
+        Reply::Lines,
+        &[MODEL_NEEDED, GENERATE, OLLAMA, STREAM, TIME],
+    ),
+    post(
+        "/api/embed",
+        "Texts as vectors, as Ollama has it",
+        Reply::Json,
+        &[MODEL_NEEDED, &[("input", Texts, Free), ("truncate", Flag, Free)]],
+    ),
+    post(
+        "/api/embeddings",
+        "A text as a vector, as Ollama had it before",
+        Reply::Json,
+        &[MODEL_NEEDED, &[("prompt", Text, Free)]],
+    ),
+    post("/api/show", "What a model is", Reply::Json, &[MODEL_NEEDED]),
+    get("/api/tags", "The models, as Ollama lists them"),
+    get("/api/ps", "The models that are loaded"),
+    get("/api/version", "The version of Ollama whose clients are understood"),
+    get("/health", "Whether the program lives"),
+    get("/ready", "Whether it takes requests"),
+    Operation { reply: Reply::Text, ..get("/metrics", "Figures for Prometheus") },
+    get("/openapi.json", "This document"),
+    get("/tokenizer_info", "What a harness must know of the tokeniser"),
+    post("/infill", "Fills a gap in a text", Reply::Events, &[MODEL, INFILL, SAMPLING, STREAM, TIME]),
+    post("/rerank", "Documents in the order in which they answer", Reply::Json, &[MODEL, RERANK]),
+    post("/v1/rerank", "Documents in the order in which they answer", Reply::Json, &[MODEL, RERANK]),
+    post("/v2/rerank", "Documents in the order in which they answer", Reply::Json, &[MODEL, RERANK]),
+    post("/tokenize", "A text as tokens", Reply::Json, &[MODEL, TOKENIZE]),
+    post("/detokenize", "Tokens as a text", Reply::Json, &[MODEL, &[("tokens", Ids, Needed)]]),
+    post("/apply-template", "A conversation as a text", Reply::Json, &[MODEL, MESSAGES]),
+];

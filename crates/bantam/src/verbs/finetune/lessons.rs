@@ -1,0 +1,143 @@
+//! From the arguments and the files to what is learnt.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use bantam::Loaded;
+use bantam_data::{Dataset, Key};
+use bantam_train::{Distillation, Divergence, Draws, Example, Pair, Preference};
+
+use super::super::data::{encoder, logits};
+use crate::args::{DivergenceArg, FinetuneArgs, LossArg, LossArgs};
+use crate::models::Models;
+use crate::verbs::learning::{Lessons, Sides, Teacher, learnt};
+
+/// Examples from which on some are kept for validation where nobody says how many.
+const VALIDATED_FROM: usize = 40;
+/// How many of them.
+const VALIDATION: f64 = 0.05;
+/// Tokens in an example where nobody says how many.
+const LENGTH_MAX: usize = 1024;
+
+/// The files as examples and pairs.
+pub(super) fn dataset(args: &FinetuneArgs, loaded: &Loaded) -> Result<Dataset> {
+    let mut loader = args.source.loader(encoder(loaded)?)?;
+    let context = loaded.model.description.context_length;
+    loader.length_max = Some(loader.length_max.unwrap_or(context.min(LENGTH_MAX)));
+    loader.validation = args.source.validation.unwrap_or(VALIDATION);
+    let dataset = loader.load(&args.source.files)?;
+    let is_small = dataset.report.examples < VALIDATED_FROM;
+    Ok(if args.source.validation.is_none() && is_small { dataset.without_validation() } else { dataset })
+}
+
+/// What is wanted of pairs; none where it is examples that are learnt.
+pub(super) fn preference(args: &LossArgs, dataset: &Dataset) -> Option<Preference> {
+    let only_pairs = dataset.train.examples.is_empty();
+    let loss = args.loss.unwrap_or(if only_pairs { LossArg::Dpo } else { LossArg::NextToken });
+    match loss {
+        LossArg::NextToken => None,
+        LossArg::Dpo => Some(Preference::Dpo { beta: args.beta }),
+        LossArg::Orpo => Some(Preference::Orpo { lambda: args.beta }),
+    }
+}
+
+/// What is learnt, with what it is ordered by.
+pub(super) fn lessons(
+    args: &FinetuneArgs,
+    models: &Models,
+    loaded: &Loaded,
+    dataset: Dataset,
+) -> Result<(Lessons, Vec<Key>)> {
+    let how = &args.loss;
+    if let Some(preference) = preference(how, &dataset) {
+        if how.teacher.is_some() || how.logits.is_some() {
+            bail!("--teacher and --logits are for examples, and it is pairs that are to be learnt");
+        }
+        return pairs(dataset, preference);
+    }
+    let keys = dataset.train.examples.iter().map(bantam_data::Example::key).collect();
+    let [train, validation] = [dataset.train, dataset.validation].map(|part| learnt(part.examples));
+    if train.is_empty() {
+        bail!(
+            "there are only pairs of answers in the data; wanted chats, completions or texts, or --loss dpo"
+        );
+    }
+    let lessons = match (&how.teacher, &how.logits) {
+        (Some(teacher), _) => {
+            let teacher = Box::new(open_teacher(teacher, how, models, loaded)?);
+            Lessons::Taught(Sides { train, validation }, teacher)
+        }
+        (None, Some(path)) => Lessons::Drawn(drawn(path, loaded, train, validation)?, how.hard_share),
+        (None, None) => Lessons::Tokens(Sides { train, validation }),
+    };
+    Ok((lessons, keys))
+}
+
+fn pairs(dataset: Dataset, preference: Preference) -> Result<(Lessons, Vec<Key>)> {
+    let keys = dataset.train.pairs.iter().map(|pair| pair.chosen.key()).collect();
+    let pair = |pair: bantam_data::Pair| {
+        let one = |example: bantam_data::Example| Example { ids: example.ids, learn: example.learn };
+        Pair { chosen: one(pair.chosen), rejected: one(pair.rejected), reference: [0.0; 2] }
+    };
+    let [train, validation] =
+        [dataset.train, dataset.validation].map(|part| part.pairs.into_iter().map(pair).collect::<Vec<_>>());
+    if train.is_empty() {
+        bail!("there are no pairs of answers in the data; wanted lines with `chosen` and `rejected`");
+    }
+    Ok((Lessons::Pairs(Sides { train, validation }, preference), keys))
+}
+
+fn open_teacher(name: &str, how: &LossArgs, models: &Models, student: &Loaded) -> Result<Teacher> {
+    let teacher = Loaded::open(&models.locate(name)?)?;
+    let same = match (teacher.tokenizer(), student.tokenizer()) {
+        (Ok(theirs), Ok(ours)) => logits::vocabulary(&theirs) == logits::vocabulary(&ours),
+        _ => teacher.model.description.vocab_size == student.model.description.vocab_size,
+    };
+    if !same {
+        bail!(
+            "{name} has another vocabulary, so that its predictions are of other tokens: let it write answers \
+             (`bantam data answer {name} ..`) and learn these"
+        );
+    }
+    let divergence = match how.divergence {
+        DivergenceArg::Forward => Divergence::Forward,
+        DivergenceArg::Reverse => Divergence::Reverse,
+        DivergenceArg::Js => Divergence::JensenShannon { share: 0.5 },
+    };
+    let how = Distillation { divergence, temperature: how.temperature, hard_share: how.hard_share };
+    Ok(Teacher { model: (*teacher.model).clone(), how })
+}
+
+/// Examples with what was drawn for them.
+fn drawn(
+    path: &Path,
+    loaded: &Loaded,
+    train: Vec<Example>,
+    validation: Vec<Example>,
+) -> Result<Sides<(Example, Draws), Example>> {
+    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let vocabulary = logits::vocabulary(&loaded.tokenizer()?);
+    let vocab_size = loaded.model.description.vocab_size;
+    let found: BTreeMap<u64, Draws> = logits::read(&mut BufReader::new(file), vocabulary, vocab_size)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    let all = train.len();
+    let with_draws = train.into_iter().filter_map(|example| {
+        let draws = found.get(&example.fingerprint())?;
+        (draws.tokens() == example.learnt_tokens()).then(|| (example, draws.clone()))
+    });
+    let train: Vec<(Example, Draws)> = with_draws.collect();
+    match (train.len(), all) {
+        (0, all) => bail!(
+            "{} holds none of the {all} examples: write it with the same files and options",
+            path.display()
+        ),
+        (found, all) if found < all => {
+            eprintln!("{} of {all} examples are not in {} and left out", all - found, path.display());
+        }
+        _ => {}
+    }
+    Ok(Sides { train, validation })
+}

@@ -1,0 +1,248 @@
+//! `bantam finetune`, `data` and `train` from the outside.
+#![allow(clippy::unwrap_used, reason = "a test from end to end")]
+
+mod common;
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use common::Machine;
+
+impl Machine {
+    fn at(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    fn losses(&self, args: &[&str]) -> [f64; 2] {
+        let result = self.json(args);
+        serde_json::from_value(result["validation_loss"].clone()).unwrap()
+    }
+}
+
+/// Prompts of a letter, each with the letter as its answer.
+fn write_echoes(path: &Path) {
+    let line = |letter: char| json!({ "prompt": format!("say {letter}"), "completion": format!("{letter}{letter}") });
+    let lines: Vec<String> = ('a'..='z').chain('A'..='Z').map(|letter| line(letter).to_string()).collect();
+    std::fs::write(path, lines.join("\n")).unwrap();
+}
+
+#[test]
+fn an_adapter_is_learnt_and_used() {
+    let machine = Machine::new();
+    let (model, at) = (machine.model(), |name: &str| machine.folder.path().join(name).display().to_string());
+    write_echoes(Path::new(&at("echoes.jsonl")));
+    let (data, run) = (at("echoes.jsonl"), at("run"));
+    let learn = ["finetune", &model, &data, "-o", &run, "--steps", "40", "--rate", "0.02", "--json"];
+    let result = machine.json(&learn);
+    let losses: [f64; 2] = serde_json::from_value(result["validation_loss"].clone()).unwrap();
+    assert!(losses[1] < 0.8 * losses[0], "{result}");
+    let page = std::fs::read_to_string(at("run/report.html")).unwrap();
+    assert!(page.contains("<polyline") && !page.contains("<script"), "{page}");
+    let metrics = std::fs::read_to_string(at("run/metrics.jsonl")).unwrap();
+    assert!(metrics.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
+    let plain = machine.ask(&["--temp", "0"]);
+    assert_ne!(plain, machine.ask(&["--temp", "0", "--adapter", &run]));
+    assert_eq!(
+        machine.ask(&["--temp", "0", "--adapter", &run]),
+        machine.ask(&["--temp", "0", "--adapter", &at("run/adapter.gguf")]),
+    );
+
+    let (code, error) = machine.failure(&learn);
+    assert!(code == 1 && error.contains("--resume"), "{error}");
+    let (code, error) = machine.failure(&["finetune", &model, &data, "-o", &at("new"), "--resume"]);
+    assert!(code == 1 && error.contains("no run to go on with"), "{error}");
+    let (code, error) = machine.failure(&["finetune", &model, &data, "-o", "/dev/null/x", "--steps", "1"]);
+    assert!(code == 1 && error.contains("/dev/null/x"), "{error}");
+}
+
+#[test]
+fn a_killed_run_goes_on_with_the_same_bits() {
+    let machine = Machine::new();
+    let (model, at) = (machine.model(), |name: &str| machine.folder.path().join(name).display().to_string());
+    write_echoes(Path::new(&at("echoes.jsonl")));
+    let data = at("echoes.jsonl");
+    let learn = |folder: &str, more: &[&str]| {
+        let args = ["finetune", &model, &data, "-o", folder, "--steps", "400", "--patience", "0", "--json"];
+        [&args, more].concat().into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let whole = at("whole");
+    let args = learn(&whole, &[]);
+    machine.text(&args.iter().map(String::as_str).collect::<Vec<_>>(), "");
+
+    let killed = at("killed");
+    let args = learn(&killed, &[]);
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let mut child = machine.command(&args).spawn().unwrap();
+    // At some moment behind its first evaluation.
+    while !Path::new(&at("killed/metrics.jsonl")).exists() && child.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let args = learn(&killed, &["--resume"]);
+    machine.text(&args.iter().map(String::as_str).collect::<Vec<_>>(), "");
+    for name in ["state.bin", "adapter_model.safetensors", "adapter.gguf"] {
+        let [one, other] = [&whole, &killed].map(|run| std::fs::read(Path::new(run).join(name)).unwrap());
+        assert!(one == other, "{name} differs");
+    }
+}
+
+#[test]
+fn all_weights_are_learnt_and_become_a_checkpoint() {
+    let machine = Machine::new();
+    let (model, data, run) = (machine.model(), machine.at("echoes.jsonl"), machine.at("run"));
+    write_echoes(Path::new(&data));
+    let learn =
+        ["finetune", &model, &data, "-o", &run, "--method", "full", "--steps", "40", "--rate", "0.01"];
+    let more = ["--tensorboard", "--sample", "say", "--order", "length", "--json"];
+    let losses = machine.losses(&[&learn[..], &more].concat());
+    assert!(losses[1] < 0.8 * losses[0], "{losses:?}");
+    let ask = |model: &str| machine.text(&["run", model, "say b", "--temp", "0", "-n", "8"], "");
+    assert_ne!(ask(&model), ask(&machine.at("run/model")));
+    let metrics = std::fs::read_to_string(machine.at("run/metrics.jsonl")).unwrap();
+    assert!(metrics.contains("\"texts\""), "{metrics}");
+    let events: Vec<_> = std::fs::read_dir(machine.at("run/tensorboard")).unwrap().collect();
+    assert_eq!(events.len(), 1);
+    let (code, error) = machine.failure(&[&learn[..], &["--rank", "4"]].concat());
+    assert!(code == 1 && error.contains("--rank"), "{error}");
+}
+
+#[test]
+fn the_better_of_two_answers_is_learnt() {
+    let machine = Machine::new();
+    let (model, data) = (machine.model(), machine.at("pairs.jsonl"));
+    let pair =
+        |letter: char| json!({ "prompt": format!("say {letter}"), "chosen": letter, "rejected": "zzz" });
+    let lines: Vec<String> = ('a'..='y').chain('A'..='Y').map(|letter| pair(letter).to_string()).collect();
+    std::fs::write(&data, lines.join("\n")).unwrap();
+    for loss in ["dpo", "orpo"] {
+        let run = machine.at(loss);
+        let args = ["finetune", &model, &data, "-o", &run, "--steps", "30", "--rate", "0.01", "--json"];
+        let losses = machine.losses(&[&args[..], &["--loss", loss]].concat());
+        assert!(losses[1] < 0.9 * losses[0], "{loss}: {losses:?}");
+    }
+}
+
+#[test]
+fn a_teacher_is_learnt_from_live_or_as_it_was_stored() {
+    let machine = Machine::new();
+    let (model, data) = (machine.model(), machine.at("echoes.jsonl"));
+    write_echoes(Path::new(&data));
+    let learn = |folder: &str, more: &[&str]| {
+        let args = ["finetune", &model, &data, "-o", folder, "--method", "full", "--steps", "30", "--json"];
+        machine.losses(&[&args, more].concat())
+    };
+    learn(&machine.at("taught"), &["--rate", "0.01"]);
+    let (teacher, stored) = (machine.at("taught/model"), machine.at("taught.logits"));
+    machine.text(&["data", "logits", &teacher, &data, "-o", &stored, "--draws", "24"], "");
+    let from: [(&str, &[&str]); 2] =
+        [("live", &["--teacher", &teacher, "--divergence", "js"]), ("stored", &["--logits", &stored])];
+    for (name, more) in from {
+        let losses = learn(&machine.at(name), &[more, &["--rate", "0.01"]].concat());
+        assert!(losses[1] < 0.9 * losses[0], "{name}: {losses:?}");
+    }
+    // Written by another model with the same vocabulary, but of other examples.
+    std::fs::write(machine.at("other.jsonl"), json!({ "prompt": "x", "completion": "y" }).to_string())
+        .unwrap();
+    let other =
+        ["finetune", &model, &machine.at("other.jsonl"), "-o", &machine.at("no"), "--logits", &stored];
+    let (code, error) = machine.failure(&other);
+    assert!(code == 1 && error.contains("none of the 1 examples"), "{error}");
+}
+
+#[test]
+fn a_model_answers_what_is_asked_in_files() {
+    let machine = Machine::new();
+    let (model, data, answers) = (machine.model(), machine.at("echoes.jsonl"), machine.at("answers.jsonl"));
+    write_echoes(Path::new(&data));
+    let args = ["data", "answer", &model, &data, "-o", &answers, "--temperature", "1", "--max-tokens", "200"];
+    machine.text(&args, "");
+    let lines = std::fs::read_to_string(&answers).unwrap();
+    let roles = |line: &str| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let roles =
+            line["messages"].as_array().unwrap().iter().map(|m| m["role"].as_str().unwrap().to_owned());
+        roles.collect::<Vec<_>>()
+    };
+    assert!(
+        lines.lines().count() > 0 && lines.lines().all(|line| roles(line) == ["user", "assistant"]),
+        "{lines}"
+    );
+}
+
+/// A config of a tiny model that reads `texts.jsonl` beside it.
+fn write_config(machine: &Machine, more: &str) -> String {
+    let words = ["low", "lower", "lowest", "new", "newer", "newest", "wide", "wider", "widest"];
+    let text = |i: usize| {
+        let words: Vec<&str> = (0..20).map(|j| words[(i * 7 + j * (i % 5 + 1)) % words.len()]).collect();
+        json!({ "text": words.join(" "), "grade": i % 10 }).to_string()
+    };
+    std::fs::write(machine.at("texts.jsonl"), (0..200).map(text).collect::<Vec<_>>().join("\n")).unwrap();
+    let config = format!(
+        "[model]\nmodel_type = \"llama\"\nhidden_size = 32\nintermediate_size = 64\nnum_hidden_layers = 2\n\
+         num_attention_heads = 2\nnum_key_value_heads = 1\ntie_word_embeddings = true\n[tokenizer]\nvocab_size = 300\n\
+         [data]\nfiles = [\"texts.jsonl\"]\nlength = 64\nvalidation = 0.1\n{more}"
+    );
+    std::fs::write(machine.at("tiny.toml"), config).unwrap();
+    machine.at("tiny.toml")
+}
+
+#[test]
+fn a_model_is_trained_from_nothing() {
+    let machine = Machine::new();
+    let more = "rank_column = \"grade\"\norder = \"best-last\"\n[course]\nepochs = 4\nbatch_tokens = 512\n\
+                micro_tokens = 512\noptimizer = \"muon\"\n[samples]\nprompts = [\"low\"]\ntokens = 8\n[result]\ngguf = \"f32\"\n";
+    let (config, run) = (write_config(&machine, more), machine.at("run"));
+    machine.text(&["train", &config, "-o", &run, "--dry-run"], "");
+    assert!(!Path::new(&run).exists());
+    let losses = machine.losses(&["train", &config, "-o", &run, "--json"]);
+    // The words come in few orders.
+    assert!(losses[0] > 5.0 && losses[1] < 0.6 * losses[0], "{losses:?}");
+    let answer = machine.text(&["run", &machine.at("run/model"), "low", "--temp", "0", "-n", "8"], "");
+    let of_file = machine.text(&["run", &machine.at("run/model.gguf"), "low", "--temp", "0", "-n", "8"], "");
+    assert_eq!(of_file, answer);
+    assert!(["low", "new", "wid"].iter().any(|word| answer.contains(word)), "{answer}");
+    let files: Vec<String> = std::fs::read_dir(machine.folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    assert!(files.iter().all(|name| !name.ends_with(".trial")), "{files:?}");
+}
+
+#[test]
+fn training_that_was_killed_goes_on_with_the_same_bits() {
+    let machine = Machine::new();
+    let config = write_config(&machine, "[course]\nepochs = 8\nbatch_tokens = 512\nevaluations = 8\n");
+    let (whole, killed) = (machine.at("whole"), machine.at("killed"));
+    machine.text(&["train", &config, "-o", &whole], "");
+    let mut child = machine.command(&["train", &config, "-o", &killed]).spawn().unwrap();
+    while !Path::new(&machine.at("killed/metrics.jsonl")).exists() && child.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    machine.text(&["train", &config, "-o", &killed, "--resume"], "");
+    for name in ["state.bin", "model/model.safetensors", "model/tokenizer.json"] {
+        let [one, other] = [&whole, &killed].map(|run| std::fs::read(Path::new(run).join(name)).unwrap());
+        assert!(one == other, "{name} differs");
+    }
+}
+
+#[test]
+fn configs_that_mean_nothing_are_refused() {
+    let machine = Machine::new();
+    for (more, said) in [
+        ("[model.rope_scaling]\nrope_type = \"odd\"\n", "odd"),
+        ("[course]\nsteps = 3\n", "steps"),
+        ("[samples]\ntokens = -1\n", "tokens"),
+    ] {
+        let config = write_config(&machine, more);
+        let (code, error) = machine.failure(&["train", &config, "-o", &machine.at("no")]);
+        assert!(code == 1 && error.contains(said), "{more}: {error}");
+        let _ = std::fs::remove_dir_all(machine.at("no"));
+    }
+    let (code, error) = machine.failure(&["train", "nothing.toml", "-o", &machine.at("no")]);
+    assert!(code == 1 && error.contains("nothing.toml"), "{error}");
+}
