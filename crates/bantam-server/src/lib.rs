@@ -41,7 +41,10 @@ mod served;
 mod server;
 mod settings;
 mod state;
+<<<<<<< HEAD
 mod stored;
+=======
+>>>>>>> grammar
 mod structure;
 mod vectors;
 mod wire;

@@ -113,11 +113,16 @@ impl<'a> Check<'a> {
 
     fn reference(&mut self, reference: &'a str) -> Result<(), Error> {
         let outside = || Error::Reference { reference: reference.to_owned(), place: self.place() };
-        let rest = reference.strip_prefix("#/").ok_or_else(outside)?;
-        let steps: Vec<String> = rest.split('/').filter(|step| !step.is_empty()).map(str::to_owned).collect();
-        let target = at(self.root, &steps).ok_or_else(outside)?;
+        let (steps, target) = self.target(reference).ok_or_else(outside)?;
         if !self.seen.insert(reference) {
             return Ok(());
+        }
+        if self.is_circle(reference) {
+            return Err(self.wrong(
+                "$ref",
+                format!("a way back to itself, by {reference}"),
+                "a schema at its end",
+            ));
         }
         let place = std::mem::replace(&mut self.place, steps);
         self.depth += 1;
@@ -125,6 +130,26 @@ impl<'a> Check<'a> {
         self.depth -= 1;
         self.place = place;
         checked
+    }
+
+    /// Where a reference leads.
+    fn target(&self, reference: &str) -> Option<(Vec<String>, &'a Value)> {
+        let rest = reference.strip_prefix("#/")?;
+        let steps: Vec<String> = rest.split('/').filter(|step| !step.is_empty()).map(str::to_owned).collect();
+        let target = at(self.root, &steps)?;
+        Some((steps, target))
+    }
+
+    /// Whether references alone lead from a reference back to it.
+    fn is_circle(&self, reference: &'a str) -> bool {
+        let mut seen = vec![reference];
+        while let Some(next) = seen.last().and_then(|last| self.target(last)?.1.get("$ref")?.as_str()) {
+            if seen.contains(&next) {
+                return true;
+            }
+            seen.push(next);
+        }
+        false
     }
 
     fn pattern(&self, pattern: &str) -> Result<(), Error> {

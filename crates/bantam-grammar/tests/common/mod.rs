@@ -5,7 +5,7 @@
 mod validator;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bantam_engine::{Constraint, Engine, Event, Reason, Request, Sampling, Settings, Stream, Usage};
 use bantam_grammar::Vocabulary;
@@ -60,7 +60,8 @@ pub(crate) fn tokenizer() -> Tokenizer {
 }
 
 pub(crate) fn vocabulary() -> Vocabulary {
-    Vocabulary::new(&tokenizer(), 96, &[END])
+    static VOCABULARY: OnceLock<Vocabulary> = OnceLock::new();
+    VOCABULARY.get_or_init(|| Vocabulary::new(&tokenizer(), 96, &[END])).clone()
 }
 
 pub(crate) fn engine(settings: Settings) -> Engine {
