@@ -80,7 +80,7 @@ fn what_is_more_than_products_is_refused_by_name() {
         assert!(error.contains(told), "{key}: {error}");
     }
     for (name, told) in [
-        ("a.q.lora_magnitude_vector", "DoRA"),
+        ("a.q.lora_magnitude_vector", "without use_dora"),
         ("a.embed.lora_embedding_A", "embeddings"),
         ("lm_head.weight", "saved whole"),
         ("a.q.lora_B.bias", "saved whole"),
