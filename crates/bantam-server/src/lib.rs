@@ -41,10 +41,7 @@ mod served;
 mod server;
 mod settings;
 mod state;
-<<<<<<< HEAD
 mod stored;
-=======
->>>>>>> grammar
 mod structure;
 mod vectors;
 mod wire;
