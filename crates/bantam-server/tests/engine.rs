@@ -5,7 +5,7 @@ mod common;
 
 use bantam_engine::{Event, Request};
 use common::{Reply, Running, served, settings, tokenizer, with};
-use serde_json::{Value, json};
+use serde_json::json;
 use tiny::engine;
 
 #[path = "common/tiny.rs"]
