@@ -258,6 +258,26 @@ def _(b):
             assert (told.token_logprobs[at] == max(told.top_logprobs[at].values())) == is_greedy
 
 
+@check("openai", "embeddings: base64 and floats, lists, token ids, dimensions")
+def _(b):
+    create = lambda **ask: b.openai.embeddings.create(model=b.model, **ask)
+    texts = ["The cat sat on the mat.", "A kitten lay on the rug."]
+    by_base64, by_float = create(input=texts), create(input=texts, encoding_format="float")
+    assert [entry.embedding for entry in by_base64.data] == [entry.embedding for entry in by_float.data]
+    assert [entry.index for entry in by_float.data] == [0, 1]
+    first = by_float.data[0].embedding
+    assert abs(sum(x * x for x in first) - 1) < 1e-5
+    body = {"prompt": texts[0], "add_special_tokens": True}
+    ids = b.server.request("/tokenize", body)[1]["tokens"]
+    assert create(input=[ids]).data[0].embedding == create(input=ids).data[0].embedding == first
+    short = create(input=texts[0], dimensions=8).data[0].embedding
+    length = math.sqrt(sum(x * x for x in first[:8]))
+    assert max(abs(a - x / length) for a, x in zip(short, first)) < 1e-5 and len(short) == 8
+    assert by_float.usage.prompt_tokens == by_float.usage.total_tokens > 10
+    error = raises(b.openai_module.BadRequestError, lambda: create(input="word " * 3000))
+    assert error.code == "context_length_exceeded"
+
+
 @check("openai", "errors: types, and messages that name the field")
 def _(b):
     module, create = b.openai_module, b.openai.chat.completions.create
@@ -267,8 +287,6 @@ def _(b):
     assert error.param == "temperature"
     error = raises(module.BadRequestError, lambda: create(**b.ask("word " * 3000)))
     assert error.code == "context_length_exceeded" and "2048" in str(error)
-    error = raises(module.APIStatusError, lambda: b.openai.embeddings.create(model=b.model, input="x"))
-    assert error.status_code == 501
 
 
 @check("openai", "structured output")
@@ -432,9 +450,15 @@ def _(b):
 
 @check("ollama", "embed")
 def _(b):
-    error = raises(b.ollama_module.ResponseError, lambda: b.ollama.embed(model=b.model, input="x"))
-    assert error.status_code == 501
-    raise Skip("a model that continues text gives no embeddings")
+    texts = ["The cat sat on the mat.", "word " * 3000]
+    reply = b.ollama.embed(model=b.model, input=texts)
+    assert len(reply.embeddings) == 2 and reply.prompt_eval_count > 2048
+    assert all(abs(sum(x * x for x in vector) - 1) < 1e-5 for vector in reply.embeddings)
+    old = b.ollama.embeddings(model=b.model, prompt=texts[0]).embedding
+    length = math.sqrt(sum(x * x for x in old))
+    assert max(abs(x / length - y) for x, y in zip(old, reply.embeddings[0])) < 1e-5
+    error = raises(b.ollama_module.ResponseError, lambda: b.ollama.embed(b.model, texts, truncate=False))
+    assert error.status_code == 400
 
 
 @check("server", "eight clients at once get what each gets alone")

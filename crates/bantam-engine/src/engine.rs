@@ -1,11 +1,14 @@
 //! The handle to the thread that owns the model's states and steps.
 
+use std::io::{Read, Write};
 use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
 use bantam_model::Model;
 
 use crate::Error;
+use crate::gauges::{Figures, Gauges};
 use crate::inbox::{Inbox, Patience, Wake};
 use crate::request::{Overflow, Request};
 use crate::scheduler::{Job, Scheduler};
@@ -16,8 +19,16 @@ use crate::stream::{Stream, stream};
 pub struct Engine {
     model: Arc<Model>,
     settings: Settings,
-    inbox: Arc<Inbox<Job>>,
+    inbox: Arc<Inbox<Task>>,
+    gauges: Arc<Gauges>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread is asked for.
+enum Task {
+    Run(Box<Job>),
+    Save(Box<dyn Write + Send>, Sender<Result<usize, Error>>),
+    Load(Box<dyn Read + Send>, Sender<Result<usize, Error>>),
 }
 
 impl Engine {
@@ -29,14 +40,15 @@ impl Engine {
     pub fn start(model: Arc<Model>, settings: Settings) -> Result<Self, Error> {
         settings.check(&model.description)?;
         let inbox = Arc::new(Inbox::new());
-        let scheduler = Scheduler::new(Arc::clone(&model), settings.clone());
+        let gauges = Arc::new(Gauges::default());
+        let scheduler = Scheduler::new(Arc::clone(&model), settings.clone(), Arc::clone(&gauges));
         let run = {
             let inbox = Arc::clone(&inbox);
             move || serve(scheduler, &inbox)
         };
         let thread = std::thread::Builder::new().name("bantam-engine".into()).spawn(run);
         let thread = Some(thread.map_err(|_| Error::Stopped)?);
-        Ok(Engine { model, settings, inbox, thread })
+        Ok(Engine { model, settings, inbox, gauges, thread })
     }
 
     /// The model.
@@ -54,7 +66,38 @@ impl Engine {
         self.settings.memory(&self.model.description)
     }
 
-    /// Hands in a request. Requests start in the order in which they are handed in.
+    /// What it does at the moment.
+    pub fn figures(&self) -> Figures {
+        self.gauges.figures()
+    }
+
+    /// Writes the states that requests without an adapter may go on from; how many tokens they stand for.
+    ///
+    /// Nothing is computed meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Saved`] with what the writer says.
+    pub fn save_states(&self, out: impl Write + Send + 'static) -> Result<usize, Error> {
+        let (reply, answer) = channel();
+        self.inbox.put(Task::Save(Box::new(out), reply))?;
+        answer.recv().map_err(|_| Error::Stopped)?
+    }
+
+    /// Takes in states that [`Engine::save_states`] wrote, of the same model and settings, up to what may be kept; how
+    /// many tokens they stand for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Saved`] for those of another model or other settings, and damaged ones; what came before the damage is
+    /// kept.
+    pub fn load_states(&self, input: impl Read + Send + 'static) -> Result<usize, Error> {
+        let (reply, answer) = channel();
+        self.inbox.put(Task::Load(Box::new(input), reply))?;
+        answer.recv().map_err(|_| Error::Stopped)?
+    }
+
+    /// Hands in a request. Requests of one client start in the order in which they are handed in.
     ///
     /// # Errors
     ///
@@ -62,7 +105,7 @@ impl Engine {
     pub fn submit(&self, request: Request) -> Result<Stream, Error> {
         self.check(&request)?;
         let (outlet, stream) = stream(Arc::clone(&self.inbox) as Arc<dyn Wake>);
-        self.inbox.put(Job { request, outlet })?;
+        self.inbox.put(Task::Run(Box::new(Job { request, outlet })))?;
         Ok(stream)
     }
 
@@ -89,9 +132,9 @@ impl Engine {
 }
 
 /// Steps while there is work, and sleeps while there is none, until the inbox is closed.
-fn serve(mut scheduler: Scheduler, inbox: &Inbox<Job>) {
+fn serve(mut scheduler: Scheduler, inbox: &Inbox<Task>) {
     /// However the thread ends, nobody waits for it afterwards.
-    struct Close<'a>(&'a Inbox<Job>);
+    struct Close<'a>(&'a Inbox<Task>);
     impl Drop for Close<'_> {
         fn drop(&mut self) {
             self.0.close();
@@ -99,9 +142,20 @@ fn serve(mut scheduler: Scheduler, inbox: &Inbox<Job>) {
     }
     let _close = Close(inbox);
     let mut patience = Patience::UntilNews;
-    while let Some(jobs) = inbox.take(patience) {
-        jobs.into_iter().for_each(|job| scheduler.accept(job));
+    while let Some(tasks) = inbox.take(patience) {
+        tasks.into_iter().for_each(|task| task.begin(&mut scheduler));
         patience = if scheduler.step() { Patience::None } else { Patience::UntilNews };
+    }
+}
+
+impl Task {
+    /// Who asked for states and no longer waits for the answer does not need it.
+    fn begin(self, scheduler: &mut Scheduler) {
+        match self {
+            Task::Run(job) => scheduler.accept(*job),
+            Task::Save(mut out, reply) => drop(reply.send(scheduler.save(&mut *out))),
+            Task::Load(mut input, reply) => drop(reply.send(scheduler.load(&mut *input))),
+        }
     }
 }
 

@@ -28,6 +28,26 @@ pub enum Error {
         positions: usize,
     },
 
+    /// The memory for states does not hold one sequence.
+    #[error(
+        "the memory for states is {found} bytes, and one answer with a context of {context} takes {least}: allow more, or choose a smaller context"
+    )]
+    StateMemory {
+        /// Bytes that are allowed.
+        found: usize,
+        /// Bytes that one sequence takes.
+        least: usize,
+        /// Tokens of the context.
+        context: usize,
+    },
+
+    /// Saved states are not of this engine, or damaged.
+    #[error("cannot read the saved states: {reason}")]
+    Saved {
+        /// What was wanted and what was found.
+        reason: String,
+    },
+
     /// The smaller model cannot guess tokens of the larger one.
     #[error(
         "the draft model has {found} tokens and the model {wanted}: choose a draft with the same tokeniser"

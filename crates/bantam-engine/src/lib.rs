@@ -8,10 +8,13 @@
 //! cut into steps, on what was reused or guessed, or on the number of threads.
 #![forbid(unsafe_code)]
 
+mod clients;
 mod engine;
 mod error;
+mod gauges;
 mod inbox;
-mod kept;
+mod pace;
+mod pooling;
 mod request;
 pub mod sampling;
 mod scheduler;
@@ -19,10 +22,13 @@ mod sequence;
 mod settings;
 mod speculation;
 mod stream;
+mod tree;
 
 pub use bantam_model::Adapter;
 pub use engine::Engine;
 pub use error::Error;
+pub use gauges::Figures;
+pub use pooling::Pooling;
 pub use request::{Event, Overflow, PromptOutput, Reason, Request, Stopping, Usage};
 pub use sampling::Sampling;
 pub use settings::{Memory, Settings, Speculation};

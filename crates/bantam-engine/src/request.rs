@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bantam_model::Adapter;
 
-use crate::{Error, Sampling};
+use crate::{Error, Pooling, Sampling};
 
 /// One continuation of a prompt.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +27,11 @@ pub struct Request {
     pub top_logprobs: usize,
     /// What changes the model for this request. Requests with one and the same `Arc` share states and steps' products.
     pub adapter: Option<Arc<Adapter>>,
+    /// States are shared between requests of the same salt only: how fast an answer comes then tells nothing of what
+    /// others asked.
+    pub salt: u64,
+    /// Who asks. Who got the fewest tokens computed of late is served first.
+    pub client: u64,
 }
 
 /// Whether stop tokens may be chosen.
@@ -63,6 +68,8 @@ pub enum PromptOutput {
     Logprobs,
     /// The logits at each position, as [`Event::Prompt`]; computed only as they are read.
     Logits,
+    /// One vector made of the last hidden states, as [`Event::Pooled`]; nothing is generated.
+    Pooled(Pooling),
 }
 
 /// What happens to a request: first what was asked about the prompt, then any number of `Token` and `Shifted`, then
@@ -76,6 +83,8 @@ pub enum Event {
         /// The numbers.
         logits: Vec<f32>,
     },
+    /// One vector for the whole prompt, `[hidden_size]`.
+    Pooled(Vec<f32>),
     /// A token.
     Token {
         /// Its id.
@@ -106,7 +115,7 @@ pub enum Event {
 pub enum Reason {
     /// One of the stop tokens came.
     Stop(u32),
-    /// `max_tokens` are there.
+    /// `max_tokens` are there, or only the prompt was asked about.
     Length,
     /// The context holds no more.
     ContextFull,

@@ -2,26 +2,37 @@
 
 use std::sync::Arc;
 
-use bantam_model::{Adapter, Machine, State, Want};
+use bantam_model::{Adapter, Machine, PAGE, State, Want};
 
 use crate::Error;
-use crate::kept::Left;
+use crate::pooling::Pool;
 use crate::request::{Event, Overflow, PromptOutput, Reason, Request, Stopping, Usage};
 use crate::sampling::{Sampler, logprobs};
 use crate::settings::Settings;
 use crate::speculation::{Guessing, Speculator};
 use crate::stream::Outlet;
+use crate::tree::{Key, NodeId, Tree, common};
 
 /// A running sequence.
 pub(crate) struct Sequence {
     /// Prompt and answer so far.
     pub(crate) tokens: Vec<u32>,
     pub(crate) state: State,
+    /// Its place in the order of arrival.
+    pub(crate) number: u64,
     request: Request,
+    key: Key,
+    /// The last of its pages that is in the tree, and how many are.
+    placed: (Option<NodeId>, usize),
+    /// Whether it has run.
+    pub(crate) has_begun: bool,
+    /// Positions of the prompt that were told.
+    told: usize,
     sampler: Sampler,
     /// What may follow the newest token.
     guesses: Vec<u32>,
     guessing: Guessing,
+    pool: Pool,
     usage: Usage,
     outlet: Outlet,
 }
@@ -41,27 +52,20 @@ pub(crate) struct Room {
 }
 
 impl Rows {
-    /// How many of them give logits.
+    /// How many of them give logits, or hidden states.
     pub(crate) fn wanted(&self) -> usize {
         match self.want {
             Want::Nothing => 0,
             Want::Last => 1,
-            Want::All => self.count,
+            Want::All | Want::Hidden => self.count,
         }
     }
 }
 
-impl Request {
-    /// Whether it may begin from a state that others left, and leaves its own.
-    pub(crate) fn reuses_states(&self) -> bool {
-        self.prompt_output == PromptOutput::None
-    }
-}
-
 impl Sequence {
-    pub(crate) fn new(request: Request, state: State, outlet: Outlet) -> Self {
-        let (prompt_tokens, reused_tokens) = (request.prompt.len(), state.length());
-        let usage = Usage { prompt_tokens, reused_tokens, ..Usage::default() };
+    /// One with an empty state.
+    pub(crate) fn new(request: Request, state: State, number: u64, outlet: Outlet) -> Self {
+        let usage = Usage { prompt_tokens: request.prompt.len(), ..Usage::default() };
         let tokens = request.prompt.clone();
         let mut sampling = request.sampling.clone();
         if request.stopping == Stopping::Forbidden {
@@ -70,13 +74,105 @@ impl Sequence {
         Sequence {
             tokens,
             state,
+            number,
+            key: Key { adapter: request.adapter.clone(), salt: request.salt },
             request,
+            placed: (None, 0),
+            has_begun: false,
+            told: 0,
             sampler: Sampler::new(sampling),
             guesses: Vec::new(),
             guessing: Guessing::new(),
+            pool: Pool::default(),
             usage,
             outlet,
         }
+    }
+
+    /// Who asks.
+    pub(crate) fn client(&self) -> u64 {
+        self.request.client
+    }
+
+    /// Whether it may go on from what others computed, and leaves its own to them.
+    fn shares(&self) -> bool {
+        self.request.prompt_output == PromptOutput::None
+    }
+
+    /// Begins, or goes on after a pause: with what the tree has of its tokens. At least the last one is left to compute,
+    /// since its logits are needed.
+    pub(crate) fn begin(&mut self, tree: &mut Tree) {
+        if self.shares() {
+            tree.resume(&self.key, &self.tokens[..self.tokens.len() - 1], &mut self.state);
+        }
+        if !self.has_begun {
+            self.usage.reused_tokens = self.state.length();
+        }
+    }
+
+    /// Gives its pages back; what is in the tree may be there still when it begins again.
+    pub(crate) fn pause(&mut self) {
+        self.state.truncate(0);
+        self.placed = (None, 0);
+        self.guesses.clear();
+        self.guessing.truncate(0);
+        self.pool = Pool::default();
+    }
+
+    /// Puts its full pages into the tree.
+    pub(crate) fn share(&mut self, tree: &mut Tree) {
+        let full = self.state.length() / PAGE;
+        if self.shares() {
+            if self.placed.1 > full {
+                self.placed = (None, 0);
+            }
+            while self.placed.1 < full {
+                self.place(tree);
+            }
+        }
+        self.state.forget_unseen();
+    }
+
+    /// Puts its last page there too, as far as it is filled.
+    pub(crate) fn share_all(&mut self, tree: &mut Tree) {
+        self.share(tree);
+        let rest = &self.tokens[self.state.length() / PAGE * PAGE..self.state.length()];
+        if self.shares() && !rest.is_empty() {
+            tree.insert(&self.key, self.placed.0, rest, &self.state.chunk(self.state.length() / PAGE));
+        }
+    }
+
+    /// Puts the next full page there.
+    fn place(&mut self, tree: &mut Tree) {
+        let (node, index) = self.placed;
+        let tokens = &self.tokens[index * PAGE..][..PAGE];
+        match tree.insert(&self.key, node, tokens, &self.state.chunk(index)) {
+            Some(id) => {
+                self.state.adopt(index, tree.chunk(id));
+                self.placed = (Some(id), index + 1);
+            }
+            // What was before it has gone: once more from the root.
+            None => self.placed = (None, 0),
+        }
+    }
+
+    /// Whether it does well to wait until another one has computed more of what both begin with.
+    pub(crate) fn is_behind(&self, other: &Sequence) -> bool {
+        let alike = self.shares() && other.shares() && other.is_in_prompt() && self.key == other.key;
+        let left = self.request.prompt.len().min(other.request.prompt.len());
+        alike
+            && other.state.length() + WAIT_WORTH < left
+            && other.state.length() + WAIT_WORTH < common(&self.request.prompt, &other.request.prompt)
+    }
+
+    /// Whether it begins with more than the full pages of another one.
+    pub(crate) fn wants_tail_of(&self, other: &Sequence) -> bool {
+        self.shares() && self.key == other.key && common(&self.tokens, &other.tokens) > other.placed.1 * PAGE
+    }
+
+    /// Whether it has no new token yet.
+    pub(crate) fn is_in_prompt(&self) -> bool {
+        self.usage.generated_tokens == 0
     }
 
     /// Whether only the newest token is still to be computed.
@@ -88,7 +184,8 @@ impl Sequence {
         self.outlet.is_cancelled()
     }
 
-    fn pending(&self) -> usize {
+    /// Tokens that are not computed.
+    pub(crate) fn pending(&self) -> usize {
         self.tokens.len() - self.state.length()
     }
 
@@ -120,30 +217,41 @@ impl Sequence {
 
     /// What it puts into a step; none if there is no room, or its reader is behind.
     pub(crate) fn rows(&self, room: &mut Room) -> Option<Rows> {
-        let in_prompt = self.usage.generated_tokens == 0;
-        let wants_all = in_prompt && self.request.prompt_output != PromptOutput::None;
+        let output = if self.is_in_prompt() { self.request.prompt_output } else { PromptOutput::None };
+        let wants_all = matches!(output, PromptOutput::Logprobs | PromptOutput::Logits);
         let most = if wants_all { room.rows.min(room.wanted) } else { room.rows };
         let count = (self.pending() + self.guesses.len()).min(most);
         if count == 0 || self.outlet.is_full() {
             return None;
         }
-        let want = match (wants_all || !self.guesses.is_empty(), count >= self.pending()) {
-            (true, _) => Want::All,
-            (false, true) => Want::Last,
-            (false, false) => Want::Nothing,
+        let want = match output {
+            PromptOutput::Pooled(_) => Want::Hidden,
+            _ if wants_all || !self.guesses.is_empty() => Want::All,
+            _ if count >= self.pending() => Want::Last,
+            _ => Want::Nothing,
         };
         room.rows -= count;
         room.wanted -= if wants_all { count } else { 0 };
         Some(Rows { count, want })
     }
 
-    /// Takes the logits of its rows of a step; the reason if the sequence has ended.
+    /// Takes the logits of its rows of a step, or their hidden states, of so many numbers each; the reason if the
+    /// sequence has ended.
     pub(crate) fn take(
         &mut self,
         rows: &Rows,
-        logits: &[f32],
-        vocab_size: usize,
+        outputs: &[f32],
+        width: usize,
     ) -> Result<Option<Reason>, Error> {
+        if let PromptOutput::Pooled(pooling) = self.request.prompt_output {
+            self.pool.take(pooling, outputs, width);
+            let is_whole = self.tokens.len() == self.state.length();
+            return Ok(is_whole.then(|| {
+                self.outlet.send(Event::Pooled(self.pool.finish(pooling)));
+                Reason::Length
+            }));
+        }
+        let (logits, vocab_size) = (outputs, width);
         if rows.want == Want::All && self.usage.generated_tokens == 0 {
             self.tell_prompt(rows, logits, vocab_size);
         }
@@ -182,8 +290,15 @@ impl Sequence {
         Ok(ended)
     }
 
-    fn tell_prompt(&self, rows: &Rows, logits: &[f32], vocab_size: usize) {
-        let first = self.state.length() - rows.count;
+    fn tell_prompt(&mut self, rows: &Rows, logits: &[f32], vocab_size: usize) {
+        // After a pause, some is computed for the second time.
+        let first = (self.state.length() - rows.count).max(self.told);
+        let again = first + rows.count - self.state.length();
+        let logits = &logits[(again * vocab_size).min(logits.len())..];
+        self.told = self.told.max(self.state.length());
+        if logits.is_empty() {
+            return;
+        }
         if self.request.prompt_output == PromptOutput::Logits {
             self.outlet.send(Event::Prompt { first, logits: logits.to_vec() });
             return;
@@ -232,14 +347,15 @@ impl Sequence {
         self.request.adapter.as_ref()
     }
 
-    /// Tells the end; what it leaves if that may be of use to others.
-    pub(crate) fn end(self, reason: Reason) -> Option<Left> {
+    /// Tells the end.
+    pub(crate) fn end(self, reason: Reason) {
         self.outlet.send(Event::Done { reason, usage: self.usage });
-        let left = Left { tokens: self.tokens, adapter: self.request.adapter.clone(), state: self.state };
-        self.request.reuses_states().then_some(left)
     }
 
     pub(crate) fn fail(self, error: Error) {
         self.outlet.send(Event::Failed(error));
     }
 }
+
+/// Fewer tokens that another one is about to compute are not worth waiting for.
+const WAIT_WORTH: usize = 16;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bantam_model::description::{Description, Positions};
-use bantam_model::{Isa, KvStorage, Model, Numerics, State};
+use bantam_model::{Isa, KvStorage, Model, Numerics, PAGE, State};
 
 use crate::Error;
 
@@ -26,8 +26,15 @@ pub struct Settings {
     pub step_rows_max: usize,
     /// Sequences that run together, at most as many as a step has rows; more wait.
     pub sequences_max: usize,
+    /// Steps with prompts in them have only so many rows that they take about so long, measured by `clock`: the streams
+    /// of others wait for a step.
+    pub step_time_max: Duration,
     /// Bytes of ended sequences' states that are kept for requests that begin alike.
     pub kept_bytes_max: usize,
+    /// Bytes of the states of running and ended sequences together. Where running ones come to need more, the latest
+    /// wait, and are computed again later. At least what one sequence takes that fills the context, and a page. States
+    /// of a smaller model that guesses come on top.
+    pub state_bytes_max: usize,
     /// Where guesses of the next tokens come from. They change no token, only the time it takes.
     pub speculation: Speculation,
     /// Time since some moment. With one that stands still, guesses are made by what steps are supposed to cost.
@@ -56,7 +63,9 @@ impl Default for Settings {
             context_length: 4096,
             step_rows_max: 128,
             sequences_max: 16,
+            step_time_max: Duration::from_millis(100),
             kept_bytes_max: 1 << 30,
+            state_bytes_max: usize::MAX,
             speculation: Speculation::Off,
             clock: || Duration::ZERO,
         }
@@ -68,7 +77,7 @@ impl Default for Settings {
 pub struct Memory {
     /// Of one sequence that fills the context.
     pub sequence_bytes: usize,
-    /// Of as many of them as run together.
+    /// Of those that run together.
     pub running_bytes_max: usize,
     /// Of ended sequences.
     pub kept_bytes_max: usize,
@@ -80,8 +89,8 @@ impl Settings {
         let sequence_bytes = State::bytes_at(description, self.kv, self.context_length);
         Memory {
             sequence_bytes,
-            running_bytes_max: sequence_bytes.saturating_mul(self.running_max()),
-            kept_bytes_max: self.kept_bytes_max,
+            running_bytes_max: sequence_bytes.saturating_mul(self.running_max()).min(self.state_bytes_max),
+            kept_bytes_max: self.kept_bytes_max.min(self.state_bytes_max),
         }
     }
 
@@ -98,6 +107,12 @@ impl Settings {
         ];
         if let Some((setting, found)) = counts.into_iter().find(|(_, count)| *count == 0) {
             return Err(Error::Setting { setting, found: found.to_string(), wanted: "a number from 1 up" });
+        }
+        // A page more, since one that is written is copied while others have it.
+        let least = State::bytes_at(description, self.kv, self.context_length.saturating_add(PAGE));
+        if self.state_bytes_max < least {
+            let (found, context) = (self.state_bytes_max, self.context_length);
+            return Err(Error::StateMemory { found, least, context });
         }
         if let Speculation::Draft(draft) = &self.speculation {
             let (found, wanted) = (draft.description.vocab_size, description.vocab_size);

@@ -62,7 +62,7 @@ pub fn run(
                     }
                 }
                 Event::Failed(error) => return Err(error.into()),
-                Event::Done { .. } | Event::Token { .. } | Event::Shifted { .. } => {}
+                Event::Done { .. } | Event::Pooled(_) | Event::Token { .. } | Event::Shifted { .. } => {}
             }
         }
     }

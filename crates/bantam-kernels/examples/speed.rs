@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use bantam_kernels::attention::{AttendSpec, KvShape, KvStorage, PAGE, Page, QueryRow, attend};
-use bantam_kernels::matmul::{Codes, Input, Layout, Weights, multiply};
+use bantam_kernels::matmul::{Codes, Input, Layout, Rounding, Weights, multiply};
 use bantam_kernels::{Isa, Machine, Storage, limits};
 
 /// Name, outputs, inputs and storages of the matrices.
@@ -55,7 +55,7 @@ fn time_product(
     let copies = (128usize << 20).div_ceil(size).min(if rows > 16 { 1 } else { usize::MAX });
     let bytes = bytes(size * copies);
     let mut codes = Codes::new();
-    codes.fill(machine, &activations(rows * inputs), inputs);
+    codes.fill(machine, &activations(rows * inputs), inputs, Rounding::Bits16);
     let mut y = vec![0.0; rows * outputs];
     let mut next = bytes.chunks_exact(size).cycle();
     time(|| {

@@ -27,19 +27,23 @@ pub struct Batch {
     pub spans: Vec<Span>,
     /// Rows whose logits are wanted, in order.
     pub wanted: Vec<usize>,
+    /// Rows whose last hidden states are wanted, in order.
+    pub hidden: Vec<usize>,
     /// What spans may be changed by.
     pub adapters: Vec<Arc<Adapter>>,
 }
 
-/// Which rows of a span should give logits.
+/// What rows of a span should give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
-    /// None.
+    /// Nothing.
     Nothing,
-    /// The last one.
+    /// The last one logits.
     Last,
-    /// All of them.
+    /// All of them logits.
     All,
+    /// All of them their last hidden states.
+    Hidden,
 }
 
 impl Batch {
@@ -52,6 +56,7 @@ impl Batch {
             Want::Nothing => {}
             Want::Last => self.wanted.extend(rows.end.checked_sub(1).filter(|_| !rows.is_empty())),
             Want::All => self.wanted.extend(rows.clone()),
+            Want::Hidden => self.hidden.extend(rows.clone()),
         }
         self.spans.push(Span { rows, position, length_max, adapter: None });
     }

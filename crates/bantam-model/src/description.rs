@@ -116,6 +116,14 @@ pub struct Layer {
     pub residual_scale: f32,
 }
 
+impl Layer {
+    /// The positions that a token sees, its own among them; all earlier ones if `None`.
+    pub fn window(&self) -> Option<usize> {
+        let Mixer::Attention(attention) = &self.mixer;
+        attention.window
+    }
+}
+
 /// How the branches of a layer join the residual stream.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Wiring {

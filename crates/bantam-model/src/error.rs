@@ -120,4 +120,11 @@ pub enum Error {
         /// How many there are.
         layers: usize,
     },
+
+    /// Bytes that are no pages of this model.
+    #[error("a saved part of a state {reason}: it is damaged, or of another model")]
+    Chunk {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bantam_tensor::kernels::activation::{Activation, activate, activate_gated};
 use bantam_tensor::kernels::attention::{AttendSpec, KvShape, QueryRow, attend};
-use bantam_tensor::kernels::matmul::{Codes, Input, Product, dequantize, multiply_all};
+use bantam_tensor::kernels::matmul::{Codes, Input, Product, Rounding, dequantize, multiply_all};
 use bantam_tensor::kernels::norm::normalize;
 use bantam_tensor::kernels::{Machine, elementwise, rope};
 
@@ -21,8 +21,22 @@ pub enum Numerics {
     /// Activations against quantised weights are 16-bit integers with a scale for each 32.
     #[default]
     Default,
+    /// As the default with activations of 8 bits: faster where tiles multiply them, at the peers' loss of precision.
+    Fastest,
     /// All products in f32 from exactly dequantised weights.
     Exact,
+}
+
+impl Numerics {
+    /// How activations are rounded that meet a matrix; `None` if they are not.
+    pub fn rounding(self, matrix: &Matrix) -> Option<Rounding> {
+        let codes = matrix.tensor.storage().is_quantized() && Codes::fits(matrix.inputs);
+        match self {
+            Numerics::Default if codes => Some(Rounding::Bits16),
+            Numerics::Fastest if codes => Some(Rounding::Bits8),
+            _ => None,
+        }
+    }
 }
 
 /// Rows of activations, `[rows][width]`.
@@ -31,11 +45,28 @@ pub struct Rows {
     width: usize,
 }
 
+/// What a pass gives.
+#[derive(Clone, Debug, Default)]
+pub struct Outputs {
+    /// Of the batch's wanted rows, `[wanted][vocab_size]`.
+    pub logits: Vec<f32>,
+    /// What the head is applied to, of the rows whose hidden states are wanted, `[hidden][hidden_size]`.
+    pub hidden: Vec<f32>,
+}
+
 /// Memory that is kept from one pass to the next.
 #[derive(Default)]
 pub struct Scratch {
     codes: Codes,
     free: Vec<Vec<f32>>,
+}
+
+impl Scratch {
+    /// Takes back logits that are no longer needed: as much memory as the vocabulary has for each row would else come
+    /// anew from the system for each step.
+    pub fn take_back(&mut self, logits: Vec<f32>) {
+        self.free.push(logits);
+    }
 }
 
 /// Runs forward passes of one batch.
@@ -48,6 +79,8 @@ pub struct Executor<'a> {
     states: &'a mut [&'a mut State],
     scratch: &'a mut Scratch,
     angles: Vec<Angles>,
+    /// The last hidden states that are wanted.
+    hidden: Vec<f32>,
     /// The first layer whose output was not finite.
     fault: Option<usize>,
 }
@@ -60,13 +93,11 @@ struct Angles {
 }
 
 impl<'a> Executor<'a> {
-    /// Logits of the batch's wanted rows, `[wanted][vocab_size]`. `states` has one entry for each span; each
-    /// takes in its span's tokens.
+    /// Logits of the batch's wanted rows, `[wanted][vocab_size]`, as [`Executor::outputs`].
     ///
     /// # Errors
     ///
-    /// Tokens or positions that the model does not have (states are unchanged then); activations that
-    /// are no longer numbers.
+    /// As there.
     pub fn run(
         machine: &'a Machine,
         model: &Model,
@@ -75,11 +106,29 @@ impl<'a> Executor<'a> {
         states: &'a mut [&'a mut State],
         scratch: &'a mut Scratch,
     ) -> Result<Vec<f32>, Error> {
+        Ok(Executor::outputs(machine, model, numerics, batch, states, scratch)?.logits)
+    }
+
+    /// All that the batch wants. `states` has one entry for each span; each takes in its span's tokens.
+    ///
+    /// # Errors
+    ///
+    /// Tokens or positions that the model does not have (states are unchanged then); activations that
+    /// are no longer numbers.
+    pub fn outputs(
+        machine: &'a Machine,
+        model: &Model,
+        numerics: Numerics,
+        batch: &'a Batch,
+        states: &'a mut [&'a mut State],
+        scratch: &'a mut Scratch,
+    ) -> Result<Outputs, Error> {
         batch.check(model)?;
         check_states(batch, states)?;
         let alone = Machine::new(machine.isa(), 1);
-        let angles = Vec::new();
-        let mut executor = Executor { machine, alone, numerics, batch, states, scratch, angles, fault: None };
+        let (angles, hidden, fault) = (Vec::new(), Vec::new(), None);
+        let mut executor =
+            Executor { machine, alone, numerics, batch, states, scratch, angles, hidden, fault };
         let logits = forward(&mut executor, model);
         let layers = model.description.layers.len();
         let fault = executor.fault.or_else(|| (!all_finite(&logits.data)).then_some(layers));
@@ -89,7 +138,7 @@ impl<'a> Executor<'a> {
         for (state, span) in executor.states.iter_mut().zip(&batch.spans) {
             state.advance(span.rows.len());
         }
-        Ok(logits.data)
+        Ok(Outputs { logits: logits.data, hidden: executor.hidden })
     }
 
     fn take(&mut self, rows: usize, width: usize) -> Rows {
@@ -109,20 +158,15 @@ impl<'a> Executor<'a> {
         out
     }
 
-    /// Whether a matrix is multiplied with codes.
-    fn coded(&self, matrix: &Matrix) -> bool {
-        self.numerics == Numerics::Default
-            && matrix.tensor.storage().is_quantized()
-            && Codes::fits(matrix.inputs)
-    }
-
     /// The products; codes of `x` are in the scratch if one of the matrices wants them.
     fn multiply_prepared<const N: usize>(&mut self, x: &Rows, matrices: [&Matrix; N]) -> [Rows; N] {
         let mut all = matrices.map(|matrix| self.take(x.data.len() / x.width, matrix.outputs));
         let mut places = all.iter_mut();
         let products = matrices.map(|matrix| {
-            let input =
-                if self.coded(matrix) { Input::Coded(&self.scratch.codes) } else { Input::Exact(&x.data) };
+            let input = match self.numerics.rounding(matrix) {
+                Some(_) => Input::Coded(&self.scratch.codes),
+                None => Input::Exact(&x.data),
+            };
             let y = places.next().map_or(&mut [][..], |y| &mut y.data);
             Product { weights: matrix.for_kernels(), input, y }
         });
@@ -131,8 +175,8 @@ impl<'a> Executor<'a> {
     }
 
     fn prepare<'m>(&mut self, x: &Rows, mut matrices: impl Iterator<Item = &'m Matrix>) {
-        if matrices.any(|matrix| self.coded(matrix)) {
-            self.scratch.codes.fill(self.machine, &x.data, x.width);
+        if let Some(rounding) = matrices.find_map(|matrix| self.numerics.rounding(matrix)) {
+            self.scratch.codes.fill(self.machine, &x.data, x.width, rounding);
         }
     }
 
@@ -202,6 +246,15 @@ impl<'a> Executor<'a> {
             y: places.next().map_or(&mut [][..], |y| &mut y.data),
         });
         multiply_all(machine, products);
+    }
+
+    /// Some of the rows.
+    fn pick(&mut self, x: &Rows, rows: &[usize]) -> Rows {
+        let mut y = self.take(rows.len(), x.width);
+        for (row, to) in rows.iter().zip(y.data.chunks_exact_mut(x.width)) {
+            to.copy_from_slice(&x.data[row * x.width..][..x.width]);
+        }
+        y
     }
 
     fn angles(&mut self, of: &Rope) -> usize {
@@ -306,8 +359,9 @@ impl Ops for Executor<'_> {
         }
         let mut rows = Vec::with_capacity(self.batch.tokens.len());
         for (span, state) in self.batch.spans.iter().zip(self.states.iter()) {
-            let pages = state.pages(layer);
-            rows.extend((0..span.rows.len()).map(|i| QueryRow { pages, position: span.position + i }));
+            let (pages, begin) = state.pages(layer);
+            let positions = span.position - begin..span.position - begin + span.rows.len();
+            rows.extend(positions.map(|position| QueryRow { pages, position }));
         }
         attend(self.machine, &attend_spec(a), &rows, &q.data, &mut out.data);
         out
@@ -357,14 +411,11 @@ impl Ops for Executor<'_> {
     }
 
     fn wanted_rows(&mut self, x: Rows) -> Rows {
-        let wanted = &self.batch.wanted;
-        if wanted.len() == self.batch.tokens.len() {
+        let batch = self.batch;
+        if batch.wanted.len() == batch.tokens.len() {
             return x;
         }
-        let mut y = self.take(wanted.len(), x.width);
-        for (row, to) in self.batch.wanted.iter().zip(y.data.chunks_exact_mut(x.width)) {
-            to.copy_from_slice(&x.data[row * x.width..][..x.width]);
-        }
+        let y = self.pick(&x, &batch.wanted);
         self.release(x);
         y
     }
@@ -372,6 +423,15 @@ impl Ops for Executor<'_> {
     fn layer_done(&mut self, layer: usize, x: &Rows) {
         if self.fault.is_none() && !all_finite(&x.data) {
             self.fault = Some(layer);
+        }
+    }
+
+    fn layers_done(&mut self, x: &Rows, norm: &NormWeights) {
+        let batch = self.batch;
+        if !batch.hidden.is_empty() {
+            let mut hidden = self.pick(x, &batch.hidden);
+            normalize(self.machine, norm.for_kernels(), &mut hidden.data);
+            self.hidden = hidden.data;
         }
     }
 

@@ -14,6 +14,7 @@ pub fn forward<O: Ops>(ops: &mut O, model: &Model) -> O::T {
     for i in 0..model.description.layers.len() {
         x = layer(ops, model, i, x);
     }
+    ops.layers_done(&x, &model.weights.norm);
     let x = ops.wanted_rows(x);
     head(ops, model, x)
 }

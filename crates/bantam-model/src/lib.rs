@@ -25,14 +25,14 @@ mod ops;
 mod state;
 
 pub use adapter::{Adapter, BaseCheck, LowRank};
-pub use bantam_tensor::kernels::attention::KvStorage;
+pub use bantam_tensor::kernels::attention::{KvStorage, PAGE};
 pub use bantam_tensor::kernels::{Isa, Machine};
 pub use batch::{Batch, Span, Want};
 pub use config::Config;
 pub use error::Error;
-pub use executor::{Executor, Numerics, Scratch};
+pub use executor::{Executor, Numerics, Outputs, Scratch};
 pub use forward::forward;
 pub use model::Model;
 pub use names::{Role, Site};
 pub use ops::Ops;
-pub use state::State;
+pub use state::{Chunk, REWIND_MAX, State};

@@ -31,7 +31,7 @@ fn logits_of_quantised_weights_do_not_depend_on_how_they_are_computed() {
         Storage::BF16,
     ] {
         let model = model(storage);
-        for numerics in [Numerics::Default, Numerics::Exact] {
+        for numerics in [Numerics::Default, Numerics::Fastest, Numerics::Exact] {
             let run = Run { numerics, ..Run::default() };
             let whole = run.whole(&model, &tokens);
             assert_eq!(

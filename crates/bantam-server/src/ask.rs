@@ -1,9 +1,10 @@
 //! What is asked, free of any protocol: prompts to continue, and how.
 
-use bantam_engine::{PromptOutput, Request, Sampling, Stopping};
+use bantam_engine::{Pooling, PromptOutput, Request, Sampling, Stopping};
 use bantam_text::{Conversation, Shown, Special};
 use serde_json::{Map, Value};
 
+use crate::caller::Caller;
 use crate::clock;
 use crate::fault::{Fault, Kind};
 use crate::limits::{STOP_BYTES_MAX, STOPS_MAX};
@@ -28,6 +29,10 @@ pub(crate) struct Ask {
     pub(crate) top_logprobs: Option<usize>,
     /// Whether log-probabilities are told of the prompt's tokens too.
     pub(crate) scores_prompt: bool,
+    /// How the prompt becomes a vector, in the place of an answer.
+    pub(crate) pooling: Option<Pooling>,
+    /// Who asks.
+    pub(crate) caller: Caller,
 }
 
 /// What is to be continued.
@@ -73,6 +78,8 @@ impl Ask {
             stopping: Stopping::Allowed,
             top_logprobs: None,
             scores_prompt: false,
+            pooling: None,
+            caller: Caller::current(),
         }
     }
 
@@ -86,8 +93,14 @@ impl Ask {
             sampling,
             stop_tokens: if self.tells_stop() { Vec::new() } else { served.stop_tokens.clone() },
             stopping: self.stopping,
-            prompt_output: if self.scores_prompt { PromptOutput::Logprobs } else { PromptOutput::None },
+            prompt_output: match self.pooling {
+                Some(pooling) => PromptOutput::Pooled(pooling),
+                None if self.scores_prompt => PromptOutput::Logprobs,
+                None => PromptOutput::None,
+            },
             top_logprobs: self.top_logprobs.unwrap_or(0),
+            salt: self.caller.0,
+            client: self.caller.0,
             ..Request::default()
         }
     }

@@ -1,7 +1,7 @@
 //! The time of day, and names that are new each time.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bantam_text::DateTime;
 
@@ -12,7 +12,7 @@ pub(crate) fn unix_s() -> u64 {
 
 /// Now, in UTC, for templates that tell the model the date.
 pub(crate) fn now() -> DateTime {
-    date_time(unix_s())
+    DateTime::from_unix_s(unix_s())
 }
 
 /// Now as RFC 3339 writes it, to the microsecond.
@@ -21,9 +21,16 @@ pub(crate) fn rfc3339_now() -> String {
     rfc3339(unix_s, micros)
 }
 
+/// The moment in so much time, as RFC 3339 writes it.
+pub(crate) fn rfc3339_in(time: Duration) -> String {
+    let (unix_s, micros) = since_1970();
+    let then = Duration::new(unix_s, micros * 1000).saturating_add(time);
+    rfc3339(then.as_secs(), then.subsec_micros())
+}
+
 /// A moment as RFC 3339 writes it.
 pub(crate) fn rfc3339(unix_s: u64, micros: u32) -> String {
-    let DateTime { year, month, day, hour, minute, second } = date_time(unix_s);
+    let DateTime { year, month, day, hour, minute, second } = DateTime::from_unix_s(unix_s);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
 }
 
@@ -40,24 +47,6 @@ pub(crate) fn random() -> u64 {
 fn since_1970() -> (u64, u32) {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     (since.as_secs(), since.subsec_micros())
-}
-
-/// Howard Hinnant, "chrono-compatible low-level date algorithms".
-fn date_time(unix_s: u64) -> DateTime {
-    let (days, second) = (unix_s / 86_400 + 719_468, unix_s % 86_400);
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    DateTime {
-        year: (year_of_era + era * 400 + u64::from(month <= 2)) as i32,
-        month: month as u8,
-        day: (day_of_year - (153 * shifted_month + 2) / 5 + 1) as u8,
-        hour: (second / 3600) as u8,
-        minute: (second / 60 % 60) as u8,
-        second: (second % 60) as u8,
-    }
 }
 
 #[cfg(test)]

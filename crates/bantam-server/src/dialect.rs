@@ -72,7 +72,7 @@ fn openai_type(kind: Kind) -> &'static str {
     match kind {
         Kind::Unauthorized => "authentication_error",
         Kind::Forbidden => "permission_error",
-        Kind::Busy { .. } | Kind::Stopping => "overloaded_error",
+        Kind::Busy { .. } | Kind::Stopping | Kind::Memory => "overloaded_error",
         Kind::Internal => "server_error",
         _ => "invalid_request_error",
     }
@@ -84,7 +84,7 @@ fn anthropic_type(kind: Kind) -> &'static str {
         Kind::Forbidden => "permission_error",
         Kind::NotFound => "not_found_error",
         Kind::TooLarge => "request_too_large",
-        Kind::Busy { .. } | Kind::Stopping => "overloaded_error",
+        Kind::Busy { .. } | Kind::Stopping | Kind::Memory => "overloaded_error",
         Kind::Internal => "api_error",
         _ => "invalid_request_error",
     }

@@ -6,15 +6,29 @@ use std::net::SocketAddr;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is nothing to serve.
-    #[error("no model to serve: wanted at least one")]
-    NoModel,
-
     /// Two models with one name.
     #[error("two models are called `{name}`: give one of them another name with --alias, or leave it out")]
     SameName {
         /// The name, in lower case.
         name: String,
+    },
+
+    /// An alias whose models are not there.
+    #[error("--alias {name}={models}: no such model")]
+    AliasOfNothing {
+        /// The alias.
+        name: String,
+        /// What it stands for.
+        models: String,
+    },
+
+    /// A model that is to be there from the start is not.
+    #[error("cannot serve {name}: {why}")]
+    Load {
+        /// The model.
+        name: String,
+        /// Why not.
+        why: String,
     },
 
     /// Others could reach it, and nothing would keep them out.

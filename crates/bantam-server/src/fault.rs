@@ -30,6 +30,8 @@ pub(crate) enum Kind {
     },
     /// The server is being stopped.
     Stopping,
+    /// It takes more memory than there is.
+    Memory,
     /// A bug, or a failure of the model.
     Internal,
 }
@@ -47,6 +49,7 @@ impl Kind {
             Kind::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Kind::Unsupported => StatusCode::NOT_IMPLEMENTED,
             Kind::Busy { .. } | Kind::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::Memory => StatusCode::INSUFFICIENT_STORAGE,
             Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

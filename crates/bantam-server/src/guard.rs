@@ -1,6 +1,6 @@
 //! The one way in: no request comes past the checks of host, origin, key and content type, whatever its path.
 //!
-//! Health alone may be asked without a key, and tells nothing but itself.
+//! Health and the page may be asked for without a key: they tell nothing but themselves.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -14,9 +14,11 @@ use axum::response::Response;
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::timeout;
 
+use crate::caller::Caller;
 use crate::dialect::Dialect;
 use crate::fault::{Fault, Kind};
 use crate::limits::{BODY_BYTES_MAX, BODY_TIME_MAX};
+use crate::page;
 use crate::state::App;
 
 /// Paths that need no key.
@@ -29,7 +31,7 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
     let dialect = Dialect::of(&path);
     let mut reply = match check(&app, &request) {
         Err(fault) => dialect.refusal(&fault),
-        Ok(()) => match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(caller) => match AssertUnwindSafe(caller.scope(next.run(request))).catch_unwind().await {
             Ok(reply) => reply,
             Err(_) => dialect.refusal(&crate::ask::broken("the request broke off")),
         },
@@ -42,23 +44,26 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
     reply
 }
 
-/// No reply is a page, and none is to be read as anything but what it says it is.
+/// No reply but those of the page is one, and none is to be read as anything but what it says it is.
 fn harden(headers: &mut HeaderMap) {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'"));
+    let nothing = HeaderValue::from_static("default-src 'none'");
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(nothing);
 }
 
-fn check(app: &App, request: &Request) -> Result<(), Fault> {
+fn check(app: &App, request: &Request) -> Result<Caller, Fault> {
     let (headers, path) = (request.headers(), request.uri().path());
     check_host(app, request)?;
     check_origin(app, headers)?;
-    if !OPEN.contains(&path) {
-        check_key(app, headers)?;
-    }
+    let is_open = OPEN.contains(&path) || page::has(path);
+    let caller = if is_open { Caller::default() } else { check_key(app, headers)? };
     if app.is_stopping() && request.method() == Method::POST {
         return Err(Fault::new(Kind::Stopping, "the server is being stopped"));
     }
-    if request.method() == Method::POST { check_content_type(headers) } else { Ok(()) }
+    if request.method() == Method::POST {
+        check_content_type(headers)?;
+    }
+    Ok(caller)
 }
 
 fn check_host(app: &App, request: &Request) -> Result<(), Fault> {
@@ -95,10 +100,13 @@ fn check_origin(app: &App, headers: &HeaderMap) -> Result<(), Fault> {
     }
 }
 
-fn check_key(app: &App, headers: &HeaderMap) -> Result<(), Fault> {
+fn check_key(app: &App, headers: &HeaderMap) -> Result<Caller, Fault> {
     let keys = &app.settings.keys;
-    if keys.is_empty() || sent_keys(headers).any(|key| keys.has(key)) {
-        return Ok(());
+    if keys.is_empty() {
+        return Ok(Caller::default());
+    }
+    if let Some(key) = sent_keys(headers).find(|key| keys.has(key)) {
+        return Ok(Caller::of(key));
     }
     let message =
         "wrong or missing API key: send it as `Authorization: Bearer KEY`, `x-api-key` or `api-key`";

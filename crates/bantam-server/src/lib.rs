@@ -1,8 +1,8 @@
 //! HTTP and JSON to requests and events: OpenAI's, Anthropic's and Ollama's protocols over the engine.
 //!
-//! [`Server::bind`] takes [`Settings`] and the models to serve; [`Server::run`] answers until it is stopped. This is
+//! [`Server::bind`] takes [`Settings`] and a [`Library`] of models; [`Server::run`] answers until it is stopped. This is
 //! the only crate with an async runtime, and it never touches a tensor: what it knows of a model is what generates,
-//! its tokeniser and its template ([`Served`]).
+//! its tokeniser and its template ([`Served`]), which the library gives it when it is asked for.
 //!
 //! What a request holds becomes an `Ask`, which is free of any protocol; its answers come as pieces, which each
 //! protocol writes in its own form. So all protocols have the same settings, limits and order of events.
@@ -11,6 +11,7 @@
 mod answer;
 mod anthropic;
 mod ask;
+mod caller;
 mod clock;
 mod counters;
 mod dialect;
@@ -18,6 +19,7 @@ mod error;
 mod fault;
 mod fields;
 mod guard;
+mod library;
 mod limits;
 mod logprobs;
 mod messages;
@@ -26,15 +28,21 @@ mod models;
 mod native;
 mod ollama;
 mod openai;
+mod page;
 mod queue;
+mod rerank;
 mod routes;
+mod sampling;
 mod served;
 mod server;
 mod settings;
 mod state;
+mod vectors;
 mod wire;
 
 pub use error::Error;
+pub use library::{Library, Listed, Refusal};
+pub use models::{Alias, Fit, KeepAlive, Need};
 pub use served::{Details, Generate, Running, Served};
 pub use server::{Server, Stopper};
 pub use settings::{DEFAULT_PORT, Keys, Settings};

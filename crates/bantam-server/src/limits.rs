@@ -12,10 +12,17 @@ pub(crate) const HEAD_BYTES_MAX: usize = 64 << 10;
 pub(crate) const HEADERS_MAX: usize = 100;
 /// Time for a head to come, and for a connection to do nothing.
 pub(crate) const HEAD_TIME_MAX: Duration = Duration::from_secs(60);
+/// Requests that wait for models to be loaded.
+pub(crate) const LOADS_WAITING_MAX: usize = 256;
 /// Connections that are open.
 pub(crate) const CONNECTIONS_MAX: usize = 1024;
 /// Answers to one request, all prompts together.
 pub(crate) const CHOICES_MAX: usize = 128;
+/// Responses that are kept, and the bytes that they take.
+pub(crate) const RESPONSES_MAX: usize = 1024;
+pub(crate) const RESPONSES_BYTES_MAX: usize = 64 << 20;
+/// Texts that become vectors in one request.
+pub(crate) const INPUTS_MAX: usize = 2048;
 /// Likely tokens told with each token.
 pub(crate) const TOP_LOGPROBS_MAX: usize = 20;
 /// Stop strings, and bytes of each.

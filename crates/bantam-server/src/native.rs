@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use bantam_text::{Shown, Special};
 use serde_json::{Map, Value, json};
@@ -12,43 +10,26 @@ use tokio::task::spawn_blocking;
 
 use crate::ask::{Chat, broken};
 use crate::dialect::json_reply;
-use crate::fault::{Fault, Kind};
+use crate::fault::Fault;
 use crate::fields::Fields;
 use crate::messages;
-use crate::models::Model;
+use crate::models::{Model, Wanted};
 use crate::state::App;
-
-/// `GET /`
-pub(crate) fn hello() -> Response {
-    let mut reply = Response::new(Body::from("bantam is running\n"));
-    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    reply
-}
 
 /// `GET /health`: the program lives.
 pub(crate) fn health() -> Response {
     json_reply(&json!({ "status": "ok" }))
 }
 
-/// `GET /ready`: it takes requests.
+/// `GET /ready`: it takes requests, and what is to be loaded from the start is.
 pub(crate) fn ready(app: &App) -> Response {
-    if !app.is_stopping() {
+    if app.is_ready() {
         return json_reply(&json!({ "status": "ok" }));
     }
-    let mut reply = json_reply(&json!({ "status": "stopping" }));
+    let status = if app.is_stopping() { "stopping" } else { "loading" };
+    let mut reply = json_reply(&json!({ "status": status }));
     *reply.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     reply
-}
-
-/// `POST /v1/embeddings` and Ollama's two: the models here are made to continue text.
-///
-/// # Errors
-///
-/// Always.
-pub(crate) async fn embeddings(app: Arc<App>, body: Map<String, Value>) -> Result<Response, Fault> {
-    let model = app.models.find(Fields::new(&body).text("model")?)?;
-    let message = format!("model `{}` continues text and gives no embeddings", model.served.name);
-    Err(Fault { param: Some("model".into()), ..Fault::new(Kind::Unsupported, message) })
 }
 
 /// `POST /tokenize`: `content` as llama.cpp's server calls the text, `prompt` as vLLM does.
@@ -57,7 +38,7 @@ pub(crate) async fn embeddings(app: Arc<App>, body: Map<String, Value>) -> Resul
 ///
 /// Wrong types; no text.
 pub(crate) async fn tokenize(app: Arc<App>, body: Map<String, Value>) -> Result<Response, Fault> {
-    let model = named(&app, &body)?;
+    let model = named(&app, &body).await?;
     blocking(move || {
         let fields = Fields::new(&body);
         let (tokenizer, is_prompt) = (&model.served.tokenizer, fields.value("prompt").is_some());
@@ -94,7 +75,7 @@ pub(crate) async fn tokenize(app: Arc<App>, body: Map<String, Value>) -> Result<
 ///
 /// What are no tokens of the model.
 pub(crate) async fn detokenize(app: Arc<App>, body: Map<String, Value>) -> Result<Response, Fault> {
-    let model = named(&app, &body)?;
+    let model = named(&app, &body).await?;
     blocking(move || {
         let fields = Fields::new(&body);
         let vocab_size = model.served.vocab_size as u64;
@@ -114,7 +95,7 @@ pub(crate) async fn detokenize(app: Arc<App>, body: Map<String, Value>) -> Resul
 ///
 /// What is wrong with the conversation.
 pub(crate) async fn apply_template(app: Arc<App>, body: Map<String, Value>) -> Result<Response, Fault> {
-    let model = named(&app, &body)?;
+    let model = named(&app, &body).await?;
     blocking(move || {
         let fields = Fields::new(&body);
         let switches = fields.map("chat_template_kwargs")?.cloned().unwrap_or_default();
@@ -128,9 +109,10 @@ pub(crate) async fn apply_template(app: Arc<App>, body: Map<String, Value>) -> R
 ///
 /// # Errors
 ///
-/// None.
-pub(crate) fn tokenizer_info(app: &App) -> Result<Response, Fault> {
-    let served = &app.models.find(None)?.served;
+/// A model that cannot be loaded.
+pub(crate) async fn tokenizer_info(app: Arc<App>) -> Result<Response, Fault> {
+    let model = app.models.open_wanted(&Wanted::default()).await?;
+    let served = &model.served;
     let (tokenizer, roles) = (&served.tokenizer, served.tokenizer.roles());
     let text = |id: Option<u32>| id.map(|id| tokenizer.role_text(Some(id)));
     Ok(json_reply(&json!({
@@ -145,8 +127,8 @@ pub(crate) fn tokenizer_info(app: &App) -> Result<Response, Fault> {
     })))
 }
 
-fn named(app: &App, body: &Map<String, Value>) -> Result<Arc<Model>, Fault> {
-    app.models.find(Fields::new(body).text("model")?).cloned()
+async fn named(app: &App, body: &Map<String, Value>) -> Result<Arc<Model>, Fault> {
+    app.models.open(&Fields::new(body)).await
 }
 
 /// Replies with what work gives that could hold up others.

@@ -12,8 +12,9 @@ use serde_json::{Map, Value};
 
 use crate::dialect::Dialect;
 use crate::fault::{Fault, Kind};
+use crate::openai::responses;
 use crate::state::App;
-use crate::{anthropic, fields, guard, metrics, native, ollama, openai};
+use crate::{anthropic, fields, guard, metrics, native, ollama, openai, page, rerank};
 
 type Shared = State<Arc<App>>;
 
@@ -24,6 +25,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(of_anthropic())
         .merge(of_ollama())
         .merge(of_native())
+        .merge(page::router())
         .fallback(|request: Request| async move {
             let fault = Fault::new(Kind::NotFound, "there is no such path");
             Dialect::of(request.uri().path()).refusal(&fault)
@@ -38,16 +40,32 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 
 fn of_openai() -> Router<Arc<App>> {
     Router::new()
-        .route("/v1/models", get(|State(app): Shared| async move { openai::models(&app) }))
+        .route("/v1/models", get(|State(app): Shared| async move { openai::models(&app).await }))
         .route(
             "/v1/models/{*name}",
             get(|State(app): Shared, Path(name): Path<String>| async move {
-                told(Dialect::OpenAi, openai::model(&app, &name))
+                told(Dialect::OpenAi, openai::model(&app, &name).await)
             }),
         )
         .route("/v1/chat/completions", post(|State(app): Shared, r: Request| asked(app, r, openai::chat)))
         .route("/v1/completions", post(|State(app): Shared, r: Request| asked(app, r, openai::completions)))
-        .route("/v1/embeddings", post(|State(app): Shared, r: Request| asked(app, r, native::embeddings)))
+        .route("/v1/embeddings", post(|State(app): Shared, r: Request| asked(app, r, openai::embeddings)))
+        .route("/v1/responses", post(|State(app): Shared, r: Request| asked(app, r, responses::create)))
+        .route(
+            "/v1/responses/{id}",
+            get(|State(app): Shared, Path(id): Path<String>| async move {
+                told(Dialect::OpenAi, responses::retrieve(&app, &id))
+            })
+            .delete(|State(app): Shared, Path(id): Path<String>| async move {
+                told(Dialect::OpenAi, responses::delete(&app, &id))
+            }),
+        )
+        .route(
+            "/v1/responses/{id}/input_items",
+            get(|State(app): Shared, Path(id): Path<String>| async move {
+                told(Dialect::OpenAi, responses::input_items(&app, &id))
+            }),
+        )
 }
 
 fn of_anthropic() -> Router<Arc<App>> {
@@ -63,24 +81,26 @@ fn of_ollama() -> Router<Arc<App>> {
     Router::new()
         .route("/api/chat", post(|State(app): Shared, r: Request| asked(app, r, ollama::chat)))
         .route("/api/generate", post(|State(app): Shared, r: Request| asked(app, r, ollama::generate)))
-        .route("/api/embed", post(|State(app): Shared, r: Request| asked(app, r, native::embeddings)))
-        .route("/api/embeddings", post(|State(app): Shared, r: Request| asked(app, r, native::embeddings)))
+        .route("/api/embed", post(|State(app): Shared, r: Request| asked(app, r, ollama::embed)))
+        .route("/api/embeddings", post(|State(app): Shared, r: Request| asked(app, r, ollama::embeddings)))
         .route("/api/show", post(|State(app): Shared, r: Request| asked(app, r, ollama::show)))
-        .route("/api/tags", get(|State(app): Shared| async move { ollama::tags(&app) }))
+        .route("/api/tags", get(|State(app): Shared| async move { ollama::tags(&app).await }))
         .route("/api/ps", get(|State(app): Shared| async move { ollama::ps(&app) }))
         .route("/api/version", get(|| async { ollama::version() }))
 }
 
 fn of_native() -> Router<Arc<App>> {
     Router::new()
-        .route("/", get(|| async { native::hello() }))
         .route("/health", get(|| async { native::health() }))
         .route("/ready", get(|State(app): Shared| async move { native::ready(&app) }))
         .route("/metrics", get(|State(app): Shared| async move { metrics::metrics(&app) }))
         .route(
             "/tokenizer_info",
-            get(|State(app): Shared| async move { told(Dialect::OpenAi, native::tokenizer_info(&app)) }),
+            get(|State(app): Shared| async move { told(Dialect::OpenAi, native::tokenizer_info(app).await) }),
         )
+        .route("/rerank", post(|State(app): Shared, r: Request| asked(app, r, rerank::rerank)))
+        .route("/v1/rerank", post(|State(app): Shared, r: Request| asked(app, r, rerank::rerank)))
+        .route("/v2/rerank", post(|State(app): Shared, r: Request| asked(app, r, rerank::rerank)))
         .route("/tokenize", post(|State(app): Shared, r: Request| asked(app, r, native::tokenize)))
         .route("/detokenize", post(|State(app): Shared, r: Request| asked(app, r, native::detokenize)))
         .route(

@@ -1,6 +1,6 @@
 //! A model as the server sees it: what generates, how text becomes tokens, and what is told of it.
 
-use bantam_engine::{Engine, Error, Event, Request, Sampling};
+use bantam_engine::{Engine, Error, Event, Pooling, Request, Sampling};
 use bantam_text::{ChatTemplate, Tokenizer};
 
 /// What answers requests: an engine, or a script in tests.
@@ -33,8 +33,6 @@ impl Generate for Engine {
 pub struct Served {
     /// What clients call it.
     pub name: String,
-    /// What else they may call it.
-    pub aliases: Vec<String>,
     /// What generates.
     pub generator: Box<dyn Generate>,
     /// Its tokeniser.
@@ -51,6 +49,10 @@ pub struct Served {
     pub context_length: usize,
     /// Tokens that the model tells apart.
     pub vocab_size: usize,
+    /// Numbers of an embedding.
+    pub embedding_size: usize,
+    /// How the last hidden states of a text become its embedding.
+    pub pooling: Pooling,
     /// Requests that the generator runs together.
     pub sequences_max: usize,
     /// What is told of it.

@@ -18,10 +18,11 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::error::Error;
+use crate::fault::Fault;
+use crate::library::Library;
 use crate::limits::{CONNECTIONS_MAX, HEAD_BYTES_MAX, HEAD_TIME_MAX, HEADERS_MAX};
-use crate::models::Models;
+use crate::models::{Models, Wanted};
 use crate::routes::router;
-use crate::served::Served;
 use crate::settings::Settings;
 use crate::state::App;
 
@@ -50,10 +51,10 @@ impl Server {
     /// # Errors
     ///
     /// Settings that would let strangers in; names that are there twice; an address that is taken.
-    pub fn bind(settings: Settings, models: Vec<Served>) -> Result<Self, Error> {
+    pub fn bind(settings: Settings, library: Box<dyn Library>) -> Result<Self, Error> {
         settings.check()?;
         let address = settings.address;
-        let models = Models::new(models, settings.waiting_max)?;
+        let models = Models::new(library, &settings)?;
         let listen = |source| Error::Listen { address, source };
         let listener = TcpListener::bind(address).map_err(listen)?;
         listener.set_nonblocking(true).map_err(Error::System)?;
@@ -77,7 +78,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// [`Error::System`].
+    /// [`Error::System`]; [`Error::Load`] for a model of [`Settings::load_first`].
     pub fn run(self) -> Result<(), Error> {
         let runtime = runtime().map_err(Error::System)?;
         let served = runtime.block_on(self.serve());
@@ -90,6 +91,11 @@ impl Server {
         let listener = tokio::net::TcpListener::from_std(self.listener).map_err(Error::System)?;
         let drain_time = self.app.settings.drain_time;
         let connections = Connections::new(router(Arc::clone(&self.app)));
+        tokio::spawn({
+            let models = self.app.models.clone();
+            async move { models.unload_expired().await }
+        });
+        let loading = tokio::spawn(load_first(Arc::clone(&self.app), Stopper(self.stopping.clone())));
         let mut stopping = self.stopping.subscribe();
         let stopped = pin!(stopping.wait_for(|is_stopping| *is_stopping));
         let terminated = pin!(terminated()?);
@@ -101,8 +107,22 @@ impl Server {
         self.app.stop();
         // Those that take longer are cut off.
         let _ = timeout(drain_time, connections.graceful.shutdown()).await;
-        Ok(())
+        // What is still being loaded is wanted no more.
+        if loading.is_finished() { loading.await.unwrap_or(Ok(())) } else { Ok(()) }
     }
+}
+
+/// Loads what is to be there from the start; the server ends if that fails.
+async fn load_first(app: Arc<App>, stopper: Stopper) -> Result<(), Error> {
+    for name in &app.settings.load_first {
+        let wanted = Wanted { name: Some(name.clone()), ..Wanted::default() };
+        if let Err(Fault { message, .. }) = app.models.open_wanted(&wanted).await {
+            stopper.stop();
+            return Err(Error::Load { name: name.clone(), why: message });
+        }
+    }
+    app.begin();
+    Ok(())
 }
 
 /// Requests are little work beside what they ask for.

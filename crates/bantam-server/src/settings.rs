@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::error::Error;
+use crate::models::{Alias, KeepAlive};
 
 /// How a server is set up.
 #[derive(Clone)]
@@ -19,6 +20,16 @@ pub struct Settings {
     pub hosts: Vec<String>,
     /// Requests that may wait for each model.
     pub waiting_max: usize,
+    /// Other names for models.
+    pub aliases: Vec<Alias>,
+    /// Models that are loaded before the first request asks for them.
+    pub load_first: Vec<String>,
+    /// Models that are loaded at the same time.
+    pub models_max: usize,
+    /// Bytes that all models together take at most, adapters and states of sequences included.
+    pub memory_max: u64,
+    /// How long a model stays loaded after its last request, where that says nothing.
+    pub keep_alive: KeepAlive,
     /// Time that running answers have when the server is stopped.
     pub drain_time: Duration,
     /// Where a line for each request goes. It never holds what was asked or answered.
@@ -32,6 +43,11 @@ impl Default for Settings {
             keys: Keys::default(),
             hosts: Vec::new(),
             waiting_max: 64,
+            aliases: Vec::new(),
+            load_first: Vec::new(),
+            models_max: usize::MAX,
+            memory_max: u64::MAX,
+            keep_alive: KeepAlive::DEFAULT,
             drain_time: Duration::from_secs(30),
             log: |_| {},
         }

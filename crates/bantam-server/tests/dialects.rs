@@ -90,6 +90,7 @@ fn models_are_told_as_clients_of_ollama_read_them() {
         (&model["details"]["family"], &model["details"]["parameter_size"]),
         (&json!("tiny"), &json!("135M"))
     );
+    assert_eq!(server.post("/api/generate", &json!({ "model": "tiny" })).status, 200);
     assert!(server.get("/api/ps").json()["models"][0]["expires_at"].is_string());
     let show = server.post("/api/show", &json!({ "name": "tiny:latest" })).json();
     assert_eq!(

@@ -10,7 +10,7 @@ use bantam_engine::{Engine, Event, Request, Settings};
 use bantam_model::{KvStorage, Model};
 use bantam_tensor::format::safetensors;
 use bantam_tensor::{Checkpoint, Tensor};
-use common::{Running, served, settings, tokenizer, with};
+use common::{Reply, Running, served, settings, tokenizer, with};
 use serde_json::{Value, json};
 
 #[path = "../../../testdata/golden/weights.rs"]
@@ -39,9 +39,13 @@ fn engine() -> Engine {
 }
 
 fn server() -> Running {
+    set(settings())
+}
+
+fn set(settings: bantam_server::Settings) -> Running {
     let mut served = served(Box::new(engine()));
     (served.context_length, served.sequences_max) = (64, 4);
-    Running::serve(settings(), served, Default::default())
+    Running::serve(settings, served, Default::default())
 }
 
 /// The text of the likeliest tokens behind a prompt.
@@ -102,4 +106,20 @@ fn a_prompt_that_does_not_fit_is_refused_with_both_numbers() {
     let full = server
         .post("/v1/completions", &json!({ "prompt": "x".repeat(60), "max_tokens": 100, "temperature": 0 }));
     assert_eq!(full.json()["choices"][0]["finish_reason"], "length");
+}
+
+/// Else the time to the first token would tell what others asked.
+#[test]
+fn keys_share_no_states() {
+    let mut locked = settings();
+    let keys = ["first-key", "second-key"];
+    keys.iter().for_each(|key| locked.keys.add(key).unwrap());
+    let server = set(locked);
+    let ask = json!({ "prompt": "hello you", "max_tokens": 2, "temperature": 0 });
+    let cached = |key: &str| {
+        let stream = server.open("/v1/completions", &ask, &format!("Authorization: Bearer {key}\r\n"));
+        let usage = Reply::read(stream).json()["usage"].clone();
+        usage["prompt_tokens_details"]["cached_tokens"].as_u64()
+    };
+    assert_eq!([keys[0], keys[1], keys[0], keys[1]].map(cached), [Some(0), Some(0), Some(8), Some(8)]);
 }

@@ -73,7 +73,6 @@ fn only_json_is_taken() {
 fn a_key_is_asked_for_everywhere_in_every_style() {
     let server = Running::with(with_key("correct-horse"), |_| {});
     let paths = [
-        "/",
         "/v1/models",
         "/v1/models/tiny",
         "/api/tags",
@@ -113,7 +112,7 @@ fn a_key_is_asked_for_everywhere_in_every_style() {
     for header in bad {
         assert_eq!(get("/v1/models", header), 401, "{header:?}");
     }
-    assert_eq!([get("/health", ""), get("/ready", "")], [200; 2]);
+    assert_eq!([get("/health", ""), get("/ready", ""), get("/", ""), get("/page/app.js", "")], [200; 4]);
 }
 
 #[test]
@@ -174,11 +173,12 @@ fn bodies_that_are_no_requests_are_told_so() {
 fn a_server_for_others_needs_a_key() {
     let settings = Settings { address: "0.0.0.0:0".parse().unwrap(), ..settings() };
     let served = || common::served(Box::new(common::Script::new(common::tokenizer(), Default::default())));
-    let refused = Server::bind(settings, vec![served()]).err().unwrap();
+    let refused = Server::bind(settings, Box::new(common::Shelf::of(vec![served()]))).err().unwrap();
     assert!(matches!(refused, Error::KeyNeeded { .. }), "{refused}");
-    let twice = Server::bind(common::settings(), vec![served(), served()]).err().unwrap();
+    let twice = Server::bind(common::settings(), Box::new(common::Shelf::of(vec![served(), served()])))
+        .err()
+        .unwrap();
     assert!(matches!(twice, Error::SameName { .. }), "{twice}");
-    assert!(matches!(Server::bind(common::settings(), vec![]).err().unwrap(), Error::NoModel));
 }
 
 /// Every field of every request with values of every kind: an answer or a refusal, never a failure of the server's.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bantam_model::rope::Rope;
 use bantam_model::weights::Vector;
 use bantam_model::{Adapter, Batch, Machine, Numerics};
-use bantam_tensor::kernels::matmul::Codes;
+use bantam_tensor::kernels::matmul::{Codes, Rounding};
 
 use crate::angles::Angles;
 use crate::pool::Pool;
@@ -325,11 +325,11 @@ impl<'a> Tape<'a> {
         self.pool.copy(&self.nodes[of.0].rows.data)
     }
 
-    /// The codes of a node's values.
-    pub(crate) fn codes(&mut self, of: Place) -> &Codes {
+    /// The codes of a node's values; all that are asked for are rounded in the same way.
+    pub(crate) fn codes(&mut self, of: Place, rounding: Rounding) -> &Codes {
         let rows = &self.nodes[of.0].rows;
         if self.codes.0 != Some(of) {
-            self.codes.1.fill(self.machine, &rows.data, rows.width);
+            self.codes.1.fill(self.machine, &rows.data, rows.width, rounding);
             self.codes.0 = Some(of);
         }
         &self.codes.1

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bantam_engine::Pooling;
 use bantam_model::Model;
 use bantam_tensor::format::gguf;
 use bantam_tensor::{Checkpoint, Metadata};
-use bantam_text::{GgufVocab, Tokenizer};
+use bantam_text::{ChatTemplate, GgufVocab, Tokenizer};
 use serde_json::Value;
 
 /// Why a model could not be loaded.
@@ -30,6 +31,9 @@ pub enum LoadError {
     /// The tokeniser.
     #[error("the tokeniser cannot be used: {0}")]
     Text(#[from] bantam_text::Error),
+    /// The chat template.
+    #[error("the chat template cannot be used: {0}")]
+    Template(bantam_text::Error),
     /// There is no tokeniser.
     #[error(
         "no tokeniser: wanted tokenizer.json or tokenizer.model in the folder, or tokenizer.ggml.* in the GGUF file"
@@ -65,12 +69,43 @@ impl Loaded {
         learned.map(|tensor| tensor.elements() as u64).sum()
     }
 
+    /// How its last hidden states become the embedding of a text: as its files say, else their mean.
+    ///
+    /// Sources: sentence-transformers' `1_Pooling/config.json`, llama.cpp's `LLAMA_POOLING_TYPE_*`.
+    pub fn pooling(&self) -> Pooling {
+        match &self.checkpoint.metadata {
+            Metadata::Gguf(metadata) => {
+                match metadata.find::<u32>(&format!("{}.pooling_type", self.model.architecture)) {
+                    Ok(Some(2)) => Pooling::First,
+                    Ok(Some(3)) => Pooling::Last,
+                    _ => Pooling::Mean,
+                }
+            }
+            Metadata::Folder(folder) => {
+                let config = folder.json("1_Pooling/config.json").ok().flatten().unwrap_or_default();
+                match () {
+                    () if config["pooling_mode_cls_token"] == true => Pooling::First,
+                    () if config["pooling_mode_lasttoken"] == true => Pooling::Last,
+                    () => Pooling::Mean,
+                }
+            }
+        }
+    }
+
     /// The chat template's source, where the files have one.
     pub fn chat_template(&self) -> Option<String> {
         match &self.checkpoint.metadata {
             Metadata::Gguf(metadata) => metadata.string("tokenizer.chat_template").ok().map(str::to_owned),
             Metadata::Folder(folder) => folder.chat_template.clone(),
         }
+    }
+
+    /// The chat template, ready for conversations in the tokeniser's special tokens.
+    pub fn template(&self, tokenizer: &Tokenizer) -> Result<Option<ChatTemplate>, LoadError> {
+        let roles = tokenizer.roles();
+        let [bos, eos] = [roles.bos, roles.eos].map(|id| tokenizer.role_text(id));
+        let compile = |source: String| ChatTemplate::compile(&source, &bos, &eos);
+        self.chat_template().map(compile).transpose().map_err(LoadError::Template)
     }
 
     /// The settings for sampling that the model's makers recommend, as `generation_config.json` names them.

@@ -10,6 +10,7 @@ mod limits;
 mod models;
 mod print;
 mod progress;
+mod serving;
 mod units;
 mod verbs;
 
@@ -46,11 +47,12 @@ fn dispatch(arguments: &Arguments) -> Result<()> {
         _ => {}
     }
     let interrupt = Interrupt::install();
-    let models = Models::new(&arguments.hub, interrupt.clone())?;
+    let settings = arguments.hub.over(bantam_hub::Settings::from_env()?);
+    let models = Models::new(settings, arguments.hub.accept_terms, interrupt.clone())?;
     match &arguments.verb {
         Verb::Run(args) => verbs::run::run(args, &models, &interrupt),
         Verb::Generate(args) => verbs::generate::run(args, &models, &interrupt),
-        Verb::Serve(args) => verbs::serve::run(args, &models, &interrupt),
+        Verb::Serve(args) => verbs::serve::run(args, models, &interrupt),
         Verb::Pull(args) => verbs::pull::run(args, &models),
         Verb::List(args) => verbs::list::run(args, &models),
         Verb::Show(args) => verbs::show::run(args, &models),

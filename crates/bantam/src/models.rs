@@ -4,9 +4,8 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, anyhow};
-use bantam_hub::{Error, Hub, Located, Network, Reference, Settings};
+use bantam_hub::{Error, Hub, Located, Reference, Settings};
 
-use crate::args::HubArgs;
 use crate::interrupt::{Interrupt, Stopped};
 use crate::progress::Watch;
 
@@ -30,14 +29,10 @@ pub(crate) struct Wanted {
 }
 
 impl Models {
-    /// Models as the environment and the arguments say.
-    pub(crate) fn new(args: &HubArgs, interrupt: Interrupt) -> Result<Self> {
-        let mut settings = Settings::from_env()?;
-        if args.offline {
-            settings.network = Network::Forbidden;
-        }
+    /// Models of a store and its mirrors; with `accept_terms` nobody is asked about licences.
+    pub(crate) fn new(settings: Settings, accept_terms: bool, interrupt: Interrupt) -> Result<Self> {
         let home = settings.home.clone();
-        Ok(Models { hub: Hub::new(settings)?, home, interrupt, accept_terms: args.accept_terms })
+        Ok(Models { hub: Hub::new(settings)?, home, interrupt, accept_terms })
     }
 
     /// The file or folder of a model; it is fetched first if it is not on this machine.
@@ -110,8 +105,7 @@ mod tests {
             "HOME" => Some("/nonexistent/home".into()),
             _ => None,
         });
-        let hub = Hub::new(settings.unwrap()).unwrap();
-        Models { hub, home: "/nonexistent".into(), interrupt: Interrupt::default(), accept_terms: false }
+        Models::new(settings.unwrap(), false, Interrupt::default()).unwrap()
     }
 
     fn wanted(model: Option<&str>, prompt: &[&str]) -> Result<(String, Option<String>)> {

@@ -1,5 +1,7 @@
 //! Numbers as people read them.
 
+use bantam_text::DateTime;
+
 /// `98.4 MB`: powers of ten, as disks and downloads count.
 pub(crate) fn bytes(bytes: u64) -> String {
     scaled(bytes, &["B", "kB", "MB", "GB", "TB"])
@@ -36,23 +38,30 @@ pub(crate) fn grouped(number: u64) -> String {
 
 /// A moment as `2026-11-21 06:19` in UTC, from seconds since 1970.
 pub(crate) fn moment(unix_s: u64) -> String {
-    let [year, month, day, hour, minute, _] = civil(unix_s);
+    let DateTime { year, month, day, hour, minute, .. } = DateTime::from_unix_s(unix_s);
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}")
 }
 
-/// Year, month, day, hour, minute and second in UTC (Howard Hinnant, "chrono-compatible low-level date
-/// algorithms").
-pub(crate) fn civil(unix_s: u64) -> [u64; 6] {
-    let (days, second) = (unix_s / 86_400, unix_s % 86_400);
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    [year, month, day, second / 3600, second / 60 % 60, second % 60]
+/// `8GB`, `512MiB`, `1.5G`, or a plain number of bytes.
+pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let number = text[..end].parse::<f64>().ok().filter(|number| number.is_finite());
+    let scale: Option<f64> = match text[end..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => Some(1.0),
+        "k" | "kb" => Some(1e3),
+        "m" | "mb" => Some(1e6),
+        "g" | "gb" => Some(1e9),
+        "t" | "tb" => Some(1e12),
+        "kib" => Some(1024.0),
+        "mib" => Some(1024.0 * 1024.0),
+        "gib" => Some(1024.0 * 1024.0 * 1024.0),
+        _ => None,
+    };
+    let bytes = number.zip(scale).map(|(number, scale)| number * scale);
+    bytes
+        .map(|bytes| bytes as u64)
+        .ok_or_else(|| format!("{text:?} is no size: wanted one such as 8GB or 512MiB"))
 }
 
 #[cfg(test)]
@@ -83,5 +92,16 @@ mod tests {
         assert_eq!(moment(951_782_400), "2000-02-29 00:00");
         assert_eq!(moment(1_795_242_000), "2026-11-21 06:20");
         assert_eq!(moment(4_107_542_400), "2100-03-01 00:00");
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(parse_bytes("8GB"), Ok(8_000_000_000));
+        assert_eq!(parse_bytes("1.5 GiB"), Ok(1_610_612_736));
+        assert_eq!(parse_bytes("512m"), Ok(512_000_000));
+        assert_eq!(parse_bytes("4096"), Ok(4096));
+        for bad in ["", "GB", "-1", "8 XB", "1.2.3G", "8GBs"] {
+            assert!(parse_bytes(bad).is_err(), "{bad}");
+        }
     }
 }

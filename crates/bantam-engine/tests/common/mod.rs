@@ -86,7 +86,7 @@ pub(crate) fn collect(mut stream: impl Iterator<Item = Event>) -> Answer {
                 shifts += 1;
                 continue;
             }
-            Event::Prompt { .. } => continue,
+            Event::Prompt { .. } | Event::Pooled(_) => continue,
             Event::Done { reason, usage } => Ok((reason, usage)),
             Event::Failed(error) => Err(error),
         };

@@ -71,6 +71,19 @@ impl Coded {
         Coded { width, codes: vec![0; 2 * heads * codes], scales: vec![f16::ZERO; 2 * heads * scales] }
     }
 
+    /// Codes, then scales.
+    pub(super) fn write_to(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.codes);
+        self.scales.iter().for_each(|scale| out.extend(scale.to_le_bytes()));
+    }
+
+    /// As [`Coded::write_to`] wrote it, as many bytes as a page of this shape has.
+    pub(super) fn read_from(shape: KvShape, width: Width, bytes: &[u8]) -> Self {
+        let (codes, scales) = bytes.split_at(2 * shape.num_kv_heads * lens(shape, width).0);
+        let scales = scales.as_chunks().0.iter().copied().map(f16::from_le_bytes);
+        Coded { width, codes: codes.to_vec(), scales: scales.collect() }
+    }
+
     pub(super) fn head(&self, shape: KvShape, head: usize) -> CodedHead<'_> {
         let (codes, scales) = lens(shape, self.width);
         let (keys, values) = self.codes[2 * head * codes..][..2 * codes].split_at(codes);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
@@ -100,10 +101,12 @@ impl KvShape {
 
 /// Keys and values of [`PAGE`] positions of one layer. Uncoded, it holds for each head the keys,
 /// `[head_dim][PAGE]`, then the values, `[PAGE][head_dim filled up to 16]`; coded, see `coded.rs`.
+///
+/// Clones share their numbers; one that is written gets a copy of its own first.
 #[derive(Clone, PartialEq)]
 pub struct Page {
     pub(super) shape: KvShape,
-    pub(super) numbers: Numbers,
+    pub(super) numbers: Arc<Numbers>,
 }
 
 #[derive(Clone, PartialEq)]
@@ -125,12 +128,17 @@ impl Page {
             KvStorage::Q8_0 => Numbers::Coded(Coded::new(shape, Width::Eight)),
             KvStorage::Q4_0 => Numbers::Coded(Coded::new(shape, Width::Four)),
         };
-        Page { shape, numbers }
+        Page { shape, numbers: Arc::new(numbers) }
+    }
+
+    /// Whether a clone has the same numbers in the same place.
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.numbers) > 1
     }
 
     /// How it keeps them.
     pub fn storage(&self) -> KvStorage {
-        match &self.numbers {
+        match &*self.numbers {
             Numbers::F32(_) => KvStorage::F32,
             Numbers::F16(_) => KvStorage::F16,
             Numbers::BF16(_) => KvStorage::BF16,
@@ -150,7 +158,7 @@ impl Page {
     pub fn put(&mut self, slot: usize, keys: &[f32], values: &[f32]) {
         let KvShape { num_kv_heads, head_dim } = self.shape;
         assert!(slot < PAGE && keys.len() == num_kv_heads * head_dim && values.len() == keys.len());
-        match &mut self.numbers {
+        match Arc::make_mut(&mut self.numbers) {
             Numbers::F32(numbers) => {
                 put(self.shape, numbers, slot, keys, values, |x, y| y.copy_from_slice(x))
             }
@@ -162,6 +170,32 @@ impl Page {
             }
             Numbers::Coded(coded) => coded.put(self.shape, slot, keys, values),
         }
+    }
+
+    /// Appends all of it, [`Page::bytes`] bytes, numbers with their lowest byte first.
+    pub fn write_to(&self, out: &mut Vec<u8>) {
+        match &*self.numbers {
+            Numbers::F32(numbers) => numbers.iter().for_each(|x| out.extend(x.to_le_bytes())),
+            Numbers::F16(numbers) => numbers.iter().for_each(|x| out.extend(x.to_le_bytes())),
+            Numbers::BF16(numbers) => numbers.iter().for_each(|x| out.extend(x.to_le_bytes())),
+            Numbers::Coded(coded) => coded.write_to(out),
+        }
+    }
+
+    /// A page as [`Page::write_to`] wrote it; `None` for another number of bytes.
+    pub fn read_from(shape: KvShape, storage: KvStorage, bytes: &[u8]) -> Option<Self> {
+        if bytes.len() != shape.page_bytes(storage) {
+            return None;
+        }
+        let (twos, fours) = (bytes.as_chunks().0.iter().copied(), bytes.as_chunks().0.iter().copied());
+        let numbers = match storage {
+            KvStorage::F32 => Numbers::F32(fours.map(f32::from_le_bytes).collect()),
+            KvStorage::F16 => Numbers::F16(twos.map(f16::from_le_bytes).collect()),
+            KvStorage::BF16 => Numbers::BF16(twos.map(bf16::from_le_bytes).collect()),
+            KvStorage::Q8_0 => Numbers::Coded(Coded::read_from(shape, Width::Eight, bytes)),
+            KvStorage::Q4_0 => Numbers::Coded(Coded::read_from(shape, Width::Four, bytes)),
+        };
+        Some(Page { shape, numbers: Arc::new(numbers) })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Four-bit codes into a table of sixteen values.
 
-use super::{Block, each, halves_at, part, words_at};
+use super::{Block, Units, each, halves_at, part, words_at};
 use crate::Storage;
 use crate::lanes::{LANES, Lanes};
 
@@ -14,8 +14,7 @@ const TABLE: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38
 
 impl Block for Iq4Nl {
     const STORAGE: Storage = Storage::Iq4Nl;
-    const UNIT: usize = 32;
-    const MINIMA: bool = false;
+    type Unit = Units<32, false>;
     type Bytes = [u8; 18];
     type Scales = [[f32; LANES]; 1];
 
@@ -31,8 +30,7 @@ impl Block for Iq4Nl {
 
 impl Block for Iq4Xs {
     const STORAGE: Storage = Storage::Iq4Xs;
-    const UNIT: usize = 32;
-    const MINIMA: bool = false;
+    type Unit = Units<32, false>;
     type Bytes = [u8; 136];
     type Scales = [[f32; LANES]; 8];
 

@@ -1,6 +1,6 @@
 //! Super-blocks of 256 weights: a scale and a minimum for the whole, small integers for its units.
 
-use super::{Block, each, halves_at, part, two_halves_at, words_at};
+use super::{Block, Units, each, halves_at, part, two_halves_at, words_at};
 use crate::Storage;
 use crate::lanes::{LANES, Lanes};
 
@@ -17,8 +17,7 @@ pub(super) struct Q6K;
 
 impl Block for Q2K {
     const STORAGE: Storage = Storage::Q2K;
-    const UNIT: usize = 16;
-    const MINIMA: bool = true;
+    type Unit = Units<16, true>;
     type Bytes = [u8; 84];
     type Scales = [[f32; LANES]; 16];
 
@@ -41,8 +40,7 @@ impl Block for Q2K {
 
 impl Block for Q3K {
     const STORAGE: Storage = Storage::Q3K;
-    const UNIT: usize = 16;
-    const MINIMA: bool = false;
+    type Unit = Units<16, false>;
     type Bytes = [u8; 110];
     type Scales = [[f32; LANES]; 16];
 
@@ -92,8 +90,7 @@ fn scales_and_minima<L: Lanes, const N: usize>(
 
 impl Block for Q4K {
     const STORAGE: Storage = Storage::Q4K;
-    const UNIT: usize = 32;
-    const MINIMA: bool = true;
+    type Unit = Units<32, true>;
     type Bytes = [u8; 144];
     type Scales = [[f32; LANES]; 8];
 
@@ -109,8 +106,7 @@ impl Block for Q4K {
 
 impl Block for Q5K {
     const STORAGE: Storage = Storage::Q5K;
-    const UNIT: usize = 32;
-    const MINIMA: bool = true;
+    type Unit = Units<32, true>;
     type Bytes = [u8; 176];
     type Scales = [[f32; LANES]; 8];
 
@@ -127,8 +123,7 @@ impl Block for Q5K {
 
 impl Block for Q6K {
     const STORAGE: Storage = Storage::Q6K;
-    const UNIT: usize = 16;
-    const MINIMA: bool = false;
+    type Unit = Units<16, false>;
     type Bytes = [u8; 210];
     type Scales = [[f32; LANES]; 16];
 

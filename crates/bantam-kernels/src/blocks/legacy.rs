@@ -1,6 +1,6 @@
 //! Blocks of 32 weights with one scale.
 
-use super::{Block, halves_at, part, two_halves_at};
+use super::{Block, Units, halves_at, part, two_halves_at};
 use crate::Storage;
 use crate::lanes::{LANES, Lanes};
 
@@ -30,8 +30,7 @@ fn scale_and_minimum<L: Lanes, const N: usize>(
 
 impl Block for Q4_0 {
     const STORAGE: Storage = Storage::Q4_0;
-    const UNIT: usize = 32;
-    const MINIMA: bool = false;
+    type Unit = Units<32, false>;
     type Bytes = [u8; 18];
     type Scales = [[f32; LANES]; 1];
 
@@ -47,8 +46,7 @@ impl Block for Q4_0 {
 
 impl Block for Q4_1 {
     const STORAGE: Storage = Storage::Q4_1;
-    const UNIT: usize = 32;
-    const MINIMA: bool = true;
+    type Unit = Units<32, true>;
     type Bytes = [u8; 20];
     type Scales = [[f32; LANES]; 1];
 
@@ -64,8 +62,7 @@ impl Block for Q4_1 {
 
 impl Block for Q5_0 {
     const STORAGE: Storage = Storage::Q5_0;
-    const UNIT: usize = 32;
-    const MINIMA: bool = false;
+    type Unit = Units<32, false>;
     type Bytes = [u8; 22];
     type Scales = [[f32; LANES]; 1];
 
@@ -83,8 +80,7 @@ impl Block for Q5_0 {
 
 impl Block for Q5_1 {
     const STORAGE: Storage = Storage::Q5_1;
-    const UNIT: usize = 32;
-    const MINIMA: bool = true;
+    type Unit = Units<32, true>;
     type Bytes = [u8; 24];
     type Scales = [[f32; LANES]; 1];
 
@@ -100,8 +96,7 @@ impl Block for Q5_1 {
 
 impl Block for Q8_0 {
     const STORAGE: Storage = Storage::Q8_0;
-    const UNIT: usize = 32;
-    const MINIMA: bool = false;
+    type Unit = Units<32, false>;
     type Bytes = [u8; 34];
     type Scales = [[f32; LANES]; 1];
 

@@ -18,10 +18,9 @@ use crate::lanes::{LANES, Lanes};
 /// A storage's blocks. The associated types are arrays, so that the compiler knows all lengths.
 pub(crate) trait Block {
     const STORAGE: Storage;
-    /// Weights that share a scale: 16 or 32.
-    const UNIT: usize;
-    /// Whether a minimum is subtracted.
-    const MINIMA: bool;
+    type Unit: Unit;
+    const UNIT: usize = <Self::Unit as Unit>::LEN;
+    const MINIMA: bool = <Self::Unit as Unit>::MINIMA;
     /// Weights in a block.
     const LEN: usize = Self::STORAGE.block_len();
     /// A block, as many bytes as the storage says.
@@ -34,6 +33,50 @@ pub(crate) trait Block {
 
     /// The scales (and minima) of sixteen blocks, block `i` in lane `i`.
     fn scales<L: Lanes>(blocks: &[&Self::Bytes; LANES], scales: &mut Self::Scales, minima: &mut Self::Scales);
+}
+
+/// Weights that share a scale.
+pub(crate) trait Unit {
+    /// How many: 16 or 32.
+    const LEN: usize;
+    /// Whether a minimum is subtracted.
+    const MINIMA: bool;
+}
+
+pub(crate) struct Units<const LEN: usize, const MINIMA: bool>;
+
+impl<const LEN: usize, const MINIMA: bool> Unit for Units<LEN, MINIMA> {
+    const LEN: usize = LEN;
+    const MINIMA: bool = MINIMA;
+}
+
+/// Work over units of one kind, chosen at run time.
+pub(crate) trait OverUnit {
+    type Output;
+    fn run<U: Unit>(self) -> Self::Output;
+}
+
+/// Runs `work` over the kind of units that a quantised storage has; `None` for the others.
+#[inline(always)]
+pub(crate) fn with_unit<W: OverUnit>(storage: Storage, work: W) -> Option<W::Output> {
+    Some(match unit_of(storage)? {
+        (16, false) => work.run::<Units<16, false>>(),
+        (16, true) => work.run::<Units<16, true>>(),
+        (_, false) => work.run::<Units<32, false>>(),
+        (_, true) => work.run::<Units<32, true>>(),
+    })
+}
+
+/// Length of a storage's units, and whether they have minima.
+pub(crate) fn unit_of(storage: Storage) -> Option<(usize, bool)> {
+    struct Kind;
+    impl OverBlock for Kind {
+        type Output = (usize, bool);
+        fn run<B: Block>(self) -> (usize, bool) {
+            (B::UNIT, B::MINIMA)
+        }
+    }
+    with_block(storage, Kind)
 }
 
 /// Work over a storage's blocks, chosen at run time.

@@ -30,6 +30,9 @@ pub(crate) trait Lanes: Copy {
     /// Rows of activations, 3 or 6, whose [`Lanes::ints_add_pairs`] had better go on side by side: as many as the
     /// registers hold, or as it takes to hide the wait of each sum for the one before it.
     const ROWS: usize;
+    /// Rows of activations, at most, that are multiplied with codes straight out of their blocks: 4, or 0 where such code
+    /// is not worth its building.
+    const ROWS_OF_BLOCKS: usize = 4;
     /// Whether a processor with these registers may have tiles; elsewhere their code is left out.
     const TILES: bool = false;
 

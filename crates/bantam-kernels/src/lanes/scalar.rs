@@ -1,4 +1,7 @@
 //! [`Lanes`] in plain Rust: the truth for the others.
+//!
+//! Operations are functions that are called: spelt out lane by lane in every kernel they took more building than all
+//! other levels together.
 
 use super::{LANES, Lanes, RUN};
 use half::f16;
@@ -15,6 +18,7 @@ impl Scalar {
 
 impl Lanes for Scalar {
     const ROWS: usize = 3;
+    const ROWS_OF_BLOCKS: usize = 0;
 
     type Ints = [i32; LANES];
     type Bytes = [u8; RUN];
@@ -33,73 +37,73 @@ impl Lanes for Scalar {
     fn store(self, to: &mut [f32; LANES]) {
         *to = self.0;
     }
-    #[inline(always)]
+    #[inline(never)]
     fn load_f16(from: &[u16; LANES]) -> Self {
         Scalar(from.map(|bits| f16::from_bits(bits).to_f32()))
     }
-    #[inline(always)]
+    #[inline(never)]
     fn load_f16_pairs(from: &[u32; LANES]) -> (Self, Self) {
         (Self::load_f16(&from.map(|word| word as u16)), Self::load_f16(&from.map(|word| (word >> 16) as u16)))
     }
-    #[inline(always)]
+    #[inline(never)]
     fn load_bf16(from: &[u16; LANES]) -> Self {
         Scalar(from.map(|bits| f32::from_bits(u32::from(bits) << 16)))
     }
-    #[inline(always)]
+    #[inline(never)]
     fn load_i8(from: &[u8; LANES]) -> Self {
         Scalar(from.map(|byte| f32::from(byte as i8)))
     }
-    #[inline(always)]
+    #[inline(never)]
     fn load_i4_low(from: &[u8; LANES]) -> Self {
         Scalar(from.map(|byte| f32::from((byte << 4) as i8 >> 4)))
     }
-    #[inline(always)]
+    #[inline(never)]
     fn load_i4_high(from: &[u8; LANES]) -> Self {
         Scalar(from.map(|byte| f32::from(byte as i8 >> 4)))
     }
-    #[inline(always)]
+    #[inline(never)]
     fn add(self, other: Self) -> Self {
         self.each(other, |a, b| a + b)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn sub(self, other: Self) -> Self {
         self.each(other, |a, b| a - b)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn mul(self, other: Self) -> Self {
         self.each(other, |a, b| a * b)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn div(self, other: Self) -> Self {
         self.each(other, |a, b| a / b)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn mul_add(self, a: Self, b: Self) -> Self {
         Scalar(std::array::from_fn(|i| self.0[i].mul_add(a.0[i], b.0[i])))
     }
-    #[inline(always)]
+    #[inline(never)]
     fn minimum(self, other: Self) -> Self {
         self.each(other, |a, b| if a < b { a } else { b })
     }
-    #[inline(always)]
+    #[inline(never)]
     fn maximum(self, other: Self) -> Self {
         self.each(other, |a, b| if a > b { a } else { b })
     }
-    #[inline(always)]
+    #[inline(never)]
     fn round(self) -> Self {
         Scalar(self.0.map(f32::round_ties_even))
     }
-    #[inline(always)]
+    #[inline(never)]
     fn exp2_of_integer(self) -> Self {
         Scalar(self.0.map(|x| f32::from_bits(((x as i32).wrapping_add(127) as u32) << 23)))
     }
-    #[inline(always)]
+    #[inline(never)]
     fn select_less(self, other: Self, yes: Self, no: Self) -> Self {
         Scalar(std::array::from_fn(|i| if self.0[i] < other.0[i] { yes.0[i] } else { no.0[i] }))
     }
     #[inline(always)]
     fn prefetch(_: &u8) {}
-    #[inline(always)]
+    #[inline(never)]
     fn to_codes(self, codes: &mut [i16; LANES]) {
         *codes = self.0.map(|x| x.round_ties_even() as i16);
     }
@@ -107,27 +111,27 @@ impl Lanes for Scalar {
     fn bytes_load(from: &[u8; RUN]) -> Self::Bytes {
         *from
     }
-    #[inline(always)]
+    #[inline(never)]
     fn bytes_of_nibbles(bytes: &[u8; RUN / 2]) -> Self::Bytes {
         std::array::from_fn(|i| bytes[i % LANES] >> (4 * (i / LANES)) & 15)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn bytes_of_flags(flags: &[u8; RUN / 8], set: u8, clear: u8) -> Self::Bytes {
         std::array::from_fn(|i| if flags[i / 8] >> (i % 8) & 1 == 1 { set } else { clear })
     }
-    #[inline(always)]
+    #[inline(never)]
     fn bytes_bits(bytes: Self::Bytes, shift: usize, mask: u8) -> Self::Bytes {
         bytes.map(|byte| byte >> shift & mask)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn bytes_join(low: Self::Bytes, high: Self::Bytes, shift: usize) -> Self::Bytes {
         std::array::from_fn(|i| low[i] | high[i] << shift)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn bytes_look_up(places: Self::Bytes, table: &[i8; 16]) -> Self::Bytes {
         places.map(|place| table[usize::from(place)] as u8)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn bytes_add(bytes: Self::Bytes, value: i8) -> Self::Bytes {
         bytes.map(|byte| byte.wrapping_add_signed(value))
     }
@@ -135,11 +139,11 @@ impl Lanes for Scalar {
     fn bytes_store(bytes: Self::Bytes, to: &mut [u8; RUN]) {
         *to = bytes;
     }
-    #[inline(always)]
+    #[inline(never)]
     fn bytes_to_codes(bytes: Self::Bytes, codes: &mut [i16; RUN]) {
         *codes = Self::codes_of(bytes);
     }
-    #[inline(always)]
+    #[inline(never)]
     fn codes_of(bytes: Self::Bytes) -> Self::Codes {
         bytes.map(|byte| i16::from(byte as i8))
     }
@@ -147,20 +151,20 @@ impl Lanes for Scalar {
     fn codes_load(from: &[i16; RUN]) -> Self::Codes {
         *from
     }
-    #[inline(always)]
+    #[inline(never)]
     fn products(codes: Self::Codes, x: Self::Codes) -> Self::Products {
         let half = |k: usize| (k..k + RUN / 2).map(|i| i32::from(codes[i]) * i32::from(x[i])).sum();
         [half(0), half(RUN / 2)]
     }
-    #[inline(always)]
+    #[inline(never)]
     fn products_sum(rows: &[Self::Products; LANES]) -> Self::Ints {
         rows.map(|[first, second]| first + second)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn products_sum_halves(rows: &[Self::Products; LANES]) -> [Self::Ints; 2] {
         [rows.map(|halves| halves[0]), rows.map(|halves| halves[1])]
     }
-    #[inline(always)]
+    #[inline(never)]
     fn pairs_across(codes: &[i16], stride: usize, pairs: &mut [[i16; 2 * LANES]; LANES / 2]) {
         for row in 0..LANES {
             let codes = codes[row * stride..][..LANES].as_chunks::<2>().0;
@@ -173,16 +177,16 @@ impl Lanes for Scalar {
     fn ints_zero() -> Self::Ints {
         [0; LANES]
     }
-    #[inline(always)]
+    #[inline(never)]
     fn ints_add_pairs(sums: Self::Ints, codes: &[i16; 2 * LANES], pair: &[i16; 2]) -> Self::Ints {
         let (even, odd) = (i32::from(pair[0]), i32::from(pair[1]));
         std::array::from_fn(|i| sums[i] + i32::from(codes[2 * i]) * even + i32::from(codes[2 * i + 1]) * odd)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn ints_of_digits(high: &[i32; LANES], low: &[i32; LANES]) -> Self::Ints {
         std::array::from_fn(|i| 256 * high[i] + low[i])
     }
-    #[inline(always)]
+    #[inline(never)]
     fn ints_to_f32(ints: Self::Ints) -> Self {
         Scalar(ints.map(|i| i as f32))
     }

@@ -8,17 +8,36 @@ use crate::share::Shared;
 
 /// Activations that share a scale.
 pub(super) const GROUP: usize = 32;
-/// Codes run from `-CODE_MAX` to `CODE_MAX`.
-const CODE_MAX: f32 = 32767.0;
 /// A group whose greatest magnitude is below this becomes zero: its reciprocal would overflow.
 const SMALLEST: f32 = 1e-30;
 
-/// Rows of activations as `scale * code`, one scale for each 32 of them: about 16 bits of precision,
-/// a divergence of 1e-7 nats per token on small models where 8 bits cost 2e-3.
+/// How far activations are rounded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rounding {
+    /// To codes of 16 bits: a divergence of 1e-7 nats per token on small models.
+    #[default]
+    Bits16,
+    /// To codes of 8 bits, as the peers do: about 1e-3. Only tiles gain by it, which multiply one digit in place of two.
+    Bits8,
+}
+
+impl Rounding {
+    /// The greatest code, in steps, and the step. Codes of 8 bits are the upper digits of codes of 16, so that no kernel
+    /// need tell the two apart.
+    fn codes(self) -> (f32, f32) {
+        match self {
+            Rounding::Bits16 => (32767.0, 1.0),
+            Rounding::Bits8 => (127.0, 256.0),
+        }
+    }
+}
+
+/// Rows of activations as `scale * code`, one scale for each 32 of them.
 ///
 /// A group with an infinity or a NaN has a NaN as its scale, so that it reaches the logits.
 pub struct Codes {
     width: usize,
+    rounding: Rounding,
     /// `[rows][width]`
     codes: Vec<i16>,
     /// `[rows][width / 32]`
@@ -40,7 +59,14 @@ pub(super) struct Row<'a> {
 impl Codes {
     /// No rows yet.
     pub fn new() -> Self {
-        Codes { width: 0, codes: Vec::new(), scales: Vec::new(), sums: Vec::new(), tiles: Vec::new() }
+        Codes {
+            width: 0,
+            rounding: Rounding::default(),
+            codes: Vec::new(),
+            scales: Vec::new(),
+            sums: Vec::new(),
+            tiles: Vec::new(),
+        }
     }
 
     /// Whether rows of this width can be coded.
@@ -49,9 +75,9 @@ impl Codes {
     }
 
     /// Takes rows of `width` activations, in place of those before.
-    pub fn fill(&mut self, machine: &Machine, x: &[f32], width: usize) {
+    pub fn fill(&mut self, machine: &Machine, x: &[f32], width: usize, rounding: Rounding) {
         assert!(Codes::fits(width) && x.len().is_multiple_of(width.max(1)), "rows of whole groups");
-        self.width = width;
+        (self.width, self.rounding) = (width, rounding);
         self.codes.resize(x.len(), 0);
         self.scales.resize(x.len() / GROUP, 0.0);
         self.sums.resize(x.len() / LANES, 0.0);
@@ -68,7 +94,7 @@ impl Codes {
                     sums.slice_mut(begin * 2, count * 2),
                 )
             };
-            fill(isa, &x[begin * GROUP..][..count * GROUP], codes, scales, sums);
+            fill(isa, &x[begin * GROUP..][..count * GROUP], rounding, (codes, scales, sums));
         };
         let groups = x.len() / GROUP;
         // One row is coded faster than a second thread is woken.
@@ -101,6 +127,11 @@ impl Codes {
         self.codes.len() / self.width.max(1)
     }
 
+    /// How far they were rounded.
+    pub(super) fn rounding(&self) -> Rounding {
+        self.rounding
+    }
+
     /// Activations in a row.
     pub fn width(&self) -> usize {
         self.width
@@ -123,25 +154,33 @@ impl Default for Codes {
     }
 }
 
-fn fill(isa: Isa, x: &[f32], codes: &mut [i16], scales: &mut [f32], sums: &mut [f32]) {
-    struct Fill<'a>(&'a [f32], &'a mut [i16], &'a mut [f32], &'a mut [f32]);
+/// Codes, scales and sums of some groups.
+fn fill(isa: Isa, x: &[f32], rounding: Rounding, to: (&mut [i16], &mut [f32], &mut [f32])) {
+    struct Fill<'a>(&'a [f32], Rounding, (&'a mut [i16], &'a mut [f32], &'a mut [f32]));
     impl Kernel for Fill<'_> {
         type Output = ();
         #[inline(always)]
         fn run<L: Lanes>(self) {
-            let (x, codes) = (self.0.as_chunks::<GROUP>().0, self.1.as_chunks_mut::<GROUP>().0);
-            let sums = self.3.as_chunks_mut::<2>().0;
-            for (((x, codes), scale), sums) in x.iter().zip(codes).zip(self.2).zip(sums) {
-                *scale = code_group::<L>(x, codes, sums);
+            let (codes, scales, sums) = self.2;
+            let (x, codes) = (self.0.as_chunks::<GROUP>().0, codes.as_chunks_mut::<GROUP>().0);
+            let sums = sums.as_chunks_mut::<2>().0;
+            let steps = self.1.codes();
+            for (((x, codes), scale), sums) in x.iter().zip(codes).zip(scales).zip(sums) {
+                *scale = code_group::<L>(x, steps, codes, sums);
             }
         }
     }
-    dispatch(isa, Fill(x, codes, scales, sums));
+    dispatch(isa, Fill(x, rounding, to));
 }
 
 /// Codes of one group and their sums; its scale is the result.
 #[inline(always)]
-fn code_group<L: Lanes>(x: &[f32; GROUP], codes: &mut [i16; GROUP], sums: &mut [f32; 2]) -> f32 {
+fn code_group<L: Lanes>(
+    x: &[f32; GROUP],
+    (steps, step): (f32, f32),
+    codes: &mut [i16; GROUP],
+    sums: &mut [f32; 2],
+) -> f32 {
     let x = x.as_chunks::<LANES>().0;
     let codes = codes.as_chunks_mut::<LANES>().0;
     let (low, high) = (L::load(&x[0]), L::load(&x[1]));
@@ -157,12 +196,12 @@ fn code_group<L: Lanes>(x: &[f32; GROUP], codes: &mut [i16; GROUP], sums: &mut [
         (*sums, codes[0], codes[1]) = ([0.0; 2], [0; LANES], [0; LANES]);
         return 0.0;
     }
-    let per_code = L::splat(CODE_MAX / greatest);
+    let per_step = L::splat(steps / greatest);
     for (i, x) in [low, high].into_iter().enumerate() {
-        let rounded = x.mul(per_code).round();
+        let rounded = x.mul(per_step).round().mul(L::splat(step));
         rounded.to_codes(&mut codes[i]);
         // Whole numbers below 2^24 in all, so that no order of the sum rounds.
         sums[i] = rounded.sum();
     }
-    greatest / CODE_MAX
+    greatest / (steps * step)
 }

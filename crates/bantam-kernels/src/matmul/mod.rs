@@ -11,11 +11,14 @@
 
 mod codes;
 mod exact;
+mod few;
 mod integer;
+mod panel;
+mod slab;
 mod tiled;
 mod widen;
 
-pub use codes::Codes;
+pub use codes::{Codes, Rounding};
 pub use widen::dequantize;
 pub(crate) use widen::widen;
 

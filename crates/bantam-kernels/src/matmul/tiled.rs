@@ -3,13 +3,15 @@
 //! Tiles give the exact sums of each unit's products of digits; then `add_unit` adds the units in order, as for every
 //! other path. Sums of sixteen rows stay in registers while a stretch of the inputs passes.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::Codes;
 use super::codes::GROUP;
-use super::integer::{BYTE, Chunk, Panel, Part, Workspace, add_unit, each_lane, panels_together};
+use super::integer::{Part, add_unit, each_lane};
+use super::slab::{BYTE, Panel, Workspace};
+use super::{Codes, Rounding};
 use crate::Machine;
-use crate::blocks::Block;
+use crate::blocks::{OverUnit, Unit, unit_of, with_unit};
 use crate::lanes::{Kernel, LANES, Lanes, RUN, dispatch};
 use crate::share::Shared;
 use crate::tiles::{DigitSums, Digits, Tiles};
@@ -91,60 +93,94 @@ impl CodeTile {
     }
 }
 
-impl Part<'_> {
-    /// All rows of activations in tiles; gives whether that could be done.
-    #[inline(always)]
-    pub(super) fn tiled_rows<L: Lanes, B: Block, T: Tiles>(&self) -> bool {
-        if self.x.tiles().is_empty() {
-            return false;
-        }
-        let Some(mut tiles) = T::configure(self.isa, B::UNIT) else { return false };
-        let inputs = self.weights.inputs;
-        let panels_max = panels_together::<BYTE>(self.x.rows(), inputs);
-        let mut workspace = Workspace::take();
-        let Workspace { panels, chunk, tiled } = &mut *workspace;
-        panels.iter_mut().take(panels_max).for_each(|panel| panel.fit::<B, BYTE>(inputs));
-        tiled.sums.resize(panels_max, [[0.0; LANES]; LANES]);
-        for output in self.outputs.clone().step_by(panels_max * LANES) {
-            let count = (self.outputs.end - output).div_ceil(LANES).min(panels_max);
-            let panels = &mut panels[..count];
-            fill_slab::<L, B>(self, panels, output, chunk);
-            self.tiled_slab::<L, B, T>(panels, output, &mut tiles, tiled);
-        }
-        workspace.put_back();
-        true
+/// A part of a product, all its rows in tiles.
+pub(super) struct TiledRows<'a, T> {
+    part: &'a Part<'a>,
+    tiles: PhantomData<T>,
+}
+
+impl<'a, T: Tiles> TiledRows<'a, T> {
+    pub(super) fn new(part: &'a Part<'a>) -> Self {
+        TiledRows { part, tiles: PhantomData }
     }
 
-    /// The outputs of a slab of panels from `output` on.
+    /// Gives whether it could be done.
+    pub(super) fn run(&self) -> bool {
+        let part = self.part;
+        let Some((unit, _)) = unit_of(part.weights.storage).filter(|_| !part.x.tiles().is_empty()) else {
+            return false;
+        };
+        let Some(mut tiles) = T::configure(part.isa, unit) else { return false };
+        Workspace::slabs::<BYTE>(part, |panels, output, tiled| {
+            tiled.sums.resize(panels.len(), [[0.0; LANES]; LANES]);
+            if !low_digits(part.x) {
+                tiled.digits.iter_mut().for_each(|digits| digits.low = Default::default());
+            }
+            dispatch(part.isa, Slab { part, panels, output, tiles: &mut tiles, tiled });
+        });
+        true
+    }
+}
+
+/// The outputs of a slab of panels from `output` on, for all rows.
+struct Slab<'a, T> {
+    part: &'a Part<'a>,
+    panels: &'a [Panel],
+    output: usize,
+    tiles: &'a mut T,
+    tiled: &'a mut TiledSums,
+}
+
+impl<T: Tiles> Kernel for Slab<'_, T> {
+    type Output = ();
     #[inline(always)]
-    fn tiled_slab<L: Lanes, B: Block, T: Tiles>(
-        &self,
-        panels: &[Panel],
-        output: usize,
-        tiles: &mut T,
-        tiled: &mut TiledSums,
-    ) {
-        let groups = self.weights.inputs / GROUP;
-        for (sixteen, x) in self.x.tiles().chunks_exact(groups).enumerate() {
+    fn run<L: Lanes>(self) {
+        struct WithLanes<'a, L, T>(Slab<'a, T>, PhantomData<L>);
+        impl<L: Lanes, T: Tiles> OverUnit for WithLanes<'_, L, T> {
+            type Output = ();
+            #[inline(always)]
+            fn run<U: Unit>(mut self) {
+                self.0.all_rows::<L, U>();
+            }
+        }
+        // Tests have tiles everywhere.
+        if const { L::TILES || cfg!(test) } {
+            with_unit(self.part.weights.storage, WithLanes::<L, T>(self, PhantomData));
+        }
+    }
+}
+
+fn low_digits(x: &Codes) -> bool {
+    x.rounding() == Rounding::Bits16
+}
+
+impl<T: Tiles> Slab<'_, T> {
+    #[inline(always)]
+    fn all_rows<L: Lanes, U: Unit>(&mut self) {
+        let (groups, low) = (self.part.weights.inputs / GROUP, low_digits(self.part.x));
+        for (sixteen, x) in self.part.x.tiles().chunks_exact(groups).enumerate() {
             for begin in (0..groups).step_by(STRETCH) {
                 let end = (begin + STRETCH).min(groups);
-                for (i, panel) in panels.iter().enumerate() {
-                    let kept = &mut tiled.sums[i];
+                for (i, panel) in self.panels.iter().enumerate() {
+                    let kept = &mut self.tiled.sums[i];
                     let mut sums = [L::splat(0.0); LANES];
                     if begin > 0 {
                         sums = each_lane!(|lane| L::load(&kept[lane]));
                     }
-                    sums = add_stretch::<L, B, T>(sums, panel, x, begin..end, tiles, &mut tiled.digits);
+                    let digits = &mut self.tiled.digits;
+                    sums = add_stretch::<L, U, T>(sums, panel, (x, low), begin..end, self.tiles, digits);
                     if end < groups {
                         each_lane!(|lane| sums[lane].store(&mut kept[lane]));
                     } else {
-                        self.store_sixteen(sixteen * LANES, output + i * LANES, sums);
+                        self.part.store_sixteen(sixteen * LANES, self.output + i * LANES, sums);
                     }
                 }
             }
         }
     }
+}
 
+impl Part<'_> {
     #[inline(always)]
     fn store_sixteen<L: Lanes>(&self, row: usize, output: usize, sums: [L; LANES]) {
         let rows = self.x.rows() - row;
@@ -156,35 +192,28 @@ impl Part<'_> {
     }
 }
 
-#[inline(always)]
-fn fill_slab<L: Lanes, B: Block>(of: &Part<'_>, panels: &mut [Panel], output: usize, chunk: &mut Chunk) {
-    for (i, panel) in panels.iter_mut().enumerate() {
-        panel.fill::<L, B, BYTE>(&of.weights, output + i * LANES, chunk);
-    }
-}
-
 /// Adds the products of the units of some groups to the sums of sixteen rows. While one unit is multiplied in
 /// tiles, the one before it is added.
 #[inline(always)]
-fn add_stretch<L: Lanes, B: Block, T: Tiles>(
+fn add_stretch<L: Lanes, U: Unit, T: Tiles>(
     mut sums: [L; LANES],
     panel: &Panel,
-    x: &[CodeTile],
+    (x, low): (&[CodeTile], bool),
     groups: Range<usize>,
     tiles: &mut T,
     digits: &mut [DigitSums; 2],
 ) -> [L; LANES] {
     let codes = bytemuck::cast_slice(&panel.pairs);
-    let (first, end) = (groups.start * (GROUP / B::UNIT), groups.end * (GROUP / B::UNIT));
+    let (first, end) = (groups.start * (GROUP / U::LEN), groups.end * (GROUP / U::LEN));
     for unit in first..=end {
         if unit < end {
-            let (group, begin) = (unit * B::UNIT / GROUP, unit * B::UNIT % GROUP);
-            let codes = &codes[unit * B::UNIT / 4..][..B::UNIT / 4];
-            tiles.multiply(&x[group].digits, begin, codes, unit, &mut digits[unit % 2]);
+            let (group, begin) = (unit * U::LEN / GROUP, unit * U::LEN % GROUP);
+            let codes = &codes[unit * U::LEN / 4..][..U::LEN / 4];
+            tiles.multiply(&x[group].digits, (begin, low), codes, unit, &mut digits[unit % 2]);
         }
         if unit > first {
             let unit = unit - 1;
-            sums = add_sixteen::<L, B>(sums, &digits[unit % 2], panel, &x[unit * B::UNIT / GROUP], unit);
+            sums = add_sixteen::<L, U>(sums, &digits[unit % 2], panel, &x[unit * U::LEN / GROUP], unit);
         }
     }
     sums
@@ -192,7 +221,7 @@ fn add_stretch<L: Lanes, B: Block, T: Tiles>(
 
 /// Adds one unit to the sums of sixteen rows.
 #[inline(always)]
-fn add_sixteen<L: Lanes, B: Block>(
+fn add_sixteen<L: Lanes, U: Unit>(
     sums: [L; LANES],
     digits: &DigitSums,
     panel: &Panel,
@@ -200,41 +229,20 @@ fn add_sixteen<L: Lanes, B: Block>(
     unit: usize,
 ) -> [L; LANES] {
     let scales = L::load(&panel.scales[unit]);
-    let minima = if B::MINIMA { L::load(&panel.minima[unit]) } else { L::splat(0.0) };
-    let code_sums = &x.sums[if B::UNIT == GROUP { 2 } else { unit % 2 }];
+    let minima = if U::MINIMA { L::load(&panel.minima[unit]) } else { L::splat(0.0) };
+    let code_sums = &x.sums[if U::LEN == GROUP { 2 } else { unit % 2 }];
     each_lane!(|lane| {
         let ints = L::ints_of_digits(&digits.high[lane], &digits.low[lane]);
-        add_unit::<L, B>(sums[lane], ints, scales, minima, x.scales[lane], code_sums[lane])
+        add_unit::<L, U>(sums[lane], ints, scales, minima, x.scales[lane], code_sums[lane])
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::blocks::{OverBlock, with_block};
     use crate::matmul::{Input, Layout, Weights, multiply};
     use crate::tiles::Model;
     use crate::{Isa, Storage};
-
-    /// A part of a product by way of [`Model`] on any processor.
-    struct Modelled<'a>(Part<'a>);
-
-    impl Kernel for Modelled<'_> {
-        type Output = bool;
-        #[inline(always)]
-        fn run<L: Lanes>(self) -> bool {
-            struct WithLanes<'a, L>(Part<'a>, std::marker::PhantomData<L>);
-            impl<L: Lanes> OverBlock for WithLanes<'_, L> {
-                type Output = bool;
-                #[inline(always)]
-                fn run<B: Block>(self) -> bool {
-                    self.0.tiled_rows::<L, B, Model>()
-                }
-            }
-            let storage = self.0.weights.storage;
-            with_block(storage, WithLanes::<L>(self.0, std::marker::PhantomData)).unwrap_or(false)
-        }
-    }
 
     /// Bytes whose halves are no special numbers.
     fn bytes(count: usize) -> Vec<u8> {
@@ -242,19 +250,25 @@ mod tests {
     }
 
     fn check(storage: Storage, rows: usize, outputs: usize, inputs: usize) {
+        for rounding in [Rounding::Bits16, Rounding::Bits8] {
+            check_rounded(storage, rows, (outputs, inputs), rounding);
+        }
+    }
+
+    fn check_rounded(storage: Storage, rows: usize, (outputs, inputs): (usize, usize), rounding: Rounding) {
         let bytes = bytes(storage.bytes_of(inputs).expect("whole blocks") * outputs);
         let weights = Weights { storage, layout: Layout::OutIn, outputs, inputs, bytes: &bytes };
         let x: Vec<f32> = (0..rows * inputs).map(|i| (i as f32 * 0.37).sin() * (i % 41) as f32).collect();
         let machine = Machine::new(Isa::SCALAR, 2);
         let mut codes = Codes::new();
-        codes.fill(&machine, &x, inputs);
+        codes.fill(&machine, &x, inputs, rounding);
         let mut truth = vec![0.0; rows * outputs];
         multiply(&machine, weights, Input::Coded(&codes), &mut truth);
         for isa in Isa::available() {
             codes.fill_tiles(&Machine::new(isa, 2));
             let mut y = vec![f32::NAN; rows * outputs];
             let part = Part { isa, weights, x: &codes, y: &Shared::new(&mut y), outputs: 0..outputs };
-            assert!(dispatch(isa, Modelled(part)));
+            assert!(TiledRows::<Model>::new(&part).run());
             assert!(
                 truth.iter().zip(&y).all(|(truth, y)| truth.to_bits() == y.to_bits()),
                 "{storage} on {isa}: {rows} rows, {outputs} x {inputs}"

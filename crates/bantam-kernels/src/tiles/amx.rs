@@ -137,6 +137,28 @@ macro_rules! multiply {
     };
 }
 
+/// As [`multiply`], the high digits alone.
+macro_rules! multiply_high {
+    ($high:tt, $codes:tt, $from:expr, $digits:expr, $to:expr) => {
+        asm!(
+            concat!("tileloadd ", $codes, ", [{codes} + {line}*1]"),
+            "tileloadd tmm5, [{digits} + {row}*1 + 512]",
+            concat!("tilezero ", $high),
+            concat!("tdpbssd ", $high, ", tmm5, ", $codes),
+            concat!("tilestored [{sums} + {line}*1 + 1024], ", $high),
+            codes = in(reg) $from,
+            digits = in(reg) $digits,
+            sums = in(reg) $to,
+            line = in(reg) size_of::<TileRow>(),
+            row = in(reg) RUN,
+            out("tmm5") _,
+            out($high) _,
+            out($codes) _,
+            options(nostack, preserves_flags),
+        )
+    };
+}
+
 impl Tiles for Amx {
     #[inline(always)]
     fn configure(isa: Isa, unit: usize) -> Option<Self> {
@@ -162,7 +184,7 @@ impl Tiles for Amx {
     fn multiply(
         &mut self,
         digits: &Digits,
-        begin: usize,
+        (begin, low): (usize, bool),
         codes: &[TileRow],
         turn: usize,
         sums: &mut DigitSums,
@@ -176,10 +198,11 @@ impl Tiles for Amx {
         // of each of sixteen rows of `RUN` bytes, twice, the second 512 bytes behind the first: the two fields of `Digits`.
         // What is written: sixteen rows of 64 bytes, twice: the two fields of `DigitSums`, which is borrowed mutably.
         unsafe {
-            if turn.is_multiple_of(2) {
-                multiply!("tmm0", "tmm1", "tmm6", codes, digits, sums);
-            } else {
-                multiply!("tmm2", "tmm3", "tmm7", codes, digits, sums);
+            match (low, turn % 2) {
+                (true, 0) => multiply!("tmm0", "tmm1", "tmm6", codes, digits, sums),
+                (true, _) => multiply!("tmm2", "tmm3", "tmm7", codes, digits, sums),
+                (false, 0) => multiply_high!("tmm1", "tmm6", codes, digits, sums),
+                (false, _) => multiply_high!("tmm3", "tmm7", codes, digits, sums),
             }
         }
     }

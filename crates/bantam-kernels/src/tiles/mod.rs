@@ -37,12 +37,12 @@ pub(crate) trait Tiles: Sized {
     /// Makes ready for units of `unit` codes, 16 or 32; `None` where `isa` has no tiles.
     fn configure(isa: Isa, unit: usize) -> Option<Self>;
 
-    /// Multiplies the digits of a unit that begins at place `begin` of its run by the codes of sixteen outputs, `unit / 4`
-    /// rows of them. `turn` counts the units: two in a row wait less for each other if it differs in its last bit.
+    /// Multiplies the digits of a unit by the codes of sixteen outputs, `unit / 4` rows of them. `place` is where in its run
+    /// the unit begins, and whether there are low digits; if not, their sums stay as they are. `turn` counts the units: two in a row wait less for each other if it differs in its last bit.
     fn multiply(
         &mut self,
         digits: &Digits,
-        begin: usize,
+        place: (usize, bool),
         codes: &[TileRow],
         turn: usize,
         sums: &mut DigitSums,
@@ -58,7 +58,7 @@ impl Tiles for Amx {
     fn configure(_: Isa, _: usize) -> Option<Self> {
         None
     }
-    fn multiply(&mut self, _: &Digits, _: usize, _: &[TileRow], _: usize, _: &mut DigitSums) {
+    fn multiply(&mut self, _: &Digits, _: (usize, bool), _: &[TileRow], _: usize, _: &mut DigitSums) {
         match *self {}
     }
 }
@@ -75,14 +75,24 @@ impl Tiles for Model {
         Some(Model { unit })
     }
 
-    fn multiply(&mut self, digits: &Digits, begin: usize, codes: &[TileRow], _: usize, sums: &mut DigitSums) {
+    fn multiply(
+        &mut self,
+        digits: &Digits,
+        (begin, low): (usize, bool),
+        codes: &[TileRow],
+        _: usize,
+        sums: &mut DigitSums,
+    ) {
         assert_eq!(codes.len(), self.unit / 4);
-        *sums = DigitSums::default();
+        sums.high = Default::default();
+        if low {
+            sums.low = Default::default();
+        }
         for row in 0..LANES {
             for output in 0..LANES {
                 for k in 0..self.unit {
                     let code = i32::from(codes[k / 4][4 * output + k % 4] as i8);
-                    sums.low[row][output] += i32::from(digits.low[row][begin + k]) * code;
+                    sums.low[row][output] += i32::from(low) * i32::from(digits.low[row][begin + k]) * code;
                     sums.high[row][output] += i32::from(digits.high[row][begin + k]) * code;
                 }
             }
@@ -118,11 +128,12 @@ mod tests {
                 else {
                     continue;
                 };
-                for (turn, begin) in begins.into_iter().cycle().take(5).enumerate() {
+                for (turn, begin) in begins.into_iter().cycle().take(6).enumerate() {
                     let (mut truth, mut found) = (DigitSums::default(), DigitSums::default());
-                    found.low[3][7] = 1;
-                    model.multiply(&digits, begin, &codes[..unit / 4], turn, &mut truth);
-                    tiles.multiply(&digits, begin, &codes[..unit / 4], turn, &mut found);
+                    (found.low[3][7], truth.low[3][7]) = (1, 1);
+                    let place = (begin, turn < 3);
+                    model.multiply(&digits, place, &codes[..unit / 4], turn, &mut truth);
+                    tiles.multiply(&digits, place, &codes[..unit / 4], turn, &mut found);
                     assert!(truth.low == found.low && truth.high == found.high, "{isa}, {unit} from {begin}");
                 }
             }

@@ -289,3 +289,39 @@ fn rows_that_are_appended_lie_as_if_put_one_by_one() {
         }
     }
 }
+
+#[test]
+fn clones_share_until_they_are_written() {
+    let kv = KvShape { num_kv_heads: 2, head_dim: 24 };
+    for storage in KvStorage::ALL {
+        let mut random = Random::new(7);
+        let mut row = || (random.normals(48), random.normals(48));
+        let ((keys, values), (other_keys, other_values)) = (row(), row());
+        let mut page = Page::new(kv, storage);
+        page.put(3, &keys, &values);
+        let copy = page.clone();
+        assert!(page.is_shared() && copy.is_shared());
+        page.put(4, &other_keys, &other_values);
+        assert!(!page.is_shared() && !copy.is_shared() && page != copy, "{storage}");
+        let mut expected = Page::new(kv, storage);
+        expected.put(3, &keys, &values);
+        assert!(copy == expected, "{storage}: what was written to one is not in the other");
+    }
+}
+
+#[test]
+fn pages_come_back_from_their_bytes() {
+    let kv = KvShape { num_kv_heads: 2, head_dim: 24 };
+    for storage in KvStorage::ALL {
+        let mut random = Random::new(8);
+        let mut page = Page::new(kv, storage);
+        for slot in [0, 5, 63] {
+            page.put(slot, &random.normals(48), &random.normals(48));
+        }
+        let mut bytes = Vec::new();
+        page.write_to(&mut bytes);
+        assert_eq!(bytes.len(), page.bytes(), "{storage}");
+        assert!(Page::read_from(kv, storage, &bytes).is_some_and(|read| read == page), "{storage}");
+        assert!(Page::read_from(kv, storage, &bytes[1..]).is_none());
+    }
+}

@@ -1,6 +1,6 @@
 //! Products against loops in f64, and against themselves with other rows, threads and instruction sets.
 
-use bantam_kernels::matmul::{Codes, Input, Layout, Weights, multiply};
+use bantam_kernels::matmul::{Codes, Input, Layout, Rounding, Weights, multiply};
 use bantam_kernels::{Isa, Machine, Storage};
 
 use crate::ggml;
@@ -20,8 +20,10 @@ pub(crate) struct Product {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Arithmetic {
     Exact,
-    Coded,
+    Coded(Rounding),
 }
+
+const DEFAULT: Arithmetic = Arithmetic::Coded(Rounding::Bits16);
 
 impl Product {
     pub(crate) fn new(storage: Storage, layout: Layout, rows: usize, outputs: usize, inputs: usize) -> Self {
@@ -42,9 +44,9 @@ impl Product {
         let mut y = vec![f32::NAN; x.len() / inputs * outputs];
         match arithmetic {
             Arithmetic::Exact => multiply(machine, weights, Input::Exact(x), &mut y),
-            Arithmetic::Coded => {
+            Arithmetic::Coded(rounding) => {
                 let mut codes = Codes::new();
-                codes.fill(machine, x, inputs);
+                codes.fill(machine, x, inputs, rounding);
                 multiply(machine, weights, Input::Coded(&codes), &mut y);
             }
         }
@@ -79,11 +81,12 @@ impl Product {
 }
 
 /// Activations as [`Codes`] promises to round them: `scale * code`, one scale for each 32.
-fn rounded(x: &[f32]) -> Vec<f64> {
+fn rounded(x: &[f32], rounding: Rounding) -> Vec<f64> {
+    let steps = if rounding == Rounding::Bits16 { 32767.0 } else { 127.0 };
     let mut rounded = Vec::new();
     for group in x.chunks_exact(32) {
         let greatest = group.iter().fold(0f32, |greatest, x| greatest.max(x.abs()));
-        let (scale, per_code) = (f64::from(greatest / 32767.0), 32767.0 / greatest);
+        let (scale, per_code) = (f64::from(greatest) / f64::from(steps), steps / greatest);
         rounded.extend(group.iter().map(|x| f64::from((x * per_code).round_ties_even()) * scale));
     }
     rounded
@@ -128,9 +131,11 @@ fn the_coded_arithmetic_over_every_storage() {
         for inputs in widths {
             for (rows, outputs) in [(1, 8), (2, 50), (3, 16), (4, 31), (9, 17)] {
                 let product = Product::new(storage, Layout::OutIn, rows, outputs, *inputs);
-                let y = product.check_sameness(Arithmetic::Coded);
-                let error = nmse(&product.naive(&rounded(&product.x)), &y);
-                assert!(error < NMSE_MAX, "{} of rounded activations: {error:e}", product.what());
+                for rounding in [Rounding::Bits16, Rounding::Bits8] {
+                    let y = product.check_sameness(Arithmetic::Coded(rounding));
+                    let error = nmse(&product.naive(&rounded(&product.x, rounding)), &y);
+                    assert!(error < NMSE_MAX, "{} of activations in {rounding:?}: {error:e}", product.what());
+                }
             }
         }
     }
@@ -139,8 +144,8 @@ fn the_coded_arithmetic_over_every_storage() {
 #[test]
 fn every_number_of_rows_and_outputs() {
     let cases = [
-        (Storage::Q4_1, Arithmetic::Coded, 288),
-        (Storage::Q6K, Arithmetic::Coded, 256),
+        (Storage::Q4_1, DEFAULT, 288),
+        (Storage::Q6K, DEFAULT, 256),
         (Storage::F32, Arithmetic::Exact, 40),
         (Storage::Q5_0, Arithmetic::Exact, 64),
     ];
@@ -165,7 +170,7 @@ fn many_rows_and_slabs() {
     // More outputs than a slab of panels holds, and enough rows that coding them is shared among threads.
     for storage in [Storage::Q8_0, Storage::Q4_1] {
         let product = Product::new(storage, Layout::OutIn, 60, 200, 640);
-        product.check_sameness(Arithmetic::Coded);
+        product.check_sameness(DEFAULT);
         product.check_sameness(Arithmetic::Exact);
     }
 }
@@ -175,9 +180,11 @@ fn sixteen_rows_and_their_rests_over_every_storage() {
     for storage in Storage::ALL.into_iter().filter(|storage| storage.is_quantized()) {
         for (rows, outputs, inputs) in [(12, 33, 256), (16, 16, 1024), (17, 50, 768), (40, 21, 256)] {
             let product = Product::new(storage, Layout::OutIn, rows, outputs, inputs);
-            let y = product.check_sameness(Arithmetic::Coded);
-            let error = nmse(&product.naive(&rounded(&product.x)), &y);
-            assert!(error < NMSE_MAX, "{} of rounded activations: {error:e}", product.what());
+            for rounding in [Rounding::Bits16, Rounding::Bits8] {
+                let y = product.check_sameness(Arithmetic::Coded(rounding));
+                let error = nmse(&product.naive(&rounded(&product.x, rounding)), &y);
+                assert!(error < NMSE_MAX, "{} of activations in {rounding:?}: {error:e}", product.what());
+            }
         }
     }
 }
@@ -188,8 +195,8 @@ fn activations_of_any_magnitude() {
         for storage in [Storage::Q8_0, Storage::Q4K] {
             let mut product = Product::new(storage, Layout::OutIn, 3, 20, 512);
             product.x.iter_mut().for_each(|x| *x *= magnitude);
-            let y = product.check_sameness(Arithmetic::Coded);
-            let error = nmse(&product.naive(&rounded(&product.x)), &y);
+            let y = product.check_sameness(DEFAULT);
+            let error = nmse(&product.naive(&rounded(&product.x, Rounding::Bits16)), &y);
             assert!(error < NMSE_MAX, "{} times {magnitude:e}: {error:e}", product.what());
         }
     }
@@ -200,7 +207,7 @@ fn activations_of_zero_give_zero() {
     for storage in Storage::ALL.into_iter().filter(|storage| storage.is_quantized()) {
         let mut product = Product::new(storage, Layout::OutIn, 2, 20, 256);
         product.x.fill(0.0);
-        let y = product.check_sameness(Arithmetic::Coded);
+        let y = product.check_sameness(DEFAULT);
         assert!(y.iter().all(|y| *y == 0.0), "{storage}");
     }
 }
@@ -208,11 +215,8 @@ fn activations_of_zero_give_zero() {
 #[test]
 fn what_is_not_a_number_reaches_the_output_of_its_row_alone() {
     for storage in Storage::ALL {
-        let arithmetics = if storage.is_quantized() {
-            vec![Arithmetic::Exact, Arithmetic::Coded]
-        } else {
-            vec![Arithmetic::Exact]
-        };
+        let arithmetics =
+            if storage.is_quantized() { vec![Arithmetic::Exact, DEFAULT] } else { vec![Arithmetic::Exact] };
         for arithmetic in arithmetics {
             for (poison, place) in [(f32::NAN, 0), (f32::INFINITY, 100), (f32::NEG_INFINITY, 255)] {
                 let (rows, outputs, inputs) = (13, 19, 256);
@@ -234,7 +238,7 @@ fn what_is_not_a_number_reaches_the_output_of_its_row_alone() {
 fn no_rows_and_no_outputs() {
     let machine = Machine::new(Isa::best(), 2);
     let product = Product::new(Storage::Q4_0, Layout::OutIn, 1, 3, 64);
-    for arithmetic in [Arithmetic::Exact, Arithmetic::Coded] {
+    for arithmetic in [Arithmetic::Exact, DEFAULT] {
         assert!(product.multiply(&machine, arithmetic, &[]).is_empty());
     }
     let empty = Product { outputs: 0, bytes: Vec::new(), ..product };
@@ -253,5 +257,5 @@ fn weights_of_another_length() {
 #[should_panic(expected = "F16 has no codes")]
 fn codes_meet_a_storage_without_blocks() {
     let product = Product::new(Storage::F16, Layout::OutIn, 1, 3, 64);
-    product.multiply(&Machine::new(Isa::best(), 1), Arithmetic::Coded, &product.x);
+    product.multiply(&Machine::new(Isa::best(), 1), DEFAULT, &product.x);
 }

@@ -19,6 +19,8 @@ use bantam_text::{StopStrings, ThinkingSplitter, Thought, is_thinking_marker};
 pub(crate) enum Piece {
     /// The prompt's tokens from the second on; before all else, where they were asked for.
     Prompt(Vec<Token>),
+    /// The prompt as one vector.
+    Vector(Vec<f32>),
     /// Some more.
     Chunk(Chunk),
     /// The end.
@@ -148,6 +150,7 @@ impl Choice {
             }
             Event::Done { reason, usage } => self.end(reason, usage),
             Event::Failed(error) => vec![Piece::Failed(error.into())],
+            Event::Pooled(vector) => vec![Piece::Vector(vector)],
             Event::Prompt { .. } | Event::Shifted { .. } => Vec::new(),
         }
     }

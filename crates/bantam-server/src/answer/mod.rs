@@ -34,6 +34,8 @@ pub(crate) struct Answers {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Whole {
     pub(crate) prompt: Vec<Token>,
+    /// What the prompt was pooled to.
+    pub(crate) vector: Vec<f32>,
     pub(crate) thinking: String,
     pub(crate) text: String,
     pub(crate) tokens: Vec<Token>,
@@ -91,6 +93,7 @@ impl Answers {
             let whole = &mut all[number];
             match piece {
                 Piece::Prompt(tokens) => whole.prompt = tokens,
+                Piece::Vector(vector) => whole.vector = vector,
                 Piece::Chunk(chunk) => {
                     whole.thinking.push_str(&chunk.thinking);
                     whole.text.push_str(&chunk.text);
@@ -173,7 +176,7 @@ impl Out {
                 counters.done(usage, *ended == Ended::Length, first_token, first_token + timings.decode);
             }
             Piece::Failed(_) => counters.failed.add(1),
-            Piece::Prompt(_) | Piece::Chunk(_) => {}
+            Piece::Prompt(_) | Piece::Vector(_) | Piece::Chunk(_) => {}
         }
         // Where nobody reads on the answers were dropped, which cancels.
         let _ = self.pieces.send((self.number, piece));

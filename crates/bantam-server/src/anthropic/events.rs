@@ -89,7 +89,7 @@ impl Wire for Events {
                 self.part(Block::Thinking, &chunk.thinking) + &self.part(Block::Text, &chunk.text)
             }
             Piece::Done(summary) => self.end(&summary),
-            Piece::Prompt(_) | Piece::Failed(_) => String::new(),
+            Piece::Prompt(_) | Piece::Vector(_) | Piece::Failed(_) => String::new(),
         }
     }
 

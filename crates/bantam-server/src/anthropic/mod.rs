@@ -26,11 +26,12 @@ use events::Events;
 /// What is wrong with the request.
 pub(crate) async fn messages(app: Arc<App>, body: Map<String, Value>) -> Result<Response, Fault> {
     let fields = Fields::new(&body);
-    let model = app.models.find(Some(fields.needed_text("model")?))?;
+    fields.needed_text("model")?;
+    let model = app.models.open(&fields).await?;
     let ask = request::read(&fields, &model.served)?;
     let head = Head { id: clock::id("msg_"), model: model.served.name.clone() };
     let wants_stream = fields.flag("stream")?.unwrap_or(false);
-    let answers = Answers::begin(Arc::clone(model), ask).await?;
+    let answers = Answers::begin(Arc::clone(&model), ask).await?;
     if wants_stream {
         let input_tokens = answers.prompts.first().map_or(0, Vec::len);
         let ping = "event: ping\ndata: {\"type\":\"ping\"}\n\n";
@@ -47,9 +48,10 @@ pub(crate) async fn messages(app: Arc<App>, body: Map<String, Value>) -> Result<
 /// What is wrong with the request.
 pub(crate) async fn count_tokens(app: Arc<App>, body: Map<String, Value>) -> Result<Response, Fault> {
     let fields = Fields::new(&body);
-    let model = app.models.find(Some(fields.needed_text("model")?))?;
+    fields.needed_text("model")?;
+    let model = app.models.open(&fields).await?;
     let ask = request::read_prompt(&fields, &model.served)?;
-    let (_, prompts) = prepare(model, ask).await?;
+    let (_, prompts) = prepare(&model, ask).await?;
     let count: usize = prompts.iter().map(|prompt| prompt.ids.len()).sum();
     Ok(json_reply(&json!({ "input_tokens": count })))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::response::Response;
 use serde_json::{Map, Value};
 
-use super::{Lines, Place, options};
+use super::{Lines, Place, moved, options};
 use crate::answer::Answers;
 use crate::ask::{Ask, Chat, Prompt};
 use crate::dialect::json_reply;
@@ -23,18 +23,19 @@ use crate::wire::{self, Frames};
 /// What is wrong with the request.
 pub(crate) async fn chat(app: Arc<App>, body: Map<String, Value>) -> Result<Response, Fault> {
     let fields = Fields::new(&body);
-    let model = app.models.find(Some(fields.needed_text("model")?))?;
+    fields.needed_text("model")?;
     let list = fields.list("messages")?.unwrap_or_default();
     if list.is_empty() {
-        return Ok(json_reply(&lines(model, Place::Message, false).loaded()));
+        return moved(&app, &fields, Place::Message).await;
     }
+    let model = &app.models.open(&fields).await?;
     let chat = Chat { messages: messages::read(list)?, switches: options::switches(&fields)? };
     let mut ask = Ask::new(Prompt::Chat(chat), &model.served);
     options::read(&fields, &mut ask)?;
     answer(model, ask, Place::Message, &fields).await
 }
 
-pub(super) fn lines(model: &Model, place: Place, has_logprobs: bool) -> Lines {
+fn lines(model: &Model, place: Place, has_logprobs: bool) -> Lines {
     let tokenizer = has_logprobs.then(|| model.served.tokenizer.clone());
     Lines { model: model.served.name.clone(), place, tokenizer }
 }

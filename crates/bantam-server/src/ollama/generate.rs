@@ -5,9 +5,8 @@ use std::sync::Arc;
 use axum::response::Response;
 use serde_json::{Map, Value};
 
-use super::{Place, chat, options};
+use super::{Place, chat, moved, options};
 use crate::ask::{Ask, Chat, Prompt};
-use crate::dialect::json_reply;
 use crate::fault::Fault;
 use crate::fields::Fields;
 use crate::messages::made;
@@ -21,12 +20,13 @@ use crate::state::App;
 /// What is wrong with the request.
 pub(crate) async fn generate(app: Arc<App>, body: Map<String, Value>) -> Result<Response, Fault> {
     let fields = Fields::new(&body);
-    let model = app.models.find(Some(fields.needed_text("model")?))?;
+    fields.needed_text("model")?;
     let prompt = fields.text("prompt")?.unwrap_or_default();
     if prompt.is_empty() {
-        return Ok(json_reply(&chat::lines(model, Place::Response, false).loaded()));
+        return moved(&app, &fields, Place::Response).await;
     }
     refuse_unsupported(&fields)?;
+    let model = &app.models.open(&fields).await?;
     let mut ask = Ask::new(read(&fields, prompt, &model.served)?, &model.served);
     options::read(&fields, &mut ask)?;
     chat::answer(model, ask, Place::Response, &fields).await

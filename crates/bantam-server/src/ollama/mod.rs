@@ -1,25 +1,42 @@
 //! Ollama's protocol: lines of JSON, streamed unless the client says otherwise.
 
 mod chat;
+mod embed;
 mod generate;
 mod models;
 mod options;
 
 pub(crate) use chat::chat;
+pub(crate) use embed::{embed, embeddings};
 pub(crate) use generate::generate;
 pub(crate) use models::{ps, show, tags, version};
 
 use std::time::Duration;
 
+use axum::response::Response;
 use bantam_text::Tokenizer;
 use serde_json::{Map, Value, json};
 
 use crate::answer::{Ended, Piece, Summary, Token, Whole};
 use crate::clock;
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, json_reply};
 use crate::fault::Fault;
+use crate::fields::Fields;
 use crate::logprobs;
+use crate::models::{KeepAlive, Wanted};
+use crate::state::App;
 use crate::wire::{self, Wire};
+
+/// What a request without anything to answer is for: the model is loaded, or let go when nothing is to keep it.
+async fn moved(app: &App, fields: &Fields<'_>, place: Place) -> Result<Response, Fault> {
+    let wanted = Wanted::read(fields)?;
+    let reason = if wanted.keep_alive == Some(KeepAlive::For(Duration::ZERO)) { "unload" } else { "load" };
+    let model = match reason {
+        "unload" => app.models.unload(wanted.name.as_deref()).await?,
+        _ => app.models.open_wanted(&wanted).await?.served.name.clone(),
+    };
+    Ok(json_reply(&Lines { model, place, tokenizer: None }.moved(reason)))
+}
 
 /// Where the text of an answer lies in a line.
 #[derive(Clone, Copy, Debug)]
@@ -89,9 +106,9 @@ impl Lines {
         line
     }
 
-    /// The answer to a request that only wants the model to be there.
-    fn loaded(&self) -> Value {
-        Value::Object(self.end(self.line("", "", &[]), "load"))
+    /// The answer to a request that only wants the model to be there, or to go.
+    fn moved(&self, reason: &str) -> Value {
+        Value::Object(self.end(self.line("", "", &[]), reason))
     }
 }
 
@@ -100,7 +117,7 @@ impl Wire for Lines {
         let line = match piece {
             Piece::Chunk(chunk) => self.line(&chunk.text, &chunk.thinking, &chunk.tokens),
             Piece::Done(summary) => self.done(self.line("", "", &[]), &summary),
-            Piece::Prompt(_) | Piece::Failed(_) => return String::new(),
+            Piece::Prompt(_) | Piece::Vector(_) | Piece::Failed(_) => return String::new(),
         };
         wire::line(&Value::Object(line))
     }

@@ -1,6 +1,7 @@
 //! `/api/tags`, `/api/ps`, `/api/show`, `/api/version`.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::response::Response;
 use serde_json::{Map, Value, json};
@@ -9,7 +10,8 @@ use crate::clock;
 use crate::dialect::json_reply;
 use crate::fault::Fault;
 use crate::fields::Fields;
-use crate::served::Served;
+use crate::library::Listed;
+use crate::models::Loaded;
 use crate::state::App;
 
 /// Clients ask for a version of Ollama before they use what came with it; this one's requests are understood.
@@ -21,28 +23,35 @@ pub(crate) fn version() -> Response {
 }
 
 /// `GET /api/tags`: the models.
-pub(crate) fn tags(app: &App) -> Response {
-    let told = |served: &Served| {
-        let mut told = entry(served);
-        told.insert("modified_at".into(), json!(clock::rfc3339(served.details.modified_unix_s, 0)));
+pub(crate) async fn tags(app: &App) -> Response {
+    let told = |listed: &Listed| {
+        let mut told = entry(listed);
+        told.insert("modified_at".into(), json!(clock::rfc3339(listed.details.modified_unix_s, 0)));
         Value::Object(told)
     };
-    let models: Vec<Value> = app.models.iter().map(|model| told(&model.served)).collect();
+    let models: Vec<Value> = app.models.all().await.iter().map(told).collect();
     json_reply(&json!({ "models": models }))
 }
 
-/// `GET /api/ps`: the models that are loaded, which all are, for good.
+/// `GET /api/ps`: the models that are loaded.
 pub(crate) fn ps(app: &App) -> Response {
-    let told = |served: &Served| {
-        let mut told = entry(served);
-        told.insert("expires_at".into(), json!("2318-10-21T00:00:00Z"));
+    let now = Instant::now();
+    let told = |loaded: &Loaded| {
+        let mut told = entry(&loaded.listed);
+        // Of the memory it may take; nothing of it is a graphics card's.
+        told.insert("size".into(), json!(loaded.bytes));
         told.insert("size_vram".into(), json!(0));
-        told.insert("context_length".into(), json!(served.context_length));
+        let left = loaded.expires.map(|end| end.saturating_duration_since(now));
+        told.insert("expires_at".into(), json!(left.map_or(NEVER.into(), clock::rfc3339_in)));
+        told.insert("context_length".into(), json!(loaded.context_length));
         Value::Object(told)
     };
-    let models: Vec<Value> = app.models.iter().map(|model| told(&model.served)).collect();
+    let models: Vec<Value> = app.models.loaded().iter().map(told).collect();
     json_reply(&json!({ "models": models }))
 }
+
+/// When a model is unloaded that stays for ever, as Ollama tells it.
+const NEVER: &str = "2318-10-21T00:00:00Z";
 
 /// `POST /api/show`: what a model is. Editors go by its capabilities.
 ///
@@ -55,8 +64,8 @@ pub(crate) async fn show(app: Arc<App>, body: Map<String, Value>) -> Result<Resp
         Some(name) => name,
         None => fields.needed_text("name")?,
     };
-    let served = &app.models.find(Some(name))?.served;
-    let told = &served.details;
+    let listed = &app.models.find(Some(name)).await?;
+    let told = &listed.details;
     let mut capabilities = vec!["completion"];
     if told.thinks() {
         capabilities.push("thinking");
@@ -66,12 +75,12 @@ pub(crate) async fn show(app: Arc<App>, body: Map<String, Value>) -> Result<Resp
     info.insert("general.architecture".into(), json!(told.architecture));
     info.insert("general.parameter_count".into(), json!(told.parameters));
     info.insert(of_architecture("context_length"), json!(told.context_length));
-    info.insert(of_architecture("vocab_size"), json!(served.vocab_size));
+    info.insert(of_architecture("vocab_size"), json!(listed.vocab_size));
     Ok(json_reply(&json!({
-        "modelfile": format!("FROM {}", served.name),
-        "parameters": parameters(served),
+        "modelfile": format!("FROM {}", listed.name),
+        "parameters": parameters(listed),
         "template": told.template.as_deref().unwrap_or_default(),
-        "details": details(served),
+        "details": details(listed),
         "model_info": info,
         "capabilities": capabilities,
         "modified_at": clock::rfc3339(told.modified_unix_s, 0),
@@ -79,8 +88,8 @@ pub(crate) async fn show(app: Arc<App>, body: Map<String, Value>) -> Result<Resp
 }
 
 /// The settings that hold where a request says nothing, a line each.
-fn parameters(served: &Served) -> String {
-    let sampling = &served.sampling;
+fn parameters(listed: &Listed) -> String {
+    let sampling = &listed.sampling;
     format!(
         "temperature {}\ntop_k {}\ntop_p {}\nmin_p {}\nrepeat_penalty {}\nnum_ctx {}",
         sampling.temperature,
@@ -88,23 +97,23 @@ fn parameters(served: &Served) -> String {
         sampling.top_p,
         sampling.min_p,
         sampling.repeat_penalty,
-        served.context_length
+        listed.context_length
     )
 }
 
-fn entry(served: &Served) -> Map<String, Value> {
-    let digest = served.details.digest.as_deref().unwrap_or_default();
+fn entry(listed: &Listed) -> Map<String, Value> {
+    let digest = listed.details.digest.as_deref().unwrap_or_default();
     let mut entry = Map::new();
-    entry.insert("name".into(), json!(served.name));
-    entry.insert("model".into(), json!(served.name));
-    entry.insert("size".into(), json!(served.details.file_bytes));
+    entry.insert("name".into(), json!(listed.name));
+    entry.insert("model".into(), json!(listed.name));
+    entry.insert("size".into(), json!(listed.details.file_bytes));
     entry.insert("digest".into(), json!(digest.trim_start_matches("sha256:")));
-    entry.insert("details".into(), details(served));
+    entry.insert("details".into(), details(listed));
     entry
 }
 
-fn details(served: &Served) -> Value {
-    let details = &served.details;
+fn details(listed: &Listed) -> Value {
+    let details = &listed.details;
     json!({
         "parent_model": "",
         "format": details.format,

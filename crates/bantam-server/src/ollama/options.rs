@@ -6,6 +6,7 @@ use crate::ask::{Ask, check_stops};
 use crate::fault::Fault;
 use crate::fields::Fields;
 use crate::limits::TOP_LOGPROBS_MAX;
+use crate::sampling;
 
 /// Puts what the request says over what is there. Options that this server has no use for are not looked at.
 ///
@@ -26,29 +27,7 @@ pub(super) fn read(fields: &Fields<'_>, ask: &mut Ask) -> Result<(), Fault> {
 }
 
 fn read_options(options: &Fields<'_>, ask: &mut Ask) -> Result<(), Fault> {
-    let sampling = &mut ask.sampling;
-    let numbers = [
-        ("temperature", &mut sampling.temperature),
-        ("top_p", &mut sampling.top_p),
-        ("min_p", &mut sampling.min_p),
-        ("typical_p", &mut sampling.typical),
-        ("repeat_penalty", &mut sampling.repeat_penalty),
-        ("presence_penalty", &mut sampling.presence_penalty),
-        ("frequency_penalty", &mut sampling.frequency_penalty),
-    ];
-    for (name, place) in numbers {
-        *place = options.number(name)?.unwrap_or(*place);
-    }
-    if let Some(top_k) = options.integer("top_k")? {
-        sampling.top_k = usize::try_from(top_k).unwrap_or(0);
-    }
-    // Below zero is as far back as there is.
-    if let Some(last_n) = options.integer("repeat_last_n")? {
-        sampling.repeat_last_n = usize::try_from(last_n).unwrap_or(usize::MAX);
-    }
-    if let Some(seed) = options.integer("seed")?.and_then(|seed| u64::try_from(seed).ok()) {
-        sampling.seed = seed;
-    }
+    sampling::read(options, &mut ask.sampling)?;
     // Below zero is as many as there is room for.
     if let Some(most) = options.integer("num_predict")? {
         ask.max_tokens = usize::try_from(most).ok();

@@ -26,7 +26,7 @@ use crate::wire::{self, Frames, Wire};
 /// What is wrong with the request.
 pub(crate) async fn chat(app: Arc<App>, body: Map<String, Value>) -> Result<Response, Fault> {
     let fields = Fields::new(&body);
-    let model = app.models.find(fields.text("model")?)?;
+    let model = app.models.open(&fields).await?;
     let ask = read(&fields, &model.served)?;
     let wants_stream = fields.flag("stream")?.unwrap_or(false);
     let (choices, has_logprobs) = (ask.choices, ask.top_logprobs.is_some());
@@ -36,7 +36,7 @@ pub(crate) async fn chat(app: Arc<App>, body: Map<String, Value>) -> Result<Resp
         Some(options) => options.flag("include_usage")?.unwrap_or(false),
         None => false,
     };
-    let answers = Answers::begin(Arc::clone(model), ask).await?;
+    let answers = Answers::begin(Arc::clone(&model), ask).await?;
     if wants_stream {
         let wire = Chunks { head, tokenizer, has_usage, count: choices, tally: Tally::default() };
         return Ok(wire::stream(answers, wire, Frames::Events { ping: ": ping\n\n" }));
@@ -184,7 +184,7 @@ impl Wire for Chunks {
                 self.tally.add(number, &summary);
                 self.chunk(number, &json!({}), &Value::Null, Some(finish_reason(&summary.ended)))
             }
-            Piece::Prompt(_) | Piece::Failed(_) => String::new(),
+            Piece::Prompt(_) | Piece::Vector(_) | Piece::Failed(_) => String::new(),
         }
     }
 

@@ -6,7 +6,7 @@ use axum::response::Response;
 use bantam_text::{Shown, Tokenizer};
 use serde_json::{Map, Value, json};
 
-use super::{Head, Tally, finish_reason, settings};
+use super::{Head, Tally, finish_reason, prompts, settings};
 use crate::answer::{Answers, Piece, Token, Whole};
 use crate::ask::{Ask, Prompt};
 use crate::dialect::{Dialect, json_reply};
@@ -28,7 +28,7 @@ const MAX_TOKENS_DEFAULT: usize = 16;
 /// What is wrong with the request.
 pub(crate) async fn completions(app: Arc<App>, body: Map<String, Value>) -> Result<Response, Fault> {
     let fields = Fields::new(&body);
-    let model = app.models.find(fields.text("model")?)?;
+    let model = app.models.open(&fields).await?;
     let ask = read(&fields, &model.served)?;
     let wants_stream = fields.flag("stream")?.unwrap_or(false);
     let echo = fields.flag("echo")?.unwrap_or(false);
@@ -40,7 +40,7 @@ pub(crate) async fn completions(app: Arc<App>, body: Map<String, Value>) -> Resu
     let given: Vec<Option<String>> = ask.prompts.iter().map(given_text).collect();
     let (choices, has_logprobs) = (ask.choices, ask.top_logprobs.is_some());
     let head = Head::new("cmpl-", &model.served.name);
-    let answers = Answers::begin(Arc::clone(model), ask).await?;
+    let answers = Answers::begin(Arc::clone(&model), ask).await?;
     let prompts = Prompts { ids: answers.prompts.clone(), given, choices, tokenizer, echo, has_logprobs };
     if wants_stream {
         let offsets = vec![None; answers.count];
@@ -60,7 +60,10 @@ fn read(fields: &Fields<'_>, served: &Served) -> Result<Ask, Fault> {
         }
     }
     let mut ask = Ask::new(Prompt::Ids(Vec::new()), served);
-    ask.prompts = prompts(fields)?;
+    ask.prompts = match fields.value("prompt") {
+        Some(_) => prompts::read(fields, "prompt", CHOICES_MAX)?,
+        None => vec![Prompt::Text(String::new())],
+    };
     settings::read(fields, &mut ask)?;
     if fields.count("best_of")?.is_some_and(|best_of| best_of != ask.choices) {
         return Err(fields.wrong("best_of", "the same as `n`: all answers are given back"));
@@ -77,37 +80,6 @@ fn read(fields: &Fields<'_>, served: &Served) -> Result<Ask, Fault> {
         return Err(fields.wrong("max_tokens", "at least 1, or `echo`"));
     }
     Ok(ask)
-}
-
-/// A text, tokens, or a list of either.
-fn prompts(fields: &Fields<'_>) -> Result<Vec<Prompt>, Fault> {
-    let wanted = "a string, a list of strings, a list of token ids, or a list of such lists";
-    let prompts = match fields.value("prompt") {
-        None => vec![Prompt::Text(String::new())],
-        Some(Value::String(text)) => vec![Prompt::Text(text.clone())],
-        Some(Value::Array(items)) if items.iter().all(Value::is_number) && !items.is_empty() => {
-            vec![ids(items).ok_or_else(|| fields.wrong("prompt", wanted))?]
-        }
-        Some(Value::Array(items)) => {
-            let prompt = |item: &Value| match item {
-                Value::String(text) => Some(Prompt::Text(text.clone())),
-                Value::Array(items) => ids(items),
-                _ => None,
-            };
-            let prompts: Option<Vec<Prompt>> = items.iter().map(prompt).collect();
-            prompts.ok_or_else(|| fields.wrong("prompt", wanted))?
-        }
-        Some(_) => return Err(fields.wrong("prompt", wanted)),
-    };
-    if prompts.is_empty() || prompts.len() > CHOICES_MAX {
-        return Err(fields.wrong("prompt", &format!("from 1 to {CHOICES_MAX} prompts")));
-    }
-    Ok(prompts)
-}
-
-fn ids(items: &[Value]) -> Option<Prompt> {
-    let id = |item: &Value| item.as_u64().and_then(|id| u32::try_from(id).ok());
-    items.iter().map(id).collect::<Option<Vec<u32>>>().map(Prompt::Ids)
 }
 
 fn given_text(prompt: &Prompt) -> Option<String> {
@@ -241,7 +213,7 @@ impl Wire for Chunks {
                 self.tally.add(number, &summary);
                 self.chunk(number, "", &Value::Null, Some(finish_reason(&summary.ended)))
             }
-            Piece::Failed(_) => String::new(),
+            Piece::Vector(_) | Piece::Failed(_) => String::new(),
         }
     }
 

@@ -1,12 +1,16 @@
-//! OpenAI's protocol: models, chat completions, completions.
+//! OpenAI's protocol: models, chat completions, completions, embeddings, responses.
 
 mod chat;
 mod completions;
+mod embeddings;
 mod models;
+mod prompts;
+pub(crate) mod responses;
 mod settings;
 
 pub(crate) use chat::chat;
 pub(crate) use completions::completions;
+pub(crate) use embeddings::embeddings;
 pub(crate) use models::{model, models};
 
 use bantam_engine::Usage;

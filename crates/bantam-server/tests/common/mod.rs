@@ -3,17 +3,19 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 mod script;
+pub(crate) mod shelf;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread::JoinHandle;
 
-use bantam_engine::Sampling;
-use bantam_server::{Details, Keys, Served, Server, Settings, Stopper};
+use bantam_engine::{Pooling, Sampling};
+use bantam_server::{Alias, Details, Keys, Served, Server, Settings, Stopper};
 use bantam_text::{ChatTemplate, Tokenizer};
 use serde_json::{Map, Value, json};
 
 pub(crate) use script::{Script, Signals};
+pub(crate) use shelf::Shelf;
 
 /// A server in a thread of its own.
 pub(crate) struct Running {
@@ -25,7 +27,15 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn new() -> Self {
-        Self::with(settings(), |_| {})
+        Self::set(settings())
+    }
+
+    /// A server with these settings.
+    pub(crate) fn set(settings: Settings) -> Self {
+        let (mut shelf, signals) = (Shelf::default(), Signals::default());
+        let own = signals.clone();
+        shelf.add("tiny", shelf::SMALL, move |_| named("tiny", &own));
+        Self::over(settings, shelf, signals)
     }
 
     /// A server whose model is changed before it starts.
@@ -37,7 +47,12 @@ impl Running {
     }
 
     pub(crate) fn serve(settings: Settings, served: Served, signals: Signals) -> Self {
-        let server = Server::bind(settings, vec![served]).unwrap();
+        Self::over(settings, Shelf::of(vec![served]), signals)
+    }
+
+    /// A server of several models.
+    pub(crate) fn over(settings: Settings, shelf: Shelf, signals: Signals) -> Self {
+        let server = Server::bind(settings, Box::new(shelf)).unwrap();
         let (address, stopper) = (server.address(), server.stopper());
         let thread = std::thread::spawn(move || server.run().unwrap());
         Running { address, signals, stopper, thread: Some(thread) }
@@ -159,7 +174,16 @@ fn read_chunks(reader: &mut impl BufRead, body: &mut Vec<u8>) -> std::io::Result
 }
 
 pub(crate) fn settings() -> Settings {
-    Settings { address: "127.0.0.1:0".parse().unwrap(), waiting_max: 4, ..Settings::default() }
+    Settings {
+        address: "127.0.0.1:0".parse().unwrap(),
+        waiting_max: 4,
+        aliases: vec![alias("gpt-x", &[])],
+        ..Settings::default()
+    }
+}
+
+pub(crate) fn alias(name: &str, models: &[&str]) -> Alias {
+    Alias { name: name.into(), models: models.iter().map(|&model| model.to_owned()).collect() }
 }
 
 pub(crate) fn with_key(key: &str) -> Settings {
@@ -168,11 +192,15 @@ pub(crate) fn with_key(key: &str) -> Settings {
     Settings { keys, ..settings() }
 }
 
+/// A model that plays scripts.
+pub(crate) fn named(name: &str, signals: &Signals) -> Served {
+    Served { name: name.into(), ..served(Box::new(Script::new(tokenizer(), signals.clone()))) }
+}
+
 pub(crate) fn served(generator: Box<dyn bantam_server::Generate>) -> Served {
     let tokenizer = tokenizer();
     Served {
         name: "tiny".into(),
-        aliases: vec!["gpt-x".into()],
         generator,
         template: Some(ChatTemplate::compile(TEMPLATE, "", "<|end|>").unwrap()),
         sampling: Sampling::default(),
@@ -180,6 +208,8 @@ pub(crate) fn served(generator: Box<dyn bantam_server::Generate>) -> Served {
         stop_tokens: tokenizer.stops().to_vec(),
         context_length: 200,
         vocab_size: 96,
+        embedding_size: 32,
+        pooling: Pooling::Mean,
         sequences_max: 2,
         details: Details { architecture: "tiny".into(), parameters: 135_000_000, ..Details::default() },
         tokenizer,

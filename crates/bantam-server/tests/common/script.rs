@@ -1,7 +1,8 @@
 //! A generator that does what it is told: the last thing said is an order.
 //!
 //! `say TEXT` answers the text; `fail TEXT` fails behind it; `panic` panics; `hold TEXT` answers and then waits until
-//! it is released or cancelled. Anything else is answered by itself.
+//! it is released or cancelled. Anything else is answered by itself. As a vector, a prompt is how often it has each of
+//! 32 tokens, from `!` on.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -18,6 +19,7 @@ pub(crate) struct Signals(Arc<(Mutex<Counts>, Condvar)>);
 struct Counts {
     submitted: usize,
     cancelled: usize,
+    dropped: usize,
     is_released: bool,
 }
 
@@ -42,6 +44,11 @@ impl Signals {
     /// Waits until so many requests were cancelled before their end.
     pub(crate) fn wait_cancelled(&self, count: usize) {
         self.wait(|counts| counts.cancelled >= count);
+    }
+
+    /// Waits until so many generators are gone.
+    pub(crate) fn wait_dropped(&self, count: usize) {
+        self.wait(|counts| counts.dropped >= count);
     }
 
     pub(crate) fn submitted(&self) -> usize {
@@ -72,6 +79,12 @@ impl Script {
     }
 }
 
+impl Drop for Script {
+    fn drop(&mut self) {
+        self.signals.change(|counts| counts.dropped += 1);
+    }
+}
+
 impl Generate for Script {
     fn submit(&self, request: Request) -> Result<Running, Error> {
         let order = self.order(&request.prompt);
@@ -89,6 +102,10 @@ impl Generate for Script {
         let scored = if request.prompt_output == PromptOutput::Logprobs { &request.prompt[1..] } else { &[] };
         let mut tokens: Vec<u32> = scored.iter().chain(&ids[..most]).copied().collect();
         tokens.reverse();
+        let pooled = matches!(request.prompt_output, PromptOutput::Pooled(_)).then(|| {
+            let count = |id: u32| request.prompt.iter().filter(|found| **found == id).count() as f32;
+            (2..34).map(count).collect()
+        });
         let usage = Usage {
             prompt_tokens: request.prompt.len(),
             reused_tokens: 3,
@@ -97,6 +114,7 @@ impl Generate for Script {
         };
         let cancelled = Arc::new(AtomicBool::new(false));
         let play = Play {
+            pooled,
             tokens,
             top: request.top_logprobs,
             end: if is_cut { End::Length } else { end },
@@ -126,6 +144,7 @@ enum End {
 
 /// One answer.
 struct Play {
+    pooled: Option<Vec<f32>>,
     /// The last first.
     tokens: Vec<u32>,
     top: usize,
@@ -168,6 +187,10 @@ impl Iterator for Play {
         if self.is_cancelled() {
             self.is_over = true;
             return Some(self.done(Reason::Cancelled));
+        }
+        if let Some(vector) = self.pooled.take() {
+            (self.tokens, self.end) = (Vec::new(), End::Length);
+            return Some(Event::Pooled(vector));
         }
         if let Some(id) = self.tokens.pop() {
             // As likely as the token is high in the table, and the likeliest of those told.

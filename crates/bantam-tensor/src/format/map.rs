@@ -23,6 +23,9 @@ pub fn map(path: &Path) -> Result<Bytes, Error> {
         return Ok(Bytes::from(Vec::new()));
     }
     let map = map_file(&file).map_err(Error::io("map", path))?;
+    // Large pages where the system has them for files (Linux, by CONFIG_READ_ONLY_THP_FOR_FS); elsewhere it says no.
+    #[cfg(target_os = "linux")]
+    let _ = map.advise(memmap2::Advice::HugePage);
     Ok(Bytes::from_map(map))
 }
 

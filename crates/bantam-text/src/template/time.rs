@@ -39,6 +39,25 @@ const MONTHS: [&str; 12] = [
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 
 impl DateTime {
+    /// A moment in UTC, from seconds since 1970 (Howard Hinnant, "chrono-compatible low-level date algorithms").
+    pub fn from_unix_s(unix_s: u64) -> Self {
+        let (days, second) = (unix_s / 86_400 + 719_468, unix_s % 86_400);
+        let (era, day_of_era) = (days / 146_097, days % 146_097);
+        let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let shifted_month = (5 * day_of_year + 2) / 153;
+        let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+        let year = year_of_era + era * 400 + u64::from(month <= 2);
+        DateTime {
+            year: i32::try_from(year).unwrap_or(i32::MAX),
+            month: month as u8,
+            day: (day_of_year - (153 * shifted_month + 2) / 5 + 1) as u8,
+            hour: (second / 3600) as u8,
+            minute: (second / 60 % 60) as u8,
+            second: (second % 60) as u8,
+        }
+    }
+
     fn month_name(self) -> &'static str {
         MONTHS.get(usize::from(self.month.wrapping_sub(1))).copied().unwrap_or("")
     }
@@ -141,6 +160,16 @@ mod tests {
         assert_eq!(text, "Monday Mon 5 05 January Jan 2026 26 005 12:07:09 AM 2026-01-05 00:07:09 %");
         assert!(strftime(Some(now), "%Q").is_err());
         assert!(strftime(None, "%Y").is_err());
+    }
+
+    #[test]
+    fn moments_follow_the_calendar() {
+        let text = |unix_s| strftime(Some(DateTime::from_unix_s(unix_s)), "%F %T").unwrap();
+        assert_eq!(text(0), "1970-01-01 00:00:00");
+        assert_eq!(text(951_782_400), "2000-02-29 00:00:00");
+        assert_eq!(text(1_795_242_000), "2026-11-21 06:20:00");
+        assert_eq!(text(4_107_542_399), "2100-02-28 23:59:59");
+        assert_eq!(DateTime::from_unix_s(u64::MAX).year, i32::MAX);
     }
 
     #[test]

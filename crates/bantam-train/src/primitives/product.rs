@@ -1,9 +1,8 @@
 //! Products with weights in any storage.
 
-use bantam_model::Numerics;
 use bantam_model::weights::Matrix;
 use bantam_tensor::kernels::backward::{multiply_backward_input, multiply_backward_weights};
-use bantam_tensor::kernels::matmul::{Codes, Input, multiply};
+use bantam_tensor::kernels::matmul::{Input, multiply};
 
 use crate::tape::{Derivative, Needs, Place, Sink, Step, Tape, Var};
 
@@ -12,10 +11,10 @@ pub(crate) fn product(tape: &mut Tape<'_>, x: &Var, matrix: &Matrix) -> Var {
     let (x, machine) = (x.0, tape.machine);
     let count = tape.rows(x).count();
     let mut y = tape.blank(count, matrix.outputs);
-    let coded = tape.numerics == Numerics::Default
-        && matrix.tensor.storage().is_quantized()
-        && Codes::fits(matrix.inputs);
-    let input = if coded { Input::Coded(tape.codes(x)) } else { Input::Exact(&tape.rows(x).data) };
+    let input = match tape.numerics.rounding(matrix) {
+        Some(rounding) => Input::Coded(tape.codes(x, rounding)),
+        None => Input::Exact(&tape.rows(x).data),
+    };
     multiply(machine, matrix.for_kernels(), input, &mut y.data);
     let learns = tape.wanted.weight(matrix.tensor.name());
     let needs = Needs::of(std::slice::from_ref(&x)).learning(learns);

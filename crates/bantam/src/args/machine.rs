@@ -52,6 +52,8 @@ pub(crate) enum NumericsArg {
     /// Activations against quantised weights are 16-bit integers
     #[default]
     Default,
+    /// Activations are 8-bit integers: faster on processors with AMX, and less precise (see docs/kernels.md)
+    Fastest,
     /// All products in 32-bit floating point
     Exact,
 }
@@ -60,6 +62,7 @@ impl From<NumericsArg> for Numerics {
     fn from(arg: NumericsArg) -> Self {
         match arg {
             NumericsArg::Default => Numerics::Default,
+            NumericsArg::Fastest => Numerics::Fastest,
             NumericsArg::Exact => Numerics::Exact,
         }
     }

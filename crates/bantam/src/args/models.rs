@@ -1,5 +1,6 @@
 //! Arguments of the verbs that fetch, keep and look into models.
 
+use bantam_hub::{Network, Settings};
 use clap::Args;
 
 use super::run::ContextArgs;
@@ -15,6 +16,14 @@ pub(crate) struct HubArgs {
     /// Accept a model's licence terms without being asked
     #[arg(long, global = true)]
     pub(crate) accept_terms: bool,
+}
+
+impl HubArgs {
+    /// The settings of the environment with what the arguments change.
+    pub(crate) fn over(&self, settings: Settings) -> Settings {
+        let network = if self.offline { Network::Forbidden } else { settings.network };
+        Settings { network, ..settings }
+    }
 }
 
 /// `bantam pull`

@@ -4,33 +4,54 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow};
-use bantam_server::DEFAULT_PORT;
+use bantam::Loaded;
+use bantam_server::{Alias, DEFAULT_PORT, KeepAlive};
 use clap::Args;
 
 use super::run::ContextArgs;
 use super::{MachineArgs, SamplingArgs, SpeculationArgs};
+use crate::units::parse_bytes;
 
 /// `bantam serve`
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Clone)]
 pub(crate) struct ServeArgs {
-    /// Files, folders, or names such as smollm2:135m; without one, the default model. The first answers requests that
-    /// name none
+    /// Files, folders, or names such as smollm2:135m, loaded from the start; the first answers requests that name none.
+    /// The other models on this machine are served too, and loaded when they are asked for
     #[arg(value_name = "MODEL")]
     pub(crate) models: Vec<String>,
     #[command(flatten)]
     pub(crate) listen: ListenArgs,
-    /// Another name for a model, as NAME=MODEL; NAME alone is for the first; may be given again
-    #[arg(long, value_name = "NAME[=MODEL]", value_parser = alias)]
+    /// Another name for a model, as NAME=MODEL; NAME alone is for the first. Behind commas stand models that answer
+    /// where it cannot be loaded. May be given again
+    #[arg(long, value_name = "NAME[=MODEL,..]", value_parser = alias)]
     pub(crate) alias: Vec<Alias>,
-    /// Answers that are computed together, for each model
-    #[arg(long, visible_alias = "np", env = "OLLAMA_NUM_PARALLEL", default_value_t = 8)]
-    pub(crate) parallel: usize,
+    /// Answers that are computed together, for each model; fewer where there is no room for more
+    #[arg(long, visible_alias = "np", env = "OLLAMA_NUM_PARALLEL", default_value_t = PARALLEL_DEFAULT)]
+    parallel: usize,
+    /// Models that are loaded at the same time; 0 for as many as there is room for
+    #[arg(long, value_name = "COUNT", env = "OLLAMA_MAX_LOADED_MODELS", default_value_t = 0)]
+    pub(crate) models_max: usize,
+    /// What all models together may take, such as 8GB [default: nine tenths of what is free at the start]
+    #[arg(long, value_name = "SIZE", env = "BANTAM_MEMORY_MAX", value_parser = parse_bytes)]
+    pub(crate) memory_max: Option<u64>,
+    /// How long a model stays loaded after its last request: 5m, 0, or -1 for ever
+    #[arg(
+        long,
+        value_name = "TIME",
+        env = "OLLAMA_KEEP_ALIVE",
+        default_value = "5m",
+        allow_hyphen_values = true
+    )]
+    pub(crate) keep_alive: KeepAlive,
     /// Requests that may wait for each model; more are told to try again later
     #[arg(long, env = "OLLAMA_MAX_QUEUE", default_value_t = 64)]
     pub(crate) queue: usize,
     /// Megabytes for states of ended answers, from which those that begin alike go on
     #[arg(long, value_name = "MB", default_value_t = 1024)]
     pub(crate) cache: usize,
+    /// A folder where these states are kept between runs, in a file for each model
+    #[arg(long, value_name = "DIR")]
+    pub(crate) prompt_cache: Option<PathBuf>,
     /// Seconds that running answers have to end when the server is stopped
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub(crate) drain: u64,
@@ -38,7 +59,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, short = 'q')]
     pub(crate) quiet: bool,
     #[command(flatten)]
-    pub(crate) context: ContextArgs,
+    context: ContextArgs,
     #[command(flatten)]
     pub(crate) sampling: SamplingArgs,
     #[command(flatten)]
@@ -68,21 +89,30 @@ pub(crate) struct ListenArgs {
     pub(crate) allow_host: Vec<String>,
 }
 
-/// Another name for a model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Alias {
-    /// The name.
-    pub(crate) name: String,
-    /// As the model is called among the arguments; `None` for the first.
-    pub(crate) model: Option<String>,
+/// Answers at once where nobody says how many.
+const PARALLEL_DEFAULT: usize = 8;
+
+impl ServeArgs {
+    /// Answers that are computed together, if there is room for them; zero leaves it to us, as with Ollama.
+    pub(crate) fn parallel(&self) -> usize {
+        if self.parallel == 0 { PARALLEL_DEFAULT } else { self.parallel }
+    }
+
+    /// The context of a model, as wished or by default.
+    pub(crate) fn context_length(&self, loaded: &Loaded) -> usize {
+        self.context.length(loaded)
+    }
 }
 
+/// Models are as they are called among the arguments, or as clients call them.
 fn alias(text: &str) -> Result<Alias, String> {
-    let (name, model) = text.split_once('=').map_or((text, None), |(name, model)| (name, Some(model)));
-    if name.is_empty() || model == Some("") {
-        return Err("wanted NAME or NAME=MODEL".into());
+    let (name, models) = text.split_once('=').map_or((text, None), |(name, models)| (name, Some(models)));
+    let models: Vec<String> =
+        models.into_iter().flat_map(|models| models.split(',')).map(str::to_owned).collect();
+    if name.is_empty() || models.iter().any(String::is_empty) {
+        return Err("wanted NAME, NAME=MODEL or NAME=MODEL,MODEL".into());
     }
-    Ok(Alias { name: name.to_owned(), model: model.map(str::to_owned) })
+    Ok(Alias { name: name.to_owned(), models })
 }
 
 impl ListenArgs {
@@ -174,8 +204,12 @@ mod tests {
 
     #[test]
     fn an_alias_names_a_model_or_the_first() {
-        assert_eq!(alias("gpt"), Ok(Alias { name: "gpt".into(), model: None }));
-        assert_eq!(alias("a=b:c"), Ok(Alias { name: "a".into(), model: Some("b:c".into()) }));
-        assert!(alias("=b").is_err() && alias("a=").is_err() && alias("").is_err());
+        let models = |text: &str| alias(text).map(|alias| (alias.name, alias.models));
+        assert_eq!(models("gpt"), Ok(("gpt".into(), vec![])));
+        assert_eq!(models("a=b:c"), Ok(("a".into(), vec!["b:c".into()])));
+        assert_eq!(models("a=b,./c.gguf"), Ok(("a".into(), vec!["b".into(), "./c.gguf".into()])));
+        for bad in ["=b", "a=", "", "a=b,", "a=,b"] {
+            assert!(alias(bad).is_err(), "{bad}");
+        }
     }
 }

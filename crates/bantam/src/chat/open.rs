@@ -10,7 +10,6 @@ use serde_json::json;
 
 use crate::args::{OverflowArg, RunArgs};
 use crate::models::Models;
-use crate::units;
 
 /// A session as the arguments want it.
 pub(crate) fn open(args: &RunArgs, models: &Models, loaded: &Loaded) -> Result<Session> {
@@ -44,13 +43,5 @@ pub(crate) fn open(args: &RunArgs, models: &Models, loaded: &Loaded) -> Result<S
 /// The time in UTC, for templates that tell the model the date.
 pub(crate) fn now() -> DateTime {
     let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    let [year, month, day, hour, minute, second] = units::civil(unix_s);
-    DateTime {
-        year: year as i32,
-        month: month as u8,
-        day: day as u8,
-        hour: hour as u8,
-        minute: minute as u8,
-        second: second as u8,
-    }
+    DateTime::from_unix_s(unix_s)
 }

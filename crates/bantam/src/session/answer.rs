@@ -270,7 +270,7 @@ impl Iterator for Answer<'_> {
                     self.is_over = true;
                     return Some(Err(error.into()));
                 }
-                Event::Prompt { .. } => continue,
+                Event::Prompt { .. } | Event::Pooled(_) => continue,
             };
             return Some(Ok(reply));
         }

@@ -138,10 +138,7 @@ impl Session {
     /// A tokeniser or template that cannot be used.
     pub fn new(loaded: &Loaded, settings: Settings, options: Options) -> Result<Self, SessionError> {
         let tokenizer = loaded.tokenizer()?;
-        let roles = tokenizer.roles();
-        let [bos, eos] = [roles.bos, roles.eos].map(|id| tokenizer.role_text(id));
-        let compile = |source: String| ChatTemplate::compile(&source, &bos, &eos);
-        let template = loaded.chat_template().map(compile).transpose()?;
+        let template = loaded.template(&tokenizer)?;
         let mode = if template.is_some() { Mode::Chat } else { Mode::Continue };
         Ok(Session {
             engine: Engine::start(loaded.model.clone(), settings)?,

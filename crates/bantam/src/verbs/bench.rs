@@ -115,7 +115,7 @@ fn time(
         match event {
             Event::Token { .. } => times.push(begin.elapsed().as_secs_f64()),
             Event::Failed(error) => return Err(error.into()),
-            Event::Prompt { .. } | Event::Shifted { .. } | Event::Done { .. } => {}
+            Event::Prompt { .. } | Event::Pooled(_) | Event::Shifted { .. } | Event::Done { .. } => {}
         }
     }
     Ok(times)

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Result, anyhow};
 use bantam::Loaded;
 use bantam_data::{Dataset, Encoder, Example, Origin, Report};
-use bantam_text::{ChatTemplate, Shown, Tokenizer};
+use bantam_text::{Shown, Tokenizer};
 use serde_json::{Value, json};
 
 use crate::args::{DataArgs, DataVerb, InspectDataArgs};
@@ -44,9 +44,7 @@ pub(crate) fn run(args: &DataArgs, models: &Models) -> Result<()> {
 pub(crate) fn encoder(path: &Path) -> Result<Encoder> {
     let loaded = Loaded::open(path)?;
     let tokenizer = loaded.tokenizer()?;
-    let [bos, eos] = [tokenizer.roles().bos, tokenizer.roles().eos].map(|id| tokenizer.role_text(id));
-    let compile = |source: String| ChatTemplate::compile(&source, &bos, &eos);
-    let template = loaded.chat_template().map(compile).transpose()?;
+    let template = loaded.template(&tokenizer)?;
     let mut encoder = Encoder::new(tokenizer, template);
     encoder.now = Some(now());
     Ok(encoder)

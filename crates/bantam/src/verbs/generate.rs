@@ -38,7 +38,7 @@ pub(crate) fn run(args: &GenerateArgs, models: &Models, interrupt: &Interrupt) -
         match event {
             Event::Token { id, .. } => ids.push(id),
             Event::Failed(error) => return Err(error.into()),
-            Event::Prompt { .. } | Event::Shifted { .. } | Event::Done { .. } => {}
+            Event::Prompt { .. } | Event::Pooled(_) | Event::Shifted { .. } | Event::Done { .. } => {}
         }
         if interrupt.is_pressed() {
             cancel();

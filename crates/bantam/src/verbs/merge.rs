@@ -124,7 +124,7 @@ fn said(engine: &Engine, adapter: &Arc<Adapter>, base: &Loaded, length: usize) -
             match event {
                 Event::Token { id, .. } => window.push(id),
                 Event::Failed(error) => return Err(error.into()),
-                Event::Prompt { .. } | Event::Shifted { .. } | Event::Done { .. } => {}
+                Event::Prompt { .. } | Event::Pooled(_) | Event::Shifted { .. } | Event::Done { .. } => {}
             }
         }
         windows.push(window);

@@ -86,7 +86,7 @@ impl Questions {
                 match event {
                     Event::Token { id, .. } => found.push(id),
                     Event::Failed(error) => return Err(error.into()),
-                    Event::Prompt { .. } | Event::Shifted { .. } | Event::Done { .. } => {}
+                    Event::Prompt { .. } | Event::Pooled(_) | Event::Shifted { .. } | Event::Done { .. } => {}
                 }
             }
             let [prompt, wanted, found] =

@@ -1,0 +1,265 @@
+//! Weights taken apart for many rows of activations: panels of sixteen outputs, as many as stay in the cache.
+
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use super::Weights;
+use super::integer::Part;
+use super::tiled::TiledSums;
+use crate::blocks::{Block, OverBlock, unit_of, with_block};
+use crate::lanes::{Kernel, LANES, Lanes, RUN, dispatch};
+
+/// Weights of a row that are taken apart at a time: 16 rows of codes then take 8 KiB.
+const CHUNK: usize = 256;
+/// Bytes that a processor fetches together.
+const CACHE_LINE: usize = 64;
+/// Units in a chunk, at most.
+const UNITS: usize = CHUNK / 16;
+/// Rows up to this many take panels one at a time.
+const FEW: usize = 16;
+/// Bytes of codes in a slab of panels: such a slab stays in the second-level cache.
+const SLAB: usize = 128 * 1024;
+/// Bytes of a code in panels for products of 16-bit pairs.
+pub(super) const WORD: usize = 2;
+/// Bytes of a code in panels for tiles.
+pub(super) const BYTE: usize = 1;
+
+/// Panels that are used together, at most.
+const PANELS_MAX: usize = 8;
+
+/// As many panels as stay in the second-level cache. Few rows use a panel so briefly that one had better stay in
+/// the first-level cache.
+fn panels_together<const WIDTH: usize>(rows: usize, inputs: usize) -> usize {
+    let slab = if rows <= FEW { 0 } else { SLAB / (LANES * inputs * WIDTH) };
+    slab.clamp(1, PANELS_MAX)
+}
+
+/// What a thread takes weights apart into. It is kept from one call to the next, since a thread is called for small
+/// parts of a product, and empty memory is not free.
+pub(super) struct Workspace {
+    panels: [Panel; PANELS_MAX],
+    chunk: Chunk,
+    pub(super) tiled: TiledSums,
+}
+
+thread_local! {
+    static WORKSPACE: RefCell<Option<Box<Workspace>>> = const { RefCell::new(None) };
+}
+
+impl Workspace {
+    pub(super) fn take() -> Box<Self> {
+        let kept = WORKSPACE.with(|kept| kept.take());
+        kept.unwrap_or_else(|| {
+            Box::new(Workspace {
+                panels: Default::default(),
+                chunk: Chunk::new(),
+                tiled: TiledSums::default(),
+            })
+        })
+    }
+
+    pub(super) fn put_back(self: Box<Self>) {
+        WORKSPACE.with(|kept| kept.replace(Some(self)));
+    }
+}
+
+impl Workspace {
+    /// Takes the weights of a part apart, as many panels at a time as stay in the cache, and hands each slab of them to
+    /// `multiply` with its first output.
+    pub(super) fn slabs<const WIDTH: usize>(
+        part: &Part<'_>,
+        mut multiply: impl FnMut(&[Panel], usize, &mut TiledSums),
+    ) {
+        let inputs = part.weights.inputs;
+        let panels_max = panels_together::<WIDTH>(part.x.rows(), inputs);
+        let mut workspace = Workspace::take();
+        let Workspace { panels, chunk, tiled } = &mut *workspace;
+        if let Some(units) = unit_of(part.weights.storage) {
+            panels.iter_mut().take(panels_max).for_each(|panel| panel.fit::<WIDTH>(inputs, units));
+        }
+        for output in part.outputs.clone().step_by(panels_max * LANES) {
+            let count = (part.outputs.end - output).div_ceil(LANES).min(panels_max);
+            let panels = &mut panels[..count];
+            dispatch(part.isa, FillSlab::<WIDTH> { weights: &part.weights, panels, output, chunk });
+            multiply(panels, output, tiled);
+        }
+        workspace.put_back();
+    }
+}
+
+/// Takes the weights of panels apart, from an output on.
+struct FillSlab<'a, const WIDTH: usize> {
+    weights: &'a Weights<'a>,
+    panels: &'a mut [Panel],
+    output: usize,
+    chunk: &'a mut Chunk,
+}
+
+impl<const WIDTH: usize> Kernel for FillSlab<'_, WIDTH> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        struct WithLanes<'a, L, const WIDTH: usize>(FillSlab<'a, WIDTH>, PhantomData<L>);
+        impl<L: Lanes, const WIDTH: usize> OverBlock for WithLanes<'_, L, WIDTH> {
+            type Output = ();
+            #[inline(always)]
+            fn run<B: Block>(self) {
+                let FillSlab { weights, panels, output, chunk } = self.0;
+                for (i, panel) in panels.iter_mut().enumerate() {
+                    panel.fill::<L, B, WIDTH>(weights, output + i * LANES, chunk);
+                }
+            }
+        }
+        // Panels of bytes are for tiles alone; tests have tiles everywhere.
+        if const { WIDTH == WORD || L::TILES || cfg!(test) } {
+            with_block(self.weights.storage, WithLanes::<L, WIDTH>(self, PhantomData));
+        }
+    }
+}
+
+/// Sixteen rows of weights taken apart, codes in groups of four bytes across the rows.
+#[derive(Default)]
+pub(super) struct Panel {
+    /// `[inputs / 2][16][2]` of [`WORD`]s, or `[inputs / 4][16][4]` of [`BYTE`]s.
+    pub(super) pairs: Vec<[i16; 2 * LANES]>,
+    /// `[inputs / UNIT][16]`
+    pub(super) scales: Vec<[f32; LANES]>,
+    pub(super) minima: Vec<[f32; LANES]>,
+}
+
+impl Panel {
+    /// Makes it as long as the inputs; what it holds does not matter.
+    fn fit<const WIDTH: usize>(&mut self, inputs: usize, (unit, minima): (usize, bool)) {
+        let units = inputs / unit;
+        self.pairs.resize(inputs * WIDTH / 4, [0; 2 * LANES]);
+        self.scales.resize(units, [0.0; LANES]);
+        self.minima.resize(if minima { units } else { 0 }, [0.0; LANES]);
+    }
+
+    #[inline(always)]
+    fn fill<L: Lanes, B: Block, const WIDTH: usize>(
+        &mut self,
+        weights: &Weights<'_>,
+        output: usize,
+        chunk: &mut Chunk,
+    ) {
+        let mut begin = 0;
+        while begin < weights.inputs {
+            let end = (begin + CHUNK).min(weights.inputs);
+            chunk.fill::<L, B, WIDTH>(weights, output, begin..end);
+            let (unit, units) = (begin / B::UNIT, (end - begin) / B::UNIT);
+            self.scales[unit..][..units].copy_from_slice(&chunk.scales[..units]);
+            if B::MINIMA {
+                self.minima[unit..][..units].copy_from_slice(&chunk.minima[..units]);
+            }
+            across::<L, WIDTH>(&chunk.codes, &mut self.pairs[begin * WIDTH / 4..end * WIDTH / 4]);
+            begin = end;
+        }
+    }
+}
+
+/// A chunk of sixteen rows of weights, taken apart.
+struct Chunk {
+    /// `[16][CHUNK]`, in [`WORD`]s or in [`BYTE`]s.
+    codes: Vec<i16>,
+    /// `[UNITS][16]`
+    scales: [[f32; LANES]; UNITS],
+    minima: [[f32; LANES]; UNITS],
+}
+
+impl Chunk {
+    fn new() -> Self {
+        let empty = [[0.0; LANES]; UNITS];
+        Chunk { codes: vec![0; LANES * CHUNK], scales: empty, minima: empty }
+    }
+
+    /// Takes apart the weights of columns `columns` of the sixteen rows from `output` on.
+    #[inline(always)]
+    fn fill<L: Lanes, B: Block, const WIDTH: usize>(
+        &mut self,
+        weights: &Weights<'_>,
+        output: usize,
+        columns: Range<usize>,
+    ) {
+        let (first, count) = (columns.start / B::LEN, columns.len() / B::LEN);
+        let rows = rows_of::<B>(weights, output);
+        for (row, codes) in rows.iter().zip(self.codes.chunks_exact_mut(CHUNK * WIDTH / WORD)) {
+            let blocks = &row[first..first + count];
+            for (block, codes) in blocks.iter().zip(codes.chunks_exact_mut(B::LEN * WIDTH / WORD)) {
+                if WIDTH == WORD {
+                    for (run, codes) in codes.as_chunks_mut().0.iter_mut().enumerate() {
+                        L::bytes_to_codes(B::codes::<L>(block, run), codes);
+                    }
+                } else {
+                    let codes: &mut [u8] = bytemuck::cast_slice_mut(codes);
+                    for (run, codes) in codes.as_chunks_mut().0.iter_mut().enumerate() {
+                        L::bytes_store(B::codes::<L>(block, run), codes);
+                    }
+                }
+            }
+        }
+        let scales: &mut [B::Scales] = bytemuck::cast_slice_mut(&mut self.scales);
+        let minima: &mut [B::Scales] = bytemuck::cast_slice_mut(&mut self.minima);
+        for (index, (scales, minima)) in scales.iter_mut().zip(minima).enumerate().take(count) {
+            let blocks = column_of::<B>(&rows, first + index);
+            for run in 0..B::LEN / RUN {
+                prefetch_ahead::<L, B>(weights, output, first + index, run);
+            }
+            B::scales::<L>(&blocks, scales, minima);
+        }
+    }
+}
+
+/// The blocks of the sixteen rows from `output` on. Rows behind the last one are copies of it; nobody stores what
+/// comes of them.
+#[inline(always)]
+pub(super) fn rows_of<'a, B: Block>(weights: &Weights<'a>, output: usize) -> [&'a [B::Bytes]; LANES] {
+    let row_blocks = weights.inputs / B::LEN;
+    let all: &[B::Bytes] = bytemuck::cast_slice(weights.bytes);
+    let mut rows: [&[B::Bytes]; LANES] = [&[]; LANES];
+    for (row, blocks) in rows.iter_mut().enumerate() {
+        *blocks = &all[(output + row).min(weights.outputs - 1) * row_blocks..][..row_blocks];
+    }
+    rows
+}
+
+/// Block `index` of each row.
+#[inline(always)]
+pub(super) fn column_of<'a, B: Block>(rows: &[&'a [B::Bytes]; LANES], index: usize) -> [&'a B::Bytes; LANES] {
+    let mut blocks = [&rows[0][index]; LANES];
+    for (block, row) in blocks.iter_mut().zip(rows) {
+        *block = &row[index];
+    }
+    blocks
+}
+
+/// Asks for a share of the sixteen rows behind the next sixteen, as many bytes as a run of a column of blocks has:
+/// rows are too short for the processor to see a pattern, and a whole column of large blocks is more than it can wait
+/// for at a time.
+#[inline(always)]
+pub(super) fn prefetch_ahead<L: Lanes, B: Block>(
+    weights: &Weights<'_>,
+    output: usize,
+    index: usize,
+    run: usize,
+) {
+    let (row_blocks, runs) = (weights.inputs / B::LEN, B::LEN / RUN);
+    let column = LANES * size_of::<B::Bytes>();
+    let begin = (output + 2 * LANES) * row_blocks * size_of::<B::Bytes>() + index * column;
+    let (from, to) = (begin + column * run / runs, begin + column * (run + 1) / runs);
+    if let Some(bytes) = weights.bytes.get(from..to) {
+        for line in bytes.chunks(CACHE_LINE) {
+            L::prefetch(&line[0]);
+        }
+    }
+}
+
+/// Lays sixteen rows of codes out by four bytes: `[16][CHUNK]` to `[CHUNK / 2][16][2]` of [`WORD`]s or `[CHUNK / 4][16][4]`
+/// of [`BYTE`]s.
+#[inline(always)]
+fn across<L: Lanes, const WIDTH: usize>(codes: &[i16], pairs: &mut [[i16; 2 * LANES]]) {
+    for (step, pairs) in pairs.as_chunks_mut::<{ LANES / 2 }>().0.iter_mut().enumerate() {
+        L::pairs_across(&codes[step * LANES..], CHUNK * WIDTH / WORD, pairs);
+    }
+}

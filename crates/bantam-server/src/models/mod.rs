@@ -1,0 +1,285 @@
+//! The models that are served, by their names: loaded when they are asked for, let go when they are not.
+
+mod keep_alive;
+mod loading;
+mod memory;
+mod names;
+mod shelf;
+
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+use tokio::task::spawn_blocking;
+
+use crate::ask::broken;
+use crate::counters::Counters;
+use crate::error::Error;
+use crate::fault::{Fault, Kind};
+use crate::fields::Fields;
+use crate::library::{Library, Listed};
+use crate::limits::LOADS_WAITING_MAX;
+use crate::queue::Queue;
+use crate::served::Served;
+use crate::settings::Settings;
+
+pub use keep_alive::KeepAlive;
+pub use memory::{Fit, Need};
+pub use names::Alias;
+
+pub(crate) use names::Wanted;
+use names::{are_same, canonical};
+pub(crate) use shelf::{Figures, Loaded};
+use shelf::{LastUsed, Shelf};
+
+/// A model that a request uses, which stays loaded as long as this is held.
+pub(crate) struct Model {
+    core: Arc<Core>,
+    // Behind the model: when this goes, the model is no longer in use.
+    _release: Release,
+}
+
+/// What all requests for a model share.
+pub(crate) struct Core {
+    pub(crate) served: Served,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) counters: Arc<Counters>,
+}
+
+struct Release(Arc<LastUsed>);
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
+impl Deref for Model {
+    type Target = Core;
+
+    fn deref(&self) -> &Core {
+        &self.core
+    }
+}
+
+impl Model {
+    fn new(core: &Arc<Core>, last_used: &Arc<LastUsed>) -> Self {
+        Model { core: Arc::clone(core), _release: Release(Arc::clone(last_used)) }
+    }
+}
+
+/// All models.
+#[derive(Clone)]
+pub(crate) struct Models(Arc<Shared>);
+
+struct Shared {
+    library: Box<dyn Library>,
+    aliases: Vec<Alias>,
+    memory_max: u64,
+    models_max: usize,
+    waiting_max: usize,
+    keep_alive: KeepAlive,
+    shelf: Mutex<Shelf>,
+    /// Whose turn it is to load.
+    loading: Arc<tokio::sync::Mutex<()>>,
+    /// Requests that may wait for that.
+    places: Semaphore,
+    /// Some model has become idle, or some memory free.
+    changed: watch::Sender<()>,
+}
+
+impl Models {
+    /// The models of a library.
+    ///
+    /// # Errors
+    ///
+    /// Names that are there twice; an alias of nothing.
+    pub(crate) fn new(library: Box<dyn Library>, settings: &Settings) -> Result<Self, Error> {
+        let mut shelf = Shelf::default();
+        shelf.refresh(library.list());
+        check_names(&shelf, &settings.aliases)?;
+        Ok(Models(Arc::new(Shared {
+            library,
+            aliases: settings.aliases.clone(),
+            memory_max: settings.memory_max,
+            models_max: settings.models_max.max(1),
+            waiting_max: settings.waiting_max,
+            keep_alive: settings.keep_alive,
+            shelf: Mutex::new(shelf),
+            loading: Arc::default(),
+            places: Semaphore::new(LOADS_WAITING_MAX),
+            changed: watch::Sender::new(()),
+        })))
+    }
+
+    /// The model that a request wants, loaded.
+    ///
+    /// # Errors
+    ///
+    /// A name that nothing has; a model that does not fit, or cannot be loaded; too many that wait.
+    pub(crate) async fn open(&self, fields: &Fields<'_>) -> Result<Arc<Model>, Fault> {
+        self.open_wanted(&Wanted::read(fields)?).await
+    }
+
+    /// As [`Models::open`]; where several models stand in for each other, the first that can be had.
+    pub(crate) async fn open_wanted(&self, wanted: &Wanted) -> Result<Arc<Model>, Fault> {
+        let mut first = None;
+        for name in self.names_of(wanted.name.as_deref()).await? {
+            let model = match self.0.lease(&name, wanted.keep_alive) {
+                Some(model) => Ok(model),
+                None => self.0.load(&name, wanted.keep_alive).await,
+            };
+            match model {
+                Ok(model) => return Ok(model),
+                Err(fault) => drop(first.get_or_insert(fault)),
+            }
+        }
+        Err(first.unwrap_or_else(|| self.0.unknown("")))
+    }
+
+    /// What is known of the model that a request wants, loaded or not.
+    ///
+    /// # Errors
+    ///
+    /// A name that nothing has.
+    pub(crate) async fn find(&self, name: Option<&str>) -> Result<Listed, Fault> {
+        let names = self.names_of(name).await?;
+        let shelf = self.0.shelf();
+        let found = names.iter().find_map(|name| shelf.find(name)).map(|entry| entry.listed.clone());
+        drop(shelf);
+        found.ok_or_else(|| self.0.unknown(name.unwrap_or_default()))
+    }
+
+    /// All models that there are now, the default one first.
+    pub(crate) async fn all(&self) -> Vec<Listed> {
+        // A library that breaks off leaves what was known.
+        let _ = self.refresh().await;
+        self.0.shelf().listed().cloned().collect()
+    }
+
+    /// Other names of a model.
+    pub(crate) fn aliases_of(&self, name: &str) -> Vec<String> {
+        let default = self.0.shelf().listed().next().map(|listed| listed.name.clone()).unwrap_or_default();
+        let is_of = |alias: &&Alias| match alias.models.first() {
+            Some(first) => are_same(first, name),
+            None => are_same(&default, name),
+        };
+        self.0.aliases.iter().filter(is_of).map(|alias| alias.name.clone()).collect()
+    }
+
+    /// Those that are loaded.
+    pub(crate) fn loaded(&self) -> Vec<Loaded> {
+        self.0.shelf().loaded()
+    }
+
+    /// What was done for each.
+    pub(crate) fn figures(&self) -> Vec<Figures> {
+        self.0.shelf().figures()
+    }
+
+    /// Lets go of a model as soon as nobody uses it; its name.
+    ///
+    /// # Errors
+    ///
+    /// A name that nothing has.
+    pub(crate) async fn unload(&self, name: Option<&str>) -> Result<String, Fault> {
+        let name = self.find(name).await?.name;
+        let mut shelf = self.0.shelf();
+        if let Some(resident) = shelf.find_mut(&name).and_then(|entry| entry.resident.as_mut()) {
+            resident.keep_alive = KeepAlive::For(Duration::ZERO);
+        }
+        drop(shelf);
+        self.0.changed.send_replace(());
+        Ok(name)
+    }
+
+    /// Lets go of models when their time is over, for ever.
+    pub(crate) async fn unload_expired(&self) {
+        Arc::clone(&self.0).unload_expired().await;
+    }
+
+    /// The names of the models that a name stands for, of which the first can be found. What is new in the library is
+    /// looked for if it cannot.
+    async fn names_of(&self, name: Option<&str>) -> Result<Vec<String>, Fault> {
+        if let Some(names) = self.0.resolve(name) {
+            return Ok(names);
+        }
+        self.refresh().await?;
+        self.0.resolve(name).ok_or_else(|| self.0.unknown(name.unwrap_or_default()))
+    }
+
+    async fn refresh(&self) -> Result<(), Fault> {
+        let shared = Arc::clone(&self.0);
+        let list = spawn_blocking(move || shared.library.list()).await;
+        self.0.shelf().refresh(list.map_err(|_| broken("listing the models broke off"))?);
+        // What is out of date can go.
+        self.0.changed.send_replace(());
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A model that is loaded and takes requests.
+    fn lease(&self, name: &str, keep_alive: Option<KeepAlive>) -> Option<Arc<Model>> {
+        let mut shelf = self.shelf();
+        let resident = shelf.find_mut(name)?.resident.as_mut().filter(|resident| resident.is_welcome())?;
+        resident.keep_alive = keep_alive.unwrap_or(self.keep_alive);
+        Some(Arc::new(Model::new(&resident.core, &resident.last_used)))
+    }
+
+    /// The names of the models that a name stands for; `None` if none of them is known.
+    fn resolve(&self, name: Option<&str>) -> Option<Vec<String>> {
+        let shelf = self.shelf();
+        let default = || shelf.listed().next().map(|listed| vec![listed.name.clone()]);
+        let Some(name) = name else { return default() };
+        if let Some(alias) = self.aliases.iter().find(|alias| are_same(&alias.name, name)) {
+            let known = alias.models.iter().filter_map(|name| shelf.find(name));
+            let known: Vec<String> = known.map(|entry| entry.listed.name.clone()).collect();
+            return if alias.models.is_empty() {
+                default()
+            } else {
+                Some(known).filter(|known| !known.is_empty())
+            };
+        }
+        shelf.find(name).map(|entry| vec![entry.listed.name.clone()])
+    }
+
+    fn unknown(&self, name: &str) -> Fault {
+        let shelf = self.shelf();
+        let listed = shelf.listed().map(|listed| listed.name.as_str());
+        let names: Vec<&str> =
+            listed.chain(self.aliases.iter().map(|alias| alias.name.as_str())).take(NAMES_TOLD_MAX).collect();
+        // Clients know this as a model that was not found by these words.
+        let message = format!("model `{name}` not found: this server has {}", names.join(", "));
+        Fault {
+            param: Some("model".into()),
+            code: Some("model_not_found"),
+            ..Fault::new(Kind::NotFound, message)
+        }
+    }
+}
+
+/// Names that an error tells.
+const NAMES_TOLD_MAX: usize = 20;
+
+fn check_names(shelf: &Shelf, aliases: &[Alias]) -> Result<(), Error> {
+    let names = shelf.listed().map(|listed| &listed.name).chain(aliases.iter().map(|alias| &alias.name));
+    let mut names: Vec<String> = names.map(|name| canonical(name)).collect();
+    names.sort_unstable();
+    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Error::SameName { name: twice[0].clone() });
+    }
+    for alias in aliases {
+        let is_known = alias.models.is_empty() || alias.models.iter().any(|name| shelf.find(name).is_some());
+        if !is_known {
+            let (name, models) = (alias.name.clone(), alias.models.join(", "));
+            return Err(Error::AliasOfNothing { name, models });
+        }
+    }
+    Ok(())
+}

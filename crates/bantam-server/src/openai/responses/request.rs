@@ -1,0 +1,192 @@
+//! What a request for a response asks for: items become messages.
+
+use serde_json::{Map, Value, json};
+
+use crate::ask::{Ask, Chat, Prompt};
+use crate::clock;
+use crate::fault::Fault;
+use crate::fields::{Fields, wrong};
+use crate::limits::{MESSAGES_MAX, TOP_LOGPROBS_MAX};
+use crate::messages::{self, content, made};
+use crate::sampling;
+use crate::served::Served;
+
+/// What is wanted.
+pub(super) struct Wanted {
+    pub(super) ask: Ask,
+    /// The conversation so far, without instructions, which hold for one response alone.
+    pub(super) messages: Vec<Value>,
+    /// What was given, as items.
+    pub(super) items: Vec<Value>,
+    /// Whether the response is kept.
+    pub(super) is_kept: bool,
+}
+
+/// The whole request, behind what was said before.
+///
+/// # Errors
+///
+/// Wrong types, and what this server does not do.
+pub(super) fn read(fields: &Fields<'_>, before: Vec<Value>, served: &Served) -> Result<Wanted, Fault> {
+    refuse_unsupported(fields)?;
+    let items = items(fields)?;
+    let mut messages = before;
+    let mut said = Vec::with_capacity(items.len());
+    for (at, item) in items.iter().enumerate() {
+        said.extend(message(&Fields::at(item, format!("input[{at}]"))?)?);
+    }
+    messages.extend(messages::read(&said)?);
+    if messages.is_empty() || messages.len() > MESSAGES_MAX {
+        return Err(fields.wrong("input", &format!("from 1 to {MESSAGES_MAX} messages in all")));
+    }
+    let instructions = fields.text("instructions")?.map(|text| made("system", text));
+    let all = instructions.into_iter().chain(messages.iter().cloned()).collect();
+    let mut ask = Ask::new(Prompt::Chat(Chat { messages: all, switches: switches(fields)? }), served);
+    sampling::read(fields, &mut ask.sampling)?;
+    ask.max_tokens = fields.count("max_output_tokens")?;
+    if ask.max_tokens == Some(0) {
+        return Err(fields.wrong("max_output_tokens", "at least 1"));
+    }
+    ask.top_logprobs = top_logprobs(fields)?;
+    Ok(Wanted { ask, messages, items, is_kept: fields.flag("store")?.unwrap_or(true) })
+}
+
+/// What was given, each with a name.
+fn items(fields: &Fields<'_>) -> Result<Vec<Value>, Fault> {
+    let mut items = match fields.value("input") {
+        None => return Err(fields.missing("input", "a string or a list of items")),
+        Some(Value::String(text)) => {
+            let content = json!([{ "type": "input_text", "text": text }]);
+            vec![json!({ "type": "message", "role": "user", "content": content })]
+        }
+        Some(Value::Array(items)) => items.clone(),
+        Some(_) => return Err(fields.wrong("input", "a string or a list of items")),
+    };
+    for item in items.iter_mut().filter_map(Value::as_object_mut) {
+        item.entry("id").or_insert_with(|| json!(clock::id("item_")));
+    }
+    Ok(items)
+}
+
+/// An item as a message of a chat completion; thinking of earlier answers is left out, as templates would.
+fn message(item: &Fields<'_>) -> Result<Option<Value>, Fault> {
+    Ok(match item.text("type")?.unwrap_or("message") {
+        "message" => {
+            let role = match item.needed_text("role")? {
+                role @ ("system" | "developer" | "user" | "assistant") => role,
+                _ => return Err(item.wrong("role", "system, developer, user or assistant")),
+            };
+            Some(made(role, &content(item, "content")?))
+        }
+        "reasoning" => None,
+        "function_call" => {
+            let function = json!({
+                "name": item.needed_text("name")?,
+                "arguments": item.needed_text("arguments")?,
+            });
+            let call =
+                json!({ "id": item.needed_text("call_id")?, "type": "function", "function": function });
+            Some(json!({ "role": "assistant", "content": null, "tool_calls": [call] }))
+        }
+        "function_call_output" => {
+            let id = item.needed_text("call_id")?;
+            Some(json!({ "role": "tool", "tool_call_id": id, "content": content(item, "output")? }))
+        }
+        _ => {
+            return Err(item.wrong("type", "message, reasoning, function_call or function_call_output"));
+        }
+    })
+}
+
+/// Log-probabilities come where `include` names them.
+fn top_logprobs(fields: &Fields<'_>) -> Result<Option<usize>, Fault> {
+    let mut wanted = None;
+    let top = fields.count("top_logprobs")?.unwrap_or(0);
+    if top > TOP_LOGPROBS_MAX {
+        return Err(fields.wrong("top_logprobs", &format!("at most {TOP_LOGPROBS_MAX}")));
+    }
+    for (at, value) in fields.list("include")?.unwrap_or_default().iter().enumerate() {
+        match value.as_str() {
+            Some("message.output_text.logprobs") => wanted = Some(top),
+            // What is not there cannot be included.
+            Some(_) => {}
+            None => return Err(wrong(&format!("include[{at}]"), "a string", value)),
+        }
+    }
+    Ok(wanted)
+}
+
+/// Switches of the template: how much to think.
+fn switches(fields: &Fields<'_>) -> Result<Map<String, Value>, Fault> {
+    let mut switches = Map::new();
+    if let Some(reasoning) = fields.object("reasoning")?
+        && let Some(effort) = reasoning.text("effort")?
+    {
+        switches.insert("enable_thinking".into(), json!(effort != "none"));
+        switches.insert("reasoning_effort".into(), json!(effort));
+    }
+    Ok(switches)
+}
+
+/// What would change the answer and is not there is refused.
+fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Fault> {
+    let is_none = fields.value("tool_choice").is_some_and(|choice| choice == "none");
+    if !is_none && fields.list("tools")?.is_some_and(|tools| !tools.is_empty()) {
+        return Err(Fault::unsupported("tools", " yet: leave it out, or set `tool_choice` to \"none\""));
+    }
+    if let Some(text) = fields.object("text")?
+        && let Some(format) = text.object("format")?
+        && format.needed_text("type")? != "text"
+    {
+        return Err(Fault::unsupported("text.format", " yet, other than {\"type\": \"text\"}"));
+    }
+    for name in ["conversation", "prompt"] {
+        if fields.value(name).is_some() {
+            return Err(Fault::unsupported(name, ": send the items, or `previous_response_id`"));
+        }
+    }
+    if fields.flag("background")? == Some(true) {
+        return Err(Fault::unsupported("background", ": the answer comes with the reply"));
+    }
+    Ok(())
+}
+
+/// What a response says of its request. Strict clients want each of these.
+pub(super) fn echo(fields: &Fields<'_>, ask: &Ask) -> Map<String, Value> {
+    let given = |name: &str| fields.value(name).cloned().unwrap_or_default();
+    let or = |name: &str, default: Value| fields.value(name).cloned().unwrap_or(default);
+    let sampling = &ask.sampling;
+    let effort = fields.value("reasoning").map_or(&Value::Null, |reasoning| &reasoning["effort"]);
+    let echo = json!({
+        "object": "response",
+        "background": false,
+        "completed_at": null,
+        "error": null,
+        "incomplete_details": null,
+        "instructions": given("instructions"),
+        "max_output_tokens": ask.max_tokens,
+        "max_tool_calls": given("max_tool_calls"),
+        "metadata": or("metadata", json!({})),
+        "parallel_tool_calls": or("parallel_tool_calls", json!(true)),
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
+        "previous_response_id": given("previous_response_id"),
+        "prompt_cache_key": given("prompt_cache_key"),
+        "reasoning": { "effort": effort, "summary": null },
+        "safety_identifier": given("safety_identifier"),
+        "service_tier": "default",
+        "store": or("store", json!(true)),
+        "temperature": sampling.temperature,
+        "text": { "format": { "type": "text" }, "verbosity": "medium" },
+        "tool_choice": or("tool_choice", json!("auto")),
+        "tools": [],
+        "top_logprobs": ask.top_logprobs.unwrap_or(0),
+        "top_p": sampling.top_p,
+        "truncation": "disabled",
+        "user": given("user"),
+    });
+    match echo {
+        Value::Object(echo) => echo,
+        _ => Map::new(),
+    }
+}

@@ -1,0 +1,10 @@
+//! What `bantam serve` serves: the models of the command line and of the store, opened when the server asks for them.
+
+mod budget;
+mod facts;
+mod library;
+mod load;
+mod prompt_cache;
+
+pub(crate) use budget::room_bytes;
+pub(crate) use library::{ModelLibrary, Named};
