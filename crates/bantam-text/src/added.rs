@@ -130,13 +130,13 @@ impl AddedTokens {
         self.tokens.iter().filter(move |t| t.needs > special && !t.text.is_empty()).map(|t| t.text.as_str())
     }
 
-    /// A place inside each string that is a token, though not one that `special` lets through.
-    pub(crate) fn inside_each(&self, text: &str, special: Special) -> Vec<usize> {
+    /// A place inside each string that is a token, though not one that `special` lets through or that is `spared`.
+    pub(crate) fn inside_each(&self, text: &str, special: Special, spared: &[&str]) -> Vec<usize> {
         let mut places = Vec::new();
         let mut from = 0;
         while let Some((found, token)) = self.find(text, Special::Parse, from) {
             from = next_char(text, found.start);
-            if token.needs > special {
+            if token.needs > special && !spared.contains(&token.text.as_str()) {
                 places.push(from);
             }
         }

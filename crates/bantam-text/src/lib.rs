@@ -9,6 +9,7 @@
 mod added;
 mod bytes;
 mod charsmap;
+mod dialect;
 mod error;
 mod from;
 mod model;
@@ -27,6 +28,7 @@ mod train;
 mod vocab;
 
 pub use added::Special;
+pub use dialect::{Calling, Dialect, Given, Parser, Part, Stage, Telling, Thinking, ToLark, Tool};
 pub use error::Error;
 pub use from::gguf::GgufVocab;
 pub use spelling::Shown;

@@ -179,6 +179,11 @@ impl Tokenizer {
         matches!(self.0.vocab.kind(id), Some(Kind::Control | Kind::Unknown))
     }
 
+    /// Whether an id is text like any other, and no marker.
+    pub(crate) fn is_text(&self, id: u32) -> bool {
+        !matches!(self.0.vocab.kind(id), Some(Kind::Control | Kind::Unknown | Kind::Marker))
+    }
+
     /// The id of a special token or marker, by its text.
     pub fn special_id(&self, text: &str) -> Option<u32> {
         self.0.added.iter().find(|t| t.text == text).map(|t| t.id)

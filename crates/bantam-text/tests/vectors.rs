@@ -8,7 +8,9 @@
 
 use std::path::{Path, PathBuf};
 
-use bantam_text::{ChatTemplate, Conversation, DateTime, Error, Shown, Special, Tokenizer};
+use bantam_text::{
+    ChatTemplate, Conversation, DateTime, Dialect, Error, Part, Shown, Special, Tokenizer, Tool,
+};
 use serde_json::Value;
 
 mod gguf;
@@ -206,5 +208,100 @@ fn render(template: &ChatTemplate, conversation: &Value, case: &Value) -> Result
         add_generation_prompt: case["add_generation_prompt"].as_bool().unwrap(),
         switches: case["args"].as_object().unwrap().clone(),
         now: Some(DateTime { year: 2026, month: 1, day: 15, hour: 9, minute: 30, second: 0 }),
+        markers: &[],
     })
+}
+
+/// Every template is told of tools, and what it writes of calls its dialect reads back.
+#[test]
+fn dialects_read_what_templates_write() {
+    let Some(data) = folder("BANTAM_DATA") else { return };
+    let folder = data.join("chat-templates");
+    let cases = json(&folder.join("cases.json"));
+    let mut differences = Differences::default();
+    for template in cases["templates"].as_array().unwrap() {
+        let file = template["file"].as_str().unwrap();
+        let token = |key: &str| template[key].as_str().unwrap();
+        let source = text(&folder.join(file));
+        let compiled = ChatTemplate::compile(&source, token("bos_token"), token("eos_token")).unwrap();
+        let dialect = Dialect::of(&compiled);
+        println!(
+            "{file}: {} {}",
+            dialect.name(),
+            if dialect.is_native() { "of its own" } else { "asked for" }
+        );
+        for name in ["tool-call", "tool-parallel", "tool-full"] {
+            let conversation = &cases["conversations"][name];
+            let messages = conversation["messages"].as_array().unwrap();
+            let tools: Vec<Tool> = conversation["tools"].as_array().unwrap().iter().map(tool).collect();
+            let shown = |count: usize, open: bool| {
+                let given = dialect.prepare(messages[..count].to_vec(), &tools);
+                compiled.render(&Conversation {
+                    messages: &given.messages,
+                    tools: given.tools.as_deref(),
+                    add_generation_prompt: open,
+                    switches: given.switches,
+                    now: Some(DateTime { year: 2026, month: 1, day: 15, hour: 9, minute: 30, second: 0 }),
+                    ..Conversation::default()
+                })
+            };
+            let (Ok(asked), Ok(called)) = (shown(1, true), shown(2, false)) else {
+                differences.check(
+                    &format!("{file} {name} is rendered"),
+                    &shown(2, false).err().map(|e| e.to_string()),
+                    &None,
+                );
+                continue;
+            };
+            differences.check(&format!("{file} {name} shows tools"), &asked.contains("get_weather"), &true);
+            let same = asked.bytes().zip(called.bytes()).take_while(|(a, b)| a == b).count();
+            let same = (0..=same).rev().find(|at| called.is_char_boundary(*at)).unwrap();
+            // Both may go on with a mark that begins alike.
+            let mark = called[..same].rfind(['<', '[']).filter(|mark| same - mark < 14 && same < asked.len());
+            let same = mark.unwrap_or(same);
+            let found = calls(&dialect, &called[same..], &tools);
+            let wanted = messages[1]["tool_calls"].as_array().unwrap().iter();
+            // One call a message is all that some take.
+            let most = if dialect.name() == "bare-json" { 1 } else { 9 };
+            let wanted: Vec<(String, Value)> = wanted
+                .take(most)
+                .map(|call| {
+                    (
+                        call["function"]["name"].as_str().unwrap().to_owned(),
+                        call["function"]["arguments"].clone(),
+                    )
+                })
+                .collect();
+            differences.check(&format!("{file} {name} {:?}", &called[same..]), &found, &wanted);
+            if let Err(error) = shown(messages.len(), true) {
+                differences.check(&format!("{file} {name} with results"), &error.to_string(), &String::new());
+            }
+        }
+    }
+    differences.finish("dialects");
+}
+
+fn tool(tool: &Value) -> Tool {
+    let function = &tool["function"];
+    Tool {
+        name: function["name"].as_str().unwrap().into(),
+        description: function["description"].as_str().unwrap().into(),
+        parameters: function["parameters"].as_object().unwrap().clone(),
+        is_strict: false,
+    }
+}
+
+fn calls(dialect: &Dialect, text: &str, tools: &[Tool]) -> Vec<(String, Value)> {
+    let mut parser = dialect.parser("", tools.into());
+    let mut parts = parser.push(text);
+    parts.extend(parser.finish());
+    let mut calls = Vec::new();
+    for part in parts {
+        match part {
+            Part::CallBegin { name, .. } => calls.push((name, Value::Null)),
+            Part::CallArguments(text) => calls.last_mut().unwrap().1 = serde_json::from_str(&text).unwrap(),
+            _ => {}
+        }
+    }
+    calls
 }

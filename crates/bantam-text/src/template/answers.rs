@@ -82,7 +82,7 @@ impl ChatTemplate {
         tokenizer: &Tokenizer,
     ) -> Result<Vec<Rendered>, Error> {
         let [guard, begin, end] = free_marks(conversation, &self.source);
-        let guard = Guard::new(guard, tokenizer.added());
+        let guard = Guard::new(guard, tokenizer.added(), conversation.markers);
         let parts = guard.conversation(conversation);
         let rendering = Rendering { template: self, tokenizer, guard, parts, conversation };
         if let Some(rendered) = rendering.marked([begin, end])? {

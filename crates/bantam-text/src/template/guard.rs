@@ -49,7 +49,8 @@ impl ChatTemplate {
         conversation: &Conversation<'_>,
         tokenizer: &Tokenizer,
     ) -> Result<Vec<u32>, Error> {
-        let guard = Guard::new(free_marks::<1>(conversation, &self.source)[0], tokenizer.added());
+        let mark = free_marks::<1>(conversation, &self.source)[0];
+        let guard = Guard::new(mark, tokenizer.added(), conversation.markers);
         let guarded = guard.conversation(conversation);
         let text = self.render(&guarded.conversation(conversation))?;
         let (text, barriers) = guard.open(&text);
@@ -76,6 +77,7 @@ impl Guarded {
             switches: self.switches.clone(),
             add_generation_prompt: of.add_generation_prompt,
             now: of.now,
+            markers: &[],
         }
     }
 }
@@ -83,6 +85,8 @@ impl Guarded {
 pub(super) struct Guard<'t> {
     mark: char,
     added: &'t AddedTokens,
+    /// Tokens that what the assistant said may hold.
+    spared: &'t [&'static str],
     /// For [`Special::AsText`] and for [`Special::Markers`].
     refused: [Refused<'t>; 2],
 }
@@ -96,8 +100,8 @@ struct Refused<'t> {
 }
 
 impl<'t> Refused<'t> {
-    fn new(added: &'t AddedTokens, allowed: Special) -> Self {
-        let texts: Vec<&str> = added.beyond(allowed).collect();
+    fn new(added: &'t AddedTokens, allowed: Special, spared: &[&str]) -> Self {
+        let texts: Vec<&str> = added.beyond(allowed).filter(|text| !spared.contains(text)).collect();
         Self {
             firsts: texts.iter().filter_map(|t| t.chars().next()).collect(),
             lasts: texts.iter().filter_map(|t| t.chars().next_back()).collect(),
@@ -120,9 +124,10 @@ impl<'t> Refused<'t> {
 }
 
 impl<'t> Guard<'t> {
-    pub(super) fn new(mark: char, added: &'t AddedTokens) -> Self {
-        let refused = [Special::AsText, Special::Markers].map(|allowed| Refused::new(added, allowed));
-        Self { mark, added, refused }
+    pub(super) fn new(mark: char, added: &'t AddedTokens, spared: &'t [&'static str]) -> Self {
+        let refused = [(Special::AsText, &[][..]), (Special::Markers, spared)];
+        let refused = refused.map(|(allowed, spared)| Refused::new(added, allowed, spared));
+        Self { mark, added, spared, refused }
     }
 
     /// All parts of a conversation.
@@ -166,7 +171,8 @@ impl<'t> Guard<'t> {
     /// `text` with a guard wherever it could be, or become part of, a token that `allowed` does not allow.
     fn text(&self, text: &str, allowed: Special) -> String {
         let refused = &self.refused[allowed as usize];
-        let mut places = self.added.inside_each(text, allowed);
+        let spared = if allowed == Special::Markers { self.spared } else { &[] };
+        let mut places = self.added.inside_each(text, allowed, spared);
         let body = text.trim();
         let start = text.len() - text.trim_start().len();
         if refused.may_begin_in(body) {

@@ -40,6 +40,9 @@ pub struct Conversation<'a> {
     pub switches: Map<String, serde_json::Value>,
     /// The time that the template may ask for.
     pub now: Option<DateTime>,
+    /// Special tokens that stay tokens in what the assistant said, besides markers: those of its calls, where they are
+    /// part of its text.
+    pub markers: &'a [&'static str],
 }
 
 /// A chat template, compiled.
@@ -80,6 +83,11 @@ impl ChatTemplate {
             bos: bos.to_owned(),
             eos: eos.to_owned(),
         })
+    }
+
+    /// The template itself, with the tags of what a trainer should learn as plain ones.
+    pub(crate) fn source(&self) -> &str {
+        &self.source
     }
 
     /// The text of a conversation.
