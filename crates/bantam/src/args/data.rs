@@ -45,7 +45,7 @@ const ANSWER_EXAMPLES: &str = "\
 Lines are chats (up to their last answer), prompts or texts; what comes out are chats.
 
 Examples:
-  bantam data answer qwen3:4b questions.jsonl -o answers.jsonl
+  bantam data answer smollm2:1.7b questions.jsonl -o answers.jsonl
   bantam finetune smollm2:135m answers.jsonl -o out";
 
 const INSPECT_EXAMPLES: &str = "\
