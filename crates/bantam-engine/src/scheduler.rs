@@ -2,8 +2,8 @@
 
 use std::any::Any;
 use std::io::{Read, Write};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bantam_model::{Batch, Executor, Machine, Model, Outputs, PAGE, Scratch, State, Want};
@@ -301,7 +301,7 @@ impl Scheduler {
             *numbers = others;
             turns.push(Mutex::new(Turn::new(sequence, rows, (outputs, *width))));
         }
-        take_turns(&turns, self.machine.threads());
+        take_turns(&turns, &self.machine);
         let turns = turns.into_iter().map(|turn| turn.into_inner().unwrap_or_else(PoisonError::into_inner));
         let outcomes: Vec<_> = turns.map(|turn| (turn.outcome, turn.was_in_prompt)).collect();
         for (Part { place, .. }, (outcome, was_in_prompt)) in parts.iter().zip(outcomes).rev() {
@@ -364,20 +364,11 @@ impl<'a> Turn<'a> {
     }
 }
 
-/// A thread comes for each share of the turns that is large enough for it.
-fn take_turns(turns: &[Mutex<Turn<'_>>], threads_max: usize) {
+/// Other threads come where there is enough for them.
+fn take_turns(turns: &[Mutex<Turn<'_>>], machine: &Machine) {
     let numbers: usize = turns.iter().map(|turn| lock(turn).outputs.len()).sum();
-    let threads = (numbers / THREAD_NUMBERS_MIN).min(threads_max).min(turns.len()).max(1);
-    let next = AtomicUsize::new(0);
-    let work = || {
-        while let Some(turn) = turns.get(next.fetch_add(1, Ordering::Relaxed)) {
-            lock(turn).take();
-        }
-    };
-    std::thread::scope(|scope| {
-        (1..threads).for_each(|_| drop(scope.spawn(work)));
-        work();
-    });
+    let take = |range: Range<usize>| turns[range].iter().for_each(|turn| lock(turn).take());
+    if numbers < SPLIT_NUMBERS_MIN { take(0..turns.len()) } else { machine.split(turns.len(), 1, take) }
 }
 
 /// Nobody panics with a turn in his hand.
@@ -385,8 +376,8 @@ fn lock<'a, 'b>(turn: &'b Mutex<Turn<'a>>) -> MutexGuard<'b, Turn<'a>> {
     turn.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Logits that take longer to choose from than a thread to come and go.
-const THREAD_NUMBERS_MIN: usize = 1 << 17;
+/// Logits from which on a second thread saves more than it costs.
+const SPLIT_NUMBERS_MIN: usize = 1 << 18;
 
 /// Tokens that each sequence should have room for before another one begins.
 const SPARE_TOKENS: usize = 2 * PAGE;

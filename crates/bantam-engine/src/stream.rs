@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::Error;
 use crate::inbox::Wake;
-use crate::request::Event;
+use crate::request::{Event, Reason};
 
 /// What the two ends of a stream know of each other.
 #[derive(Default)]
@@ -42,6 +42,24 @@ pub(crate) fn stream(engine: Arc<dyn Wake>) -> (Outlet, Stream) {
 }
 
 impl Stream {
+    /// The tokens of the whole answer, and why it ended.
+    ///
+    /// # Errors
+    ///
+    /// What the request failed with.
+    pub fn answer(self) -> Result<(Vec<u32>, Reason), Error> {
+        let mut ids = Vec::new();
+        for event in self {
+            match event {
+                Event::Token { id, .. } => ids.push(id),
+                Event::Done { reason, .. } => return Ok((ids, reason)),
+                Event::Failed(error) => return Err(error),
+                Event::Prompt { .. } | Event::Pooled(_) | Event::Shifted { .. } => {}
+            }
+        }
+        Err(Error::Stopped)
+    }
+
     /// Ends the request before the next step; its last event tells so.
     pub fn cancel(&self) {
         self.canceller()();

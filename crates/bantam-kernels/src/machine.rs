@@ -152,7 +152,7 @@ impl Machine {
     /// Splits `0..items` into contiguous ranges, each beginning at a multiple of `granule`, and runs `work` on all of
     /// them: each thread takes a share of what is left when it comes (Polychronopoulos and Kuck, 1987), so that
     /// one that is held up by other programs, or is on a slower core, holds up nobody for long.
-    pub(crate) fn split(&self, items: usize, granule: usize, work: impl Fn(std::ops::Range<usize>) + Sync) {
+    pub fn split(&self, items: usize, granule: usize, work: impl Fn(std::ops::Range<usize>) + Sync) {
         let granules = items.div_ceil(granule);
         let threads = self.pool.threads().min(granules.max(1));
         if threads == 1 {

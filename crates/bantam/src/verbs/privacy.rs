@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use bantam::Loaded;
-use bantam::engine::{Engine, Event, Request, Settings};
+use bantam::engine::{Engine, Request, Settings};
 use bantam::model::Adapter;
 use bantam_data::{Canaries, Canary, Encoder, Loader};
 use bantam_eval::privacy::{Exposure, Membership};
@@ -106,14 +106,7 @@ impl Audit {
             adapter: self.adapter.clone(),
             ..Request::default()
         })?;
-        let mut ids = Vec::new();
-        for event in stream {
-            match event {
-                Event::Token { id, .. } => ids.push(id),
-                Event::Failed(error) => return Err(error.into()),
-                Event::Prompt { .. } | Event::Pooled(_) | Event::Shifted { .. } | Event::Done { .. } => {}
-            }
-        }
+        let (ids, _) = stream.answer()?;
         Ok(tokenizer.to_text(&ids, Shown::Text))
     }
 

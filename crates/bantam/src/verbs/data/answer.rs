@@ -6,7 +6,7 @@ use std::io::Write;
 
 use anyhow::{Result, anyhow, bail};
 use bantam::Loaded;
-use bantam_engine::{Engine, Event, Reason, Request, Sampling, Settings};
+use bantam_engine::{Engine, Reason, Request, Sampling, Settings, Stream};
 use bantam_tensor::format::atomic;
 use bantam_text::{ChatTemplate, Conversation, Shown, Tokenizer};
 use serde_json::{Value, json};
@@ -109,17 +109,10 @@ impl<'a> Answerer<'a> {
     }
 
     /// The answer, if it came to its end.
-    fn answer(&self, events: impl Iterator<Item = Event>) -> Result<Option<String>> {
-        let (mut ids, mut ended) = (Vec::new(), false);
-        for event in events {
-            match event {
-                Event::Token { id, .. } => ids.push(id),
-                Event::Done { reason, .. } => ended = matches!(reason, Reason::Stop(_)),
-                Event::Failed(error) => return Err(error.into()),
-                Event::Prompt { .. } | Event::Pooled(_) | Event::Shifted { .. } => {}
-            }
-        }
+    fn answer(&self, stream: Stream) -> Result<Option<String>> {
+        let (ids, reason) = stream.answer()?;
         let text = self.tokenizer.to_text(&ids, Shown::Text);
+        let ended = matches!(reason, Reason::Stop(_));
         Ok((ended && !text.trim().is_empty()).then(|| text.trim().to_owned()))
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use bantam::Loaded;
-use bantam::engine::{Engine, Event, Reason, Request, Sampling};
+use bantam::engine::{Engine, Reason, Request, Sampling};
 use bantam::model::Adapter;
 use bantam_data::{Dataset, Key};
 use bantam_model::Machine;
@@ -233,14 +233,9 @@ impl Run<'_> {
 
 /// The tokens of an answer, and the one that ended it.
 fn answer(stream: bantam::engine::Stream) -> Result<Vec<u32>> {
-    let mut ids = Vec::new();
-    for event in stream {
-        match event {
-            Event::Token { id, .. } => ids.push(id),
-            Event::Done { reason: Reason::Stop(id), .. } => ids.push(id),
-            Event::Failed(error) => return Err(error.into()),
-            Event::Prompt { .. } | Event::Pooled(_) | Event::Shifted { .. } | Event::Done { .. } => {}
-        }
+    let (mut ids, reason) = stream.answer()?;
+    if let Reason::Stop(id) = reason {
+        ids.push(id);
     }
     Ok(ids)
 }

@@ -16,15 +16,15 @@ use bantam_train::{Pair, Trainer};
 use serde_json::{Value, json};
 
 use crate::args::{FinetuneArgs, LossArg, MethodArg};
-use crate::interrupt::{Interrupt, Stopped};
+use crate::interrupt::Interrupt;
 use crate::models::Models;
 use crate::print::{print_json, print_pairs};
 use crate::progress::bar;
 use crate::units;
 use crate::verbs::bench::peak_rss_bytes;
 use crate::verbs::learning::{
-    BatchSize, Course, End, Evaluated, EventFile, Folder, Keep, Lessons, Page, Private, Sampler, Trial, best,
-    table, validation_losses,
+    BatchSize, Course, End, Evaluated, Folder, Keep, Lessons, Page, Private, Sampler, Trial, best, table,
+    validation_losses,
 };
 use plan::{Aim, Plan};
 use score::{Questions, Score};
@@ -81,16 +81,7 @@ pub(crate) fn run(args: &FinetuneArgs, models: &Models, interrupt: &Interrupt) -
         trainer,
         metrics: Vec::new(),
     };
-    if args.resume {
-        course.resume()?;
-    }
-    if args.tensorboard {
-        course.events = Some(EventFile::create(&args.output.join("tensorboard"), course.trainer.steps())?);
-    }
-    let end = course.run(interrupt)?;
-    if end == End::Stopped {
-        return Err(Stopped("stopped; go on with the same arguments and --resume").into());
-    }
+    let end = course.complete(args.resume, args.tensorboard, interrupt)?;
     Private::forget(&folder);
     finish(args, &plan, &loaded, &course, end)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use bantam::Loaded;
 use bantam::model::Adapter;
-use bantam_engine::{Engine, Event, Request, Settings};
+use bantam_engine::{Engine, Request, Settings};
 use bantam_model::Model;
 use bantam_text::{Shown, Tokenizer};
 use bantam_train::Example;
@@ -92,14 +92,7 @@ impl Questions {
         });
         let streams = streams.collect::<Result<Vec<_>, _>>()?;
         for (question, stream) in self.asked.iter().zip(streams) {
-            let mut found = Vec::new();
-            for event in stream {
-                match event {
-                    Event::Token { id, .. } => found.push(id),
-                    Event::Failed(error) => return Err(error.into()),
-                    Event::Prompt { .. } | Event::Pooled(_) | Event::Shifted { .. } | Event::Done { .. } => {}
-                }
-            }
+            let (found, _) = stream.answer()?;
             let [prompt, wanted, found] =
                 [&question.prompt, &question.wanted, &found].map(|ids| self.text(ids));
             score.samples.push(Sample { prompt, wanted, found });

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::show::Show;
 use super::{BatchSize, Batches, EventFile, Folder, Keep, Lessons, Sampler};
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, Stopped};
 
 /// Why learning ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +61,27 @@ pub(crate) struct Evaluated {
 }
 
 impl Course<'_> {
+    /// From the beginning, or from where an earlier run stopped, to the end.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] where it was interrupted: the folder has what is needed to go on.
+    pub(crate) fn complete(&mut self, resume: bool, tensorboard: bool, interrupt: &Interrupt) -> Result<End> {
+        if resume {
+            self.resume()?;
+        }
+        if tensorboard {
+            let folder = self.folder.path().join("tensorboard");
+            self.events = Some(EventFile::create(&folder, self.trainer.steps())?);
+        }
+        match self.run(interrupt)? {
+            End::Stopped => Err(Stopped("stopped; go on with the same arguments and --resume").into()),
+            end => Ok(end),
+        }
+    }
+
     /// Goes back to the state that an earlier run left in the folder.
-    pub(crate) fn resume(&mut self) -> Result<()> {
+    fn resume(&mut self) -> Result<()> {
         self.folder.read_state(&mut self.trainer)?;
         self.metrics = self.folder.metrics(self.trainer.steps())?;
         eprintln!("going on behind step {} of {}", self.trainer.steps(), self.route.steps);
@@ -70,7 +89,7 @@ impl Course<'_> {
     }
 
     /// Learns to the end; the best lies in the folder then.
-    pub(crate) fn run(&mut self, interrupt: &Interrupt) -> Result<End> {
+    fn run(&mut self, interrupt: &Interrupt) -> Result<End> {
         if self.metrics.is_empty() {
             self.evaluate(None)?;
         }

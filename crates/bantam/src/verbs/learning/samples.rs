@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use bantam::model::Adapter;
-use bantam_engine::{Engine, Event, Request, Sampling, Settings};
+use bantam_engine::{Engine, Request, Sampling, Settings};
 use bantam_model::Model;
 use bantam_text::{Shown, Special, Tokenizer};
 
@@ -36,14 +36,7 @@ impl Sampler {
         let streams = streams.collect::<Result<Vec<_>, _>>()?;
         let mut texts = Vec::new();
         for (prompt, stream) in prompts.into_iter().zip(streams) {
-            let mut ids = prompt;
-            for event in stream {
-                match event {
-                    Event::Token { id, .. } => ids.push(id),
-                    Event::Failed(error) => return Err(error.into()),
-                    Event::Prompt { .. } | Event::Pooled(_) | Event::Shifted { .. } | Event::Done { .. } => {}
-                }
-            }
+            let ids = [prompt, stream.answer()?.0].concat();
             texts.push(self.tokenizer.to_text(&ids, Shown::Text));
         }
         Ok(texts)

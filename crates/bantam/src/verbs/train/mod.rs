@@ -15,15 +15,14 @@ use bantam_train::Trainer;
 use serde_json::{Value, json};
 
 use crate::args::{TrainArgs, parse_storage};
-use crate::interrupt::{Interrupt, Stopped};
+use crate::interrupt::Interrupt;
 use crate::models::Models;
 use crate::print::{print_json, print_pairs};
 use crate::units;
 use crate::verbs::bench::peak_rss_bytes;
 use crate::verbs::data::encoder;
 use crate::verbs::learning::{
-    Course, End, EventFile, Folder, Keep, Lessons, Page, Sampler, Sides, Trial, best, learnt,
-    validation_losses,
+    Course, End, Folder, Keep, Lessons, Page, Sampler, Sides, Trial, best, learnt, validation_losses,
 };
 use config::{Config, OrderConfig};
 use plan::Plan;
@@ -81,16 +80,7 @@ fn learn(
         trainer: trainer(&loaded, &plan)?,
         metrics: Vec::new(),
     };
-    if args.resume {
-        course.resume()?;
-    }
-    if args.tensorboard {
-        course.events = Some(EventFile::create(&args.output.join("tensorboard"), course.trainer.steps())?);
-    }
-    let end = course.run(interrupt)?;
-    if end == End::Stopped {
-        return Err(Stopped("stopped; go on with the same arguments and --resume").into());
-    }
+    let end = course.complete(args.resume, args.tensorboard, interrupt)?;
     let gguf = write_gguf(config, &loaded, &course)?;
     finish(args, &plan, &course, end, gguf)
 }
