@@ -18,6 +18,7 @@ use crate::dialect::Dialect;
 use crate::fault::{Fault, Kind};
 use crate::limits::{BODY_BYTES_MAX, BODY_TIME_MAX};
 use crate::page;
+use crate::settings::Keys;
 use crate::state::App;
 
 /// Paths that need no key.
@@ -54,13 +55,35 @@ fn check(app: &App, request: &Request) -> Result<(), Fault> {
     let (headers, path) = (request.headers(), request.uri().path());
     check_host(app, request)?;
     check_origin(app, headers)?;
-    if !OPEN.contains(&path) && !page::has(path) {
-        check_key(app, headers)?;
+    match path {
+        path if OPEN.contains(&path) || page::has(path) => {}
+        path if is_admins(path) => check_admin(app, headers)?,
+        _ => check_key(app, headers)?,
     }
-    if app.is_stopping() && request.method() == Method::POST {
+    // Other methods no page can use without asking first.
+    if request.method() != Method::POST {
+        return Ok(());
+    }
+    if app.is_stopping() {
         return Err(Fault::new(Kind::Stopping, "the server is being stopped"));
     }
-    if request.method() == Method::POST { check_content_type(headers) } else { Ok(()) }
+    // Blobs are bytes of any kind.
+    if path.starts_with(BLOBS) { Ok(()) } else { check_content_type(headers) }
+}
+
+const BLOBS: &str = "/api/blobs/";
+
+/// Whether a path leads to what changes the models that there are.
+fn is_admins(path: &str) -> bool {
+    let paths = [
+        "/api/pull",
+        "/api/create",
+        "/api/copy",
+        "/api/delete",
+        "/v1/load_lora_adapter",
+        "/v1/unload_lora_adapter",
+    ];
+    paths.contains(&path) || path.starts_with(BLOBS)
 }
 
 fn check_host(app: &App, request: &Request) -> Result<(), Fault> {
@@ -97,14 +120,32 @@ fn check_origin(app: &App, headers: &HeaderMap) -> Result<(), Fault> {
     }
 }
 
-fn check_key(app: &App, headers: &HeaderMap) -> Result<(), Fault> {
-    let keys = &app.settings.keys;
-    if keys.is_empty() || sent_keys(headers).any(|key| keys.has(key)) {
+fn check_admin(app: &App, headers: &HeaderMap) -> Result<(), Fault> {
+    let (keys, admins) = (&app.settings.keys, &app.settings.admin_keys);
+    if (keys.is_empty() && admins.is_empty()) || has_one_of(admins, headers) {
         return Ok(());
     }
+    if keys.is_empty() || !has_one_of(keys, headers) {
+        return Err(no_key());
+    }
+    let message = "this needs an admin key: the server has them from BANTAM_ADMIN_KEY or --admin-key-file";
+    Err(Fault::new(Kind::Forbidden, message))
+}
+
+fn check_key(app: &App, headers: &HeaderMap) -> Result<(), Fault> {
+    let (keys, admins) = (&app.settings.keys, &app.settings.admin_keys);
+    let is_known = keys.is_empty() || has_one_of(keys, headers) || has_one_of(admins, headers);
+    if is_known { Ok(()) } else { Err(no_key()) }
+}
+
+fn has_one_of(keys: &Keys, headers: &HeaderMap) -> bool {
+    sent_keys(headers).any(|key| keys.has(key))
+}
+
+fn no_key() -> Fault {
     let message =
         "wrong or missing API key: send it as `Authorization: Bearer KEY`, `x-api-key` or `api-key`";
-    Err(Fault { code: Some("invalid_api_key"), ..Fault::new(Kind::Unauthorized, message) })
+    Fault { code: Some("invalid_api_key"), ..Fault::new(Kind::Unauthorized, message) }
 }
 
 /// The keys in a request, in any of the styles that clients have.

@@ -53,11 +53,12 @@ impl Answers {
     pub(crate) async fn begin(model: Arc<Model>, ask: Ask) -> Result<Self, Fault> {
         let place = model.queue.enter()?;
         check_sampling(&ask.sampling, &model.served)?;
-        let (ask, prepared) = prepare(&model, ask).await?;
+        let (ask, prepared) = prepare(&model, ask.completed(&model.served)).await?;
         let mut jobs = Vec::with_capacity(prepared.len() * ask.choices);
         for prompt in &prepared {
             for number in 0..ask.choices {
-                let request = ask.request(prompt, number, &model.served);
+                let adapter = model.adapter.clone();
+                let request = Request { adapter, ..ask.request(prompt, number, &model.served) };
                 jobs.push((request, Choice::new(&ask, prompt, &model.served)));
             }
         }

@@ -4,6 +4,12 @@ mod budget;
 mod facts;
 mod library;
 mod load;
+#[cfg(unix)]
+mod local;
+mod recipe;
+mod store;
 
 pub(crate) use budget::room_bytes;
 pub(crate) use library::{ModelLibrary, Named};
+#[cfg(unix)]
+pub(crate) use local::LocalSocket;
