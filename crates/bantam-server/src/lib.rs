@@ -37,6 +37,8 @@ mod served;
 mod server;
 mod settings;
 mod state;
+mod thinking;
+mod tools;
 mod vectors;
 mod wire;
 

@@ -22,7 +22,6 @@ mod stream;
 mod template;
 #[cfg(test)]
 mod testing;
-mod thinking;
 mod tokenizer;
 mod vocab;
 
@@ -34,6 +33,5 @@ pub use spelling::Shown;
 pub use stops::{Scanned, StopStrings};
 pub use stream::TextStream;
 pub use template::{Answer, Begins, ChatTemplate, Conversation, DateTime, Rendered};
-pub use thinking::{ThinkingSplitter, Thought, is_thinking_marker};
 pub use tokenizer::{Piece, Roles, Tokenizer};
 pub use vocab::Kind;

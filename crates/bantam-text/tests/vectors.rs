@@ -259,7 +259,7 @@ fn dialects_read_what_templates_write() {
             // Both may go on with a mark that begins alike.
             let mark = called[..same].rfind(['<', '[']).filter(|mark| same - mark < 14 && same < asked.len());
             let same = mark.unwrap_or(same);
-            let found = calls(&dialect, &called[..same], &called[same..], &tools);
+            let found = calls(&dialect, &called[same..], &tools);
             let wanted = messages[1]["tool_calls"].as_array().unwrap().iter();
             // One call a message is all that some take.
             let most = if dialect.name() == "bare-json" { 1 } else { 9 };
@@ -291,8 +291,8 @@ fn tool(tool: &Value) -> Tool {
     }
 }
 
-fn calls(dialect: &Dialect, prompt: &str, text: &str, tools: &[Tool]) -> Vec<(String, Value)> {
-    let mut parser = dialect.parser(prompt, tools.into());
+fn calls(dialect: &Dialect, text: &str, tools: &[Tool]) -> Vec<(String, Value)> {
+    let mut parser = dialect.parser("", tools.into());
     let mut parts = parser.push(text);
     parts.extend(parser.finish());
     let mut calls = Vec::new();

@@ -17,7 +17,7 @@ use crate::models::Model;
 use crate::queue::Permit;
 use crate::served::Running;
 
-pub(crate) use choice::{Choice, Chunk, Ended, Piece, Summary, Token};
+pub(crate) use choice::{CallPiece, Choice, Chunk, Ended, Piece, Summary, Token};
 
 /// Answers on their way, numbered by prompt, then by choice.
 pub(crate) struct Answers {
@@ -38,8 +38,32 @@ pub(crate) struct Whole {
     pub(crate) vector: Vec<f32>,
     pub(crate) thinking: String,
     pub(crate) text: String,
+    pub(crate) calls: Vec<Called>,
     pub(crate) tokens: Vec<Token>,
     pub(crate) summary: Summary,
+}
+
+/// A call that is complete.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Called {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    /// A JSON object.
+    pub(crate) arguments: String,
+}
+
+impl Whole {
+    fn call(&mut self, piece: CallPiece) {
+        match piece {
+            CallPiece::Begin { id, name } => self.calls.push(Called { id, name, arguments: String::new() }),
+            CallPiece::Arguments(more) => {
+                if let Some(call) = self.calls.last_mut() {
+                    call.arguments.push_str(&more);
+                }
+            }
+            CallPiece::End => {}
+        }
+    }
 }
 
 type Pieces = UnboundedSender<(usize, Piece)>;
@@ -99,6 +123,7 @@ impl Answers {
                     whole.text.push_str(&chunk.text);
                     whole.tokens.extend(chunk.tokens);
                 }
+                Piece::Call(_, piece) => whole.call(piece),
                 Piece::Done(summary) => whole.summary = summary,
                 Piece::Failed(fault) => return Err(fault),
             }
@@ -111,8 +136,7 @@ impl Answers {
 pub(crate) async fn prepare(model: &Arc<Model>, ask: Ask) -> Result<(Ask, Vec<Prepared>), Fault> {
     let model = Arc::clone(model);
     let work = move || {
-        let prepared =
-            ask.prompts.iter().map(|prompt| prompt.prepare(&model.served)).collect::<Result<_, _>>();
+        let prepared = ask.prompts.iter().map(|prompt| prompt.prepare(&model)).collect::<Result<_, _>>();
         prepared.map(|prepared| (ask, prepared))
     };
     spawn_blocking(work).await.map_err(|_| broken("reading the prompt broke off"))?
@@ -176,7 +200,7 @@ impl Out {
                 counters.done(usage, *ended == Ended::Length, first_token, first_token + timings.decode);
             }
             Piece::Failed(_) => counters.failed.add(1),
-            Piece::Prompt(_) | Piece::Vector(_) | Piece::Chunk(_) => {}
+            Piece::Prompt(_) | Piece::Vector(_) | Piece::Chunk(_) | Piece::Call(..) => {}
         }
         // Where nobody reads on the answers were dropped, which cancels.
         let _ = self.pieces.send((self.number, piece));

@@ -10,6 +10,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bantam_text::Dialect;
 use futures_util::future::select;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep_until;
@@ -209,6 +210,7 @@ async fn blocking<T: Send + 'static>(
 impl Core {
     fn new(served: crate::served::Served, waiting_max: usize) -> Self {
         let queue = Arc::new(Queue::new(served.sequences_max, waiting_max));
-        Core { served, queue, counters: Arc::default() }
+        let dialect = served.template.as_ref().map(Dialect::of).unwrap_or_default();
+        Core { served, dialect, queue, counters: Arc::default() }
     }
 }

@@ -221,7 +221,7 @@ pub(crate) const TEMPLATE: &str = "{% for m in messages %}<|begin|>{{ m.role }}\
 
 /// Two special tokens, then one for each of 94 characters.
 pub(crate) fn tokenizer() -> Tokenizer {
-    let chars = ('!'..='|').chain(['Ġ', 'Ċ']);
+    let chars = ('!'..='}').filter(|c| *c != '^').chain(['Ġ', 'Ċ']);
     let vocab: Map<String, Value> = chars.zip(2..).map(|(c, id)| (c.to_string(), json!(id))).collect();
     let json = json!({
         "added_tokens": [

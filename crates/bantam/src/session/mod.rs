@@ -9,8 +9,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bantam_engine::{Adapter, Engine, Overflow, Request, Sampling, Settings};
-use bantam_text::{ChatTemplate, Conversation, DateTime, Shown, Special, ThinkingSplitter, Tokenizer};
-use serde_json::{Map, Value};
+use bantam_text::{
+    ChatTemplate, Conversation, DateTime, Dialect, Parser, Shown, Special, Thinking, Tokenizer,
+};
+use serde_json::Value;
 
 use crate::{Defaults, LoadError, Loaded};
 
@@ -58,8 +60,8 @@ pub struct Options {
     pub stop_tokens: Vec<u32>,
     /// What happens when the context is full.
     pub when_full: WhenFull,
-    /// Switches of the template, such as `enable_thinking`.
-    pub switches: Map<String, Value>,
+    /// How much it may think.
+    pub thinking: Thinking,
     /// The time that the template may tell the model.
     pub now: Option<DateTime>,
     /// What changes the model.
@@ -77,7 +79,7 @@ impl Options {
             stops: Vec::new(),
             stop_tokens,
             when_full: WhenFull::default(),
-            switches: Map::new(),
+            thinking: Thinking::default(),
             now: None,
             adapter: None,
         }
@@ -121,6 +123,7 @@ pub struct Session {
     engine: Engine,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
+    dialect: Dialect,
     mode: Mode,
     /// How it answers; may be changed between messages.
     pub options: Options,
@@ -143,6 +146,7 @@ impl Session {
         Ok(Session {
             engine: Engine::start(loaded.model.clone(), settings)?,
             tokenizer,
+            dialect: template.as_ref().map(Dialect::of_text).unwrap_or_default(),
             template,
             mode,
             options,
@@ -208,17 +212,27 @@ impl Session {
     /// A template that fails on this conversation; a context that is full. The conversation is unchanged then.
     pub fn send(&mut self, text: &str) -> Result<Answer<'_>, SessionError> {
         let begun = Instant::now();
-        let prompt = match self.mode {
+        let mut prompt = match self.mode {
             Mode::Chat => self.chat_prompt(text)?,
             Mode::Continue => self.continued_prompt(text)?,
         };
-        let end = &prompt[prompt.len().saturating_sub(8)..];
-        let thinking = match self.mode {
-            Mode::Chat => ThinkingSplitter::after(&self.tokenizer.to_text(end, Shown::All)),
-            Mode::Continue => ThinkingSplitter::none(),
-        };
+        let mut parser = self.parser(&prompt);
+        // Where the template opens the thinking and has no switch for it, it is closed again.
+        if let Some(close) = parser.thinking_close().filter(|_| self.options.thinking.budget == Some(0)) {
+            prompt.extend(self.tokenizer.to_ids(&format!("\n{close}\n\n"), Special::Parse)?);
+            parser = self.parser(&prompt);
+        }
         let stream = self.engine.submit(self.request(prompt.clone())?)?;
-        Ok(Answer::new(self, stream, prompt, text, thinking, begun))
+        Ok(Answer::new(self, stream, prompt, text, parser, begun))
+    }
+
+    /// What reads the answer to a prompt.
+    fn parser(&self, prompt: &[u32]) -> Parser {
+        let end = &prompt[prompt.len().saturating_sub(8)..];
+        match self.mode {
+            Mode::Chat => self.dialect.parser(&self.tokenizer.to_text(end, Shown::All), Arc::default()),
+            Mode::Continue => Parser::none(),
+        }
     }
 
     fn request(&self, prompt: Vec<u32>) -> Result<Request, SessionError> {
@@ -291,7 +305,7 @@ impl Session {
         let Some(template) = &self.template else { return Ok(Vec::new()) };
         let system = self.options.system.as_ref().map(|text| Message::new(Role::System, text));
         let messages: Vec<Value> = system.iter().chain(messages).map(Message::to_json).collect();
-        let (switches, now) = (self.options.switches.clone(), self.options.now);
+        let (switches, now) = (self.options.thinking.switches.clone(), self.options.now);
         let conversation = Conversation {
             messages: &messages,
             add_generation_prompt,
