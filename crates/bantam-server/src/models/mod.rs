@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bantam_grammar::Vocabulary;
+use bantam_text::Dialect;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
 
@@ -44,6 +45,8 @@ pub(crate) struct Model {
 /// What all requests for a model share.
 pub(crate) struct Core {
     pub(crate) served: Served,
+    /// How it thinks and calls.
+    pub(crate) dialect: Dialect,
     pub(crate) queue: Arc<Queue>,
     pub(crate) counters: Arc<Counters>,
     /// What grammars are compiled over.
