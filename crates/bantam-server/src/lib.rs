@@ -44,6 +44,8 @@ mod settings;
 mod state;
 mod stored;
 mod structure;
+mod thinking;
+mod tools;
 mod vectors;
 mod wire;
 
