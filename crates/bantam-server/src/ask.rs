@@ -1,9 +1,11 @@
 //! What is asked, free of any protocol: prompts to continue, and how.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use bantam_engine::{Pooling, PromptOutput, Request, Sampling, Stopping};
-use bantam_text::{Conversation, Given, Parser, Shown, Special, Stage, Thinking};
+use bantam_engine::{Constraint, Pooling, PromptOutput, Request, Sampling, Stopping};
+use bantam_grammar::{Grammar, Spec, Start, ThinkingBudget, to_lark};
+use bantam_text::{Calling, Conversation, Given, Parser, Shown, Special, Stage, Telling, Thinking, Tool};
 use serde_json::Value;
 
 use crate::caller::Caller;
@@ -66,6 +68,8 @@ pub(crate) struct Chat {
     pub(crate) tools: Tools,
     /// How much it may think.
     pub(crate) thinking: Thinking,
+    /// How arguments are told where a grammar keeps calls in form.
+    pub(crate) telling: Telling,
 }
 
 /// A prompt as the engine takes it.
@@ -76,6 +80,8 @@ pub(crate) struct Prepared {
     pub(crate) parser: Parser,
     /// The answer ends behind so many calls.
     pub(crate) calls_max: usize,
+    /// What the answer is held to.
+    pub(crate) constraint: Option<Box<dyn Constraint>>,
     /// Whether the answer is part of a text that has begun.
     pub(crate) continues: bool,
     /// Tokens that end the answer, besides the model's own.
@@ -158,20 +164,21 @@ impl Ask {
 }
 
 impl Prompt {
-    /// The prompt's tokens. Takes a while for long ones.
+    /// The prompt's tokens, and what the answer is held to: `format`, if there is one. Takes a while for long ones.
     ///
     /// # Errors
     ///
-    /// A template that fails, tokens that the model does not have, a prompt that is empty or does not fit the context.
-    pub(crate) fn prepare(&self, model: &Model) -> Result<Prepared, Fault> {
+    /// A template that fails, tokens that the model does not have, a prompt that is empty or does not fit the context,
+    /// tools that cannot be held to.
+    pub(crate) fn prepare(&self, model: &Model, format: Option<&Grammar>) -> Result<Prepared, Fault> {
         let served = &model.served;
         let prepared = match self {
-            Prompt::Chat(chat) => chat.prepare(model)?,
-            Prompt::Text(text) => Prepared::continued(text_ids(text, served)?),
-            Prompt::Ids(ids) => Prepared::continued(ids.clone()),
+            Prompt::Chat(chat) => chat.prepare(model, format)?,
+            Prompt::Text(text) => Prepared::continued(text_ids(text, served)?, format),
+            Prompt::Ids(ids) => Prepared::continued(ids.clone(), format),
             Prompt::Fill(fill) => {
                 let (ids, stops) = fill.ids(&served.tokenizer)?;
-                Prepared { stops, ..Prepared::continued(ids) }
+                Prepared { stops, ..Prepared::continued(ids, format) }
             }
         };
         check(&prepared.ids, served)?;
@@ -180,40 +187,101 @@ impl Prompt {
 }
 
 impl Prepared {
-    fn continued(ids: Vec<u32>) -> Self {
+    fn continued(ids: Vec<u32>, format: Option<&Grammar>) -> Self {
         let (parser, calls_max) = (Parser::none(), usize::MAX);
-        Prepared { ids, parser, calls_max, continues: true, stops: Vec::new() }
+        let constraint = format.map(|grammar| grammar.constraint(&Start::Now));
+        Prepared { ids, parser, calls_max, constraint, continues: true, stops: Vec::new() }
     }
 }
 
 impl Chat {
-    fn prepare(&self, model: &Model) -> Result<Prepared, Fault> {
+    fn prepare(&self, model: &Model, format: Option<&Grammar>) -> Result<Prepared, Fault> {
         let served = &model.served;
         let (said, begun) = self.parts();
         let mut ids = self.render(said, model)?;
         if let Some(begun) = begun {
             ids.extend(served.tokenizer.to_ids(begun, Special::Markers)?);
         }
-        let parser = self.parser(&ids, model);
+        let parser = self.parser(&ids, self.tools.callable(), model);
         // Where the template opens the thinking and has no switch for it, it is closed again.
         let parser = match parser.thinking_close().filter(|_| self.thinking.budget == Some(0)) {
             Some(close) => {
                 ids.extend(served.tokenizer.to_ids(&format!("\n{close}\n\n"), Special::Parse)?);
-                self.parser(&ids, model)
+                self.parser(&ids, self.tools.callable(), model)
             }
             None => parser,
         };
         // What was begun is the answer, unless it is thinking that was opened.
         let has_begun = begun.is_some() && parser.stage() != Stage::Thinking;
         let parser = if has_begun { parser.begun() } else { parser };
+        let held = self.held(&parser, format, model)?;
+        let telling = if held.is_some() { self.telling } else { Telling::Whole };
+        let constraint = if has_begun { held } else { self.within_budget(held, &ids, model) };
+        let (parser, continues) = (parser.telling(telling), begun.is_some());
         let calls_max = if self.tools.several { usize::MAX } else { 1 };
-        Ok(Prepared { ids, parser, calls_max, continues: begun.is_some(), stops: Vec::new() })
+        Ok(Prepared { ids, parser, calls_max, constraint, continues, stops: Vec::new() })
     }
 
     /// What reads the answer behind these tokens.
-    fn parser(&self, ids: &[u32], model: &Model) -> Parser {
+    fn parser(&self, ids: &[u32], tools: Arc<[Tool]>, model: &Model) -> Parser {
         let end = model.served.tokenizer.to_text(&ids[ids.len().saturating_sub(8)..], Shown::All);
-        model.dialect.parser(&end, self.tools.callable())
+        model.dialect.parser(&end, tools)
+    }
+
+    /// What the answer is held to behind its thinking: the form that was asked for, or else the form of calls.
+    fn held(
+        &self,
+        parser: &Parser,
+        format: Option<&Grammar>,
+        model: &Model,
+    ) -> Result<Option<Box<dyn Constraint>>, Fault> {
+        let grammar = match format {
+            Some(format) => Some(format.clone()),
+            None => self.called(model)?,
+        };
+        let may_think = self.thinking.budget != Some(0);
+        let start = match may_think {
+            true => Start::behind(parser, &model.served.tokenizer),
+            false => Start::behind(&parser.clone().begun(), &model.served.tokenizer),
+        };
+        Ok(grammar.map(|grammar| grammar.constraint(&start)))
+    }
+
+    /// What keeps calls in form. `None` where nothing is to be called, or nothing tells a call from a text before its end.
+    fn called(&self, model: &Model) -> Result<Option<Grammar>, Fault> {
+        let tools = self.tools.callable();
+        if tools.is_empty() {
+            return Ok(None);
+        }
+        let refused = |error: bantam_grammar::Error| {
+            Fault::field("tools", format!("`tools` cannot be held to: {error}"))
+        };
+        let (calling, several) = (self.tools.calling(), self.tools.several);
+        let lark = model.dialect.grammar(&tools, calling, several, &model.served.tokenizer, &to_lark);
+        let Some(lark) = lark.map_err(refused)? else { return Ok(None) };
+        match model.vocabulary.compile(&Spec::Lark(lark)) {
+            Ok(grammar) => Ok(Some(grammar)),
+            // What may be left out may be in any form.
+            Err(_) if calling == Calling::Allowed && tools.iter().all(|tool| !tool.is_strict) => Ok(None),
+            Err(error) => Err(refused(error)),
+        }
+    }
+
+    /// The same, with thinking that ends when its budget is used up.
+    fn within_budget(
+        &self,
+        held: Option<Box<dyn Constraint>>,
+        ids: &[u32],
+        model: &Model,
+    ) -> Option<Box<dyn Constraint>> {
+        let parser = self.parser(ids, Arc::default(), model);
+        let may_think = model.dialect.thinking().is_some() || parser.stage() == Stage::Thinking;
+        match self.thinking.budget.filter(|_| may_think) {
+            Some(budget) => {
+                Some(Box::new(ThinkingBudget::new(parser, &model.served.tokenizer, budget, held)))
+            }
+            None => held,
+        }
     }
 
     /// What was said, and the answer that has begun.

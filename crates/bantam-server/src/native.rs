@@ -103,6 +103,7 @@ pub(crate) async fn apply_template(app: Arc<App>, body: Map<String, Value>) -> R
             messages: messages::read(fields.needed_list("messages")?)?,
             tools: tools::read(&fields)?,
             thinking: thinking::read(&fields)?,
+            ..Chat::default()
         };
         Ok(json!({ "prompt": chat.to_text(&model)? }))
     })

@@ -5,8 +5,8 @@ use bantam_text::Thinking;
 use crate::fault::Fault;
 use crate::fields::Fields;
 
-/// `reasoning_effort`, `reasoning`, `enable_thinking`, and the template's own switches, which go
-/// before all else.
+/// `reasoning_effort`, `reasoning`, `enable_thinking`, `thinking_budget` and its kin, and the template's own switches,
+/// which go before all else.
 ///
 /// # Errors
 ///
@@ -25,8 +25,11 @@ pub(crate) fn read(fields: &Fields<'_>) -> Result<Thinking, Fault> {
         thinking = Thinking::switched(thinks);
     }
     for name in ["thinking_budget", "thinking_budget_tokens", "thinking_token_budget", "reasoning_budget"] {
-        if fields.value(name).is_some() {
-            return Err(Fault::unsupported(name, " yet: leave it out"));
+        match fields.integer(name)? {
+            None => {}
+            Some(0) => thinking = Thinking::switched(false),
+            // Below zero is as much as it likes.
+            Some(most) => thinking.budget = usize::try_from(most).ok(),
         }
     }
     for (name, switch) in fields.map("chat_template_kwargs")?.into_iter().flatten() {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use bantam_text::Tool;
+use bantam_grammar::to_lark;
+use bantam_text::{Calling, Telling, Tool};
 use serde_json::{Map, Value, json};
 
 use crate::fault::Fault;
@@ -42,6 +43,14 @@ impl Tools {
         }
     }
 
+    /// Whether there must be a call.
+    pub(crate) fn calling(&self) -> Calling {
+        match &self.wanted {
+            Wanted::Some | Wanted::Among { is_needed: true, .. } => Calling::Required,
+            Wanted::Any | Wanted::Among { .. } => Calling::Allowed,
+        }
+    }
+
     fn checked(
         offered: Vec<Tool>,
         wanted: Wanted,
@@ -59,10 +68,6 @@ impl Tools {
                 "tool_choice",
                 "`tool_choice` asks for a tool, and there are none in `tools`",
             ));
-        }
-        // A model that is only asked to call may not.
-        if matches!(wanted, Wanted::Some | Wanted::Among { is_needed: true, .. }) {
-            return Err(Fault::unsupported("tool_choice", " yet, other than \"auto\" and \"none\""));
         }
         if let Wanted::Among { names, .. } = &wanted
             && let Some(name) = names.iter().find(|name| offered.iter().all(|tool| tool.name != **name))
@@ -123,6 +128,15 @@ fn choice_of(choice: &Fields<'_>) -> Result<Wanted, Fault> {
     }
 }
 
+/// How calls are told: in a stream, as they come.
+///
+/// # Errors
+///
+/// `stream` that is no flag.
+pub(crate) fn telling(fields: &Fields<'_>) -> Result<Telling, Fault> {
+    Ok(if fields.flag("stream")?.unwrap_or(false) { Telling::AsTheyCome } else { Telling::Whole })
+}
+
 /// Tools of a message.
 ///
 /// # Errors
@@ -174,16 +188,21 @@ fn made(fields: &Fields<'_>, schema: &str) -> Result<Tool, Fault> {
     if !Tool::is_name(name) {
         return Err(fields.wrong("name", "letters, digits, `_`, `-` and `.`, 128 at most"));
     }
+    let is_strict = fields.flag("strict")?.unwrap_or(false);
     let nothing = || json!({ "type": "object", "properties": {} }).as_object().cloned().unwrap_or_default();
     let parameters: Map<String, Value> = match fields.map(schema)? {
         Some(parameters) if !parameters.is_empty() => parameters.clone(),
         _ => nothing(),
     };
+    if is_strict && let Err(error) = to_lark(&Value::Object(parameters.clone())) {
+        let place = fields.name(schema);
+        return Err(Fault::field(&place, format!("`{place}` cannot be held to: {error}")));
+    }
     Ok(Tool {
         name: name.to_owned(),
         description: fields.text("description")?.unwrap_or_default().to_owned(),
         parameters,
-        is_strict: fields.flag("strict")?.unwrap_or(false),
+        is_strict,
     })
 }
 
@@ -205,23 +224,34 @@ mod tests {
     #[test]
     fn a_choice_has_one_meaning_in_both_forms() {
         let some = json!({ "type": "allowed_tools", "allowed_tools": { "mode": "auto", "tools": [{ "type": "function", "name": "b" }] } });
+        let named = json!({ "type": "function", "function": { "name": "b" } });
+        let must = json!({ "type": "allowed_tools", "mode": "required", "tools": [{ "type": "function", "name": "a" }] });
+        let (free, needed) = (Calling::Allowed, Calling::Required);
         let cases = [
-            (Value::Null, vec!["a", "b"]),
-            (json!("auto"), vec!["a", "b"]),
-            (json!("none"), vec![]),
-            (some, vec!["b"]),
+            (Value::Null, vec!["a", "b"], free),
+            (json!("auto"), vec!["a", "b"], free),
+            (json!("none"), vec![], free),
+            (json!("required"), vec!["a", "b"], needed),
+            (named, vec!["b"], needed),
+            (some, vec!["b"], free),
+            (must, vec!["a"], needed),
         ];
-        for (choice, callable) in cases {
+        for (choice, callable, calling) in cases {
             let body = body(choice.clone());
             let tools = read(&Fields::new(&body)).unwrap();
-            assert_eq!(names(&tools.callable()), callable, "{choice}");
+            assert_eq!((names(&tools.callable()), tools.calling()), (callable, calling), "{choice}");
         }
         let tool = |name: &str| json!({ "name": name, "input_schema": { "type": "object" } });
-        let cases = [(json!({ "type": "auto" }), vec!["a", "b"]), (json!({ "type": "none" }), vec![])];
-        for (choice, callable) in cases {
+        let cases = [
+            (json!({ "type": "auto" }), vec!["a", "b"], free),
+            (json!({ "type": "none" }), vec![], free),
+            (json!({ "type": "any" }), vec!["a", "b"], needed),
+            (json!({ "type": "tool", "name": "b" }), vec!["b"], needed),
+        ];
+        for (choice, callable, calling) in cases {
             let body = json!({ "tools": [tool("a"), tool("b")], "tool_choice": choice });
             let tools = read_anthropic(&Fields::new(body.as_object().unwrap())).unwrap();
-            assert_eq!(names(&tools.callable()), callable, "{choice}");
+            assert_eq!((names(&tools.callable()), tools.calling()), (callable, calling), "{choice}");
         }
     }
 
@@ -239,7 +269,11 @@ mod tests {
                      "tool_choice": { "type": "function", "function": { "name": "c" } } }),
                 "tool_choice",
             ),
-            (json!({ "tools": [{ "function": { "name": "a" } }], "tool_choice": "required" }), "tool_choice"),
+            (
+                json!({ "tools": [{ "function": { "name": "a", "strict": true,
+                     "parameters": { "properties": { "b": { "type": "array", "uniqueItems": true } } } } }] }),
+                "tools[0].function.parameters",
+            ),
             (json!({ "tools": [5] }), "tools[0]"),
         ];
         for (body, param) in cases {

@@ -206,6 +206,7 @@ fn thinking() -> Running {
     let template = "{% for m in messages %}<|begin|>{{ m.role }}\n{{ m.content }}<|end|>\n{% endfor %}<|begin|>assistant\n\
                     <think>\n{% if enable_thinking is defined and not enable_thinking %}\n</think>\n\n{% endif %}";
     Running::with(settings(), |served| {
+        served.context_length = 4000;
         served.template = Some(ChatTemplate::compile(template, "", "<|end|>").unwrap());
         served.details.template = Some(template.to_owned());
     })
@@ -240,4 +241,142 @@ fn thinking_is_switched_off_in_all_protocols() {
     );
     let show = server.post("/api/show", &json!({ "model": "tiny" })).json();
     assert_eq!(show["capabilities"], json!(["completion", "thinking"]));
+}
+
+#[test]
+fn thinking_ends_with_its_budget() {
+    let server = thinking();
+    let said = |path: &str, more: Value| server.post(path, &with(chat("held abcdef"), more)).json();
+    for name in ["thinking_budget", "thinking_budget_tokens", "thinking_token_budget", "reasoning_budget"] {
+        let message = said("/v1/chat/completions", json!({ name: 3 }))["choices"][0]["message"].clone();
+        let parts = (&message["reasoning_content"], &message["content"]);
+        assert_eq!(parts, (&json!("abc"), &json!("def")), "{name}");
+        let message = said("/v1/chat/completions", json!({ name: 0 }))["choices"][0]["message"].clone();
+        let parts = (&message["reasoning_content"], &message["content"]);
+        assert_eq!(parts, (&Value::Null, &json!("abcdef")), "{name}");
+    }
+    let on = json!({ "max_tokens": 50, "thinking": { "type": "enabled", "budget_tokens": 2 } });
+    let reply = said("/v1/messages", on);
+    let parts = (&reply["content"][0]["thinking"], &reply["content"][1]["text"]);
+    assert_eq!(parts, (&json!("ab"), &json!("cdef")));
+}
+
+/// What each protocol asks where a call must come, of some tool and of `now`.
+fn must() -> [(&'static str, Value, Value); 4] {
+    let named = json!({ "type": "function", "function": { "name": "now" } });
+    let tools = tools();
+    let open = |choice: Value| json!({ "tools": tools, "tool_choice": choice, "parallel_tool_calls": false, "stream": false });
+    let custom = |tool: &Value| {
+        let function = &tool["function"];
+        json!({ "name": function["name"], "input_schema": function.get("parameters").cloned().unwrap_or(json!({})) })
+    };
+    let custom: Value = tools.as_array().unwrap().iter().map(custom).collect();
+    let message = |mut choice: Value| {
+        choice["disable_parallel_tool_use"] = json!(true);
+        json!({ "tools": custom, "tool_choice": choice, "max_tokens": 300 })
+    };
+    let any = message(json!({ "type": "any" }));
+    [
+        ("/v1/chat/completions", open(json!("required")), open(named.clone())),
+        (
+            "/v1/chat/completions",
+            open(json!({ "type": "allowed_tools", "mode": "required", "tools": tools })),
+            open(named.clone()),
+        ),
+        ("/api/chat", open(json!("required")), open(named)),
+        ("/v1/messages", any, message(json!({ "type": "tool", "name": "now" }))),
+    ]
+}
+
+/// The calls of a reply, and whether it has anything else.
+fn calls_of(reply: &Value) -> (Vec<(String, Value)>, bool) {
+    if let Some(blocks) = reply["content"].as_array() {
+        let (calls, more): (Vec<&Value>, Vec<&Value>) =
+            blocks.iter().partition(|block| block["type"] == "tool_use");
+        let calls =
+            calls.iter().map(|call| (call["name"].as_str().unwrap().to_owned(), call["input"].clone()));
+        return (calls.collect(), !more.is_empty());
+    }
+    let message = reply.get("message").unwrap_or(&reply["choices"][0]["message"]);
+    let calls = message["tool_calls"].as_array().into_iter().flatten().map(|call| {
+        let arguments = &call["function"]["arguments"];
+        let arguments = match arguments.as_str() {
+            Some(text) => serde_json::from_str(text).unwrap(),
+            None => arguments.clone(),
+        };
+        (call["function"]["name"].as_str().unwrap().to_owned(), arguments)
+    });
+    (calls.collect(), message["content"].as_str().is_some_and(|text| !text.is_empty()))
+}
+
+#[test]
+fn a_call_that_must_come_comes_in_all_protocols() {
+    let server = server();
+    for (path, some, named) in must() {
+        let ask = with(chat("held I will add: a\"7}"), some);
+        let reply = server.post(path, &ask).json();
+        assert_eq!(calls_of(&reply), (vec![("add".to_owned(), json!({ "a": 7 }))], false), "{path} {reply}");
+        let reply = server.post(path, &with(chat("held I will not"), named)).json();
+        assert_eq!(calls_of(&reply), (vec![("now".to_owned(), json!({}))], false), "{path} {reply}");
+    }
+    let none = with(chat("x"), json!({ "tool_choice": "required" }));
+    assert_eq!(server.post("/v1/chat/completions", &none).json()["error"]["param"], "tool_choice");
+}
+
+#[test]
+fn a_call_that_may_come_is_kept_in_form_from_its_mark_on() {
+    let server = server();
+    let reply = server.post("/v1/chat/completions", &asked("x")).json();
+    assert_eq!(reply["choices"][0]["message"]["content"], "x");
+    let ask = with(
+        chat("held Hm {1}. <tool_call>rm a\"7}"),
+        json!({ "tools": tools(), "parallel_tool_calls": false }),
+    );
+    let choice = server.post("/v1/chat/completions", &ask).json()["choices"][0].clone();
+    assert_eq!(choice["message"]["content"], "Hm {1}.");
+    assert_eq!(calls_of(&json!({ "choices": [choice] })).0, [("add".to_owned(), json!({ "a": 7 }))]);
+    let plain = with(chat("held Hm {1}."), json!({ "tools": tools() }));
+    let choice = server.post("/v1/chat/completions", &plain).json()["choices"][0].clone();
+    assert_eq!(
+        (&choice["message"]["content"], &choice["finish_reason"]),
+        (&json!("Hm {1}."), &json!("stop"))
+    );
+}
+
+#[test]
+fn arguments_that_a_grammar_holds_stream_as_they_come() {
+    let server = server();
+    let ask =
+        with(chat("held a\"123}"), json!({ "tools": tools(), "tool_choice": "required", "stream": true }));
+    let events = server.post("/v1/chat/completions", &ask).events();
+    let calls: Vec<&Value> =
+        events.iter().map(|(_, data)| &data["choices"][0]["delta"]["tool_calls"][0]).collect();
+    let arguments: Vec<&str> =
+        calls.iter().filter_map(|call| call["function"]["arguments"].as_str()).collect();
+    assert!(arguments.len() > 5, "{arguments:?}");
+    assert_eq!(arguments.concat(), "{\"a\": 123}");
+    let whole = with(ask, json!({ "stream": false, "max_tokens": 30 }));
+    let choice = &server.post("/v1/chat/completions", &whole).json()["choices"][0];
+    // What is cut off is no call.
+    assert_eq!(
+        (&choice["finish_reason"], &choice["message"]["tool_calls"]),
+        (&json!("length"), &Value::Null)
+    );
+    assert_eq!(choice["message"]["content"].as_str().unwrap().len(), 30);
+}
+
+#[test]
+fn a_call_comes_behind_the_thinking() {
+    let server = thinking();
+    let ask = with(
+        chat("held hm</think>a\"7}"),
+        json!({ "tools": tools(), "tool_choice": "required", "parallel_tool_calls": false }),
+    );
+    let reply = server.post("/v1/chat/completions", &ask).json();
+    assert_eq!(reply["choices"][0]["message"]["reasoning_content"], "hm", "{reply}");
+    assert_eq!(calls_of(&reply).0, [("add".to_owned(), json!({ "a": 7 }))]);
+    let short = with(ask, json!({ "thinking_budget": 1 }));
+    let reply = server.post("/v1/chat/completions", &short).json();
+    assert_eq!(reply["choices"][0]["message"]["reasoning_content"], "h");
+    assert_eq!(calls_of(&reply).0.len(), 1, "{reply}");
 }

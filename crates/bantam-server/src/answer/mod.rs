@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bantam_engine::{Request, Usage};
-use bantam_grammar::{Grammar, Start};
+use bantam_grammar::Grammar;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -95,11 +95,10 @@ impl Answers {
             for number in 0..ask.choices {
                 let mut request = ask.request(prompt, number, &model.served);
                 request.adapter.clone_from(&model.adapter);
-                request.constraint = grammar.as_ref().map(|grammar| {
-                    let constraint =
-                        grammar.constraint(&Start::behind(&prompt.parser, &model.served.tokenizer));
-                    Box::new(Timed::new(constraint, Arc::clone(&model.counters))) as _
-                });
+                request.constraint = prompt
+                    .constraint
+                    .clone()
+                    .map(|constraint| Box::new(Timed::new(constraint, Arc::clone(&model.counters))) as _);
                 jobs.push((request, Choice::new(&ask, prompt, &model.served, grammar.clone())));
             }
         }
@@ -161,7 +160,7 @@ pub(crate) async fn prepare(
         let compile =
             |format: &Format| model.vocabulary.compile(&format.spec).map_err(|error| format.refusal(&error));
         let grammar = ask.format.as_ref().map(compile).transpose()?;
-        let prepared = ask.prompts.iter().map(|prompt| prompt.prepare(&model));
+        let prepared = ask.prompts.iter().map(|prompt| prompt.prepare(&model, grammar.as_ref()));
         let prepared = prepared.collect::<Result<_, _>>()?;
         Ok((ask, prepared, grammar))
     };

@@ -55,7 +55,8 @@ pub(super) fn read_prompt(fields: &Fields<'_>, served: &Served) -> Result<Ask, F
     for (at, value) in list.iter().enumerate() {
         messages.extend(said(&Fields::at(value, format!("messages[{at}]"))?)?);
     }
-    let chat = Chat { messages, tools: tools::read_anthropic(fields)?, thinking: thinking(fields)? };
+    let (tools, telling) = (tools::read_anthropic(fields)?, tools::telling(fields)?);
+    let chat = Chat { messages, tools, thinking: thinking(fields)?, telling };
     Ok(Ask::new(Prompt::Chat(chat), served))
 }
 

@@ -34,6 +34,7 @@ pub(crate) async fn chat(app: Arc<App>, body: Map<String, Value>) -> Result<Resp
         messages: messages::read(list)?,
         tools: tools::read(&fields)?,
         thinking: options::thinking(&fields)?,
+        ..Chat::default()
     };
     let mut ask = Ask::new(Prompt::Chat(chat), &model.served);
     options::read(&fields, &mut ask)?;

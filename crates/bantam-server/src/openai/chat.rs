@@ -56,6 +56,7 @@ pub(super) fn read(fields: &Fields<'_>, served: &Served) -> Result<Ask, Fault> {
         messages: messages::read(messages_of(fields)?)?,
         tools: tools::read(fields)?,
         thinking: thinking::read(fields)?,
+        telling: tools::telling(fields)?,
     };
     let mut ask = Ask::new(Prompt::Chat(chat), served);
     settings::read(fields, &mut ask)?;
