@@ -85,8 +85,24 @@ impl Tools {
 ///
 /// What is wrong with them, by its place.
 pub(crate) fn read(fields: &Fields<'_>) -> Result<Tools, Fault> {
+    read_as(fields, function)
+}
+
+/// Tools of a response.
+///
+/// # Errors
+///
+/// What is wrong with them, by its place.
+pub(crate) fn read_flat(fields: &Fields<'_>) -> Result<Tools, Fault> {
+    read_as(fields, |tool| {
+        check_type(tool)?;
+        made(tool, "parameters")
+    })
+}
+
+fn read_as(fields: &Fields<'_>, read: impl Fn(&Fields<'_>) -> Result<Tool, Fault>) -> Result<Tools, Fault> {
     let list = list(fields)?;
-    let offered: Vec<Tool> = list.iter().map(function).collect::<Result<_, _>>()?;
+    let offered: Vec<Tool> = list.iter().map(read).collect::<Result<_, _>>()?;
     let wanted = match fields.value("tool_choice") {
         None => Wanted::Any,
         Some(Value::String(word)) => match word.as_str() {
@@ -168,10 +184,15 @@ fn list<'a>(fields: &Fields<'a>) -> Result<Vec<Fields<'a>>, Fault> {
     numbered.map(|(at, tool)| Fields::at(tool, format!("{}[{at}]", fields.name("tools")))).collect()
 }
 
-fn function(tool: &Fields<'_>) -> Result<Tool, Fault> {
-    if tool.text("type")?.is_some_and(|kind| kind != "function") {
-        return Err(tool.wrong("type", "function: this server runs no tools of its own"));
+fn check_type(tool: &Fields<'_>) -> Result<(), Fault> {
+    match tool.text("type")? {
+        None | Some("function") => Ok(()),
+        Some(_) => Err(tool.wrong("type", "function: this server runs no tools of its own")),
     }
+}
+
+fn function(tool: &Fields<'_>) -> Result<Tool, Fault> {
+    check_type(tool)?;
     let function = tool.object("function")?.ok_or_else(|| tool.missing("function", "an object"))?;
     made(&function, "parameters")
 }

@@ -188,7 +188,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "/v1/responses",
         "Answers items, and keeps the conversation",
         Reply::Events,
-        &[MODEL, ADAPTED, RESPONSE, SAMPLING, STREAM, TIME],
+        &[MODEL, ADAPTED, RESPONSE, TOOLS, SAMPLING, STREAM, TIME],
     ),
     get("/v1/responses/{id}", "A response that is kept"),
     Operation { method: "delete", ..get("/v1/responses/{id}", "Forgets a response") },

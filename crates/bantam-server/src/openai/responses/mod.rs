@@ -1,5 +1,6 @@
 //! OpenAI's Responses: answers to items, whole or as events, kept for a while so that a conversation can go on.
 
+mod call;
 mod events;
 mod keep;
 mod request;
@@ -53,6 +54,7 @@ pub(crate) async fn create(app: Arc<App>, body: Map<String, Value>) -> Result<Re
     let mut draft = draft;
     for answer in answers.collect().await? {
         draft.chunk(Chunk { thinking: answer.thinking, text: answer.text, tokens: answer.tokens });
+        answer.calls.into_iter().for_each(|call| draft.called(call));
         draft.end(&answer.summary);
     }
     keep.into_iter().for_each(|keep| keep.keep(draft.response()));

@@ -13,6 +13,7 @@ use crate::messages::{self, content, made};
 use crate::sampling;
 use crate::served::Served;
 use crate::structure;
+use crate::tools;
 
 /// What is wanted.
 pub(super) struct Wanted {
@@ -36,7 +37,9 @@ pub(super) fn read(fields: &Fields<'_>, before: Vec<Value>, served: &Served) -> 
     let mut messages = before;
     let mut said = Vec::with_capacity(items.len());
     for (at, item) in items.iter().enumerate() {
-        said.extend(message(&Fields::at(item, format!("input[{at}]"))?)?);
+        if let Some(message) = message(&Fields::at(item, format!("input[{at}]"))?)? {
+            add(&mut said, message);
+        }
     }
     messages.extend(messages::read(&said)?);
     if messages.is_empty() || messages.len() > MESSAGES_MAX {
@@ -44,7 +47,8 @@ pub(super) fn read(fields: &Fields<'_>, before: Vec<Value>, served: &Served) -> 
     }
     let instructions = fields.text("instructions")?.map(|text| made("system", text));
     let all = instructions.into_iter().chain(messages.iter().cloned()).collect();
-    let chat = Chat { messages: all, thinking: thinking(fields)?, ..Chat::default() };
+    let (tools, telling) = (tools::read_flat(fields)?, tools::telling(fields)?);
+    let chat = Chat { messages: all, tools, thinking: thinking(fields)?, telling };
     let mut ask = Ask::new(Prompt::Chat(chat), served);
     sampling::read(fields, &mut ask.sampling)?;
     ask.format = structure::of_responses(fields)?;
@@ -72,6 +76,18 @@ fn items(fields: &Fields<'_>) -> Result<Vec<Value>, Fault> {
         item.entry("id").or_insert_with(|| json!(clock::id("item_")));
     }
     Ok(items)
+}
+
+/// What is said and called in one go becomes one message.
+fn add(said: &mut Vec<Value>, mut message: Value) {
+    let is_call = message["tool_calls"].is_array();
+    match said.last_mut().filter(|last| is_call && last["role"] == "assistant") {
+        Some(last) => match (&mut last["tool_calls"], message["tool_calls"].take()) {
+            (Value::Array(calls), Value::Array(more)) => calls.extend(more),
+            (calls, more) => *calls = more,
+        },
+        None => said.push(message),
+    }
 }
 
 /// An item as a message of a chat completion; thinking of earlier answers is left out, as templates would.
@@ -130,10 +146,6 @@ fn thinking(fields: &Fields<'_>) -> Result<Thinking, Fault> {
 
 /// What would change the answer and is not there is refused.
 fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Fault> {
-    let is_none = fields.value("tool_choice").is_some_and(|choice| choice == "none");
-    if !is_none && fields.list("tools")?.is_some_and(|tools| !tools.is_empty()) {
-        return Err(Fault::unsupported("tools", " yet: leave it out, or set `tool_choice` to \"none\""));
-    }
     for name in ["conversation", "prompt"] {
         if fields.value(name).is_some() {
             return Err(Fault::unsupported(name, ": send the items, or `previous_response_id`"));
@@ -155,6 +167,8 @@ pub(super) fn echo(fields: &Fields<'_>, ask: &Ask) -> Map<String, Value> {
     let format = fields.value("text").map(|text| text["format"].clone()).filter(Value::is_object);
     let format = format.unwrap_or_else(|| json!({ "type": "text" }));
     let effort = fields.value("reasoning").map_or(&Value::Null, |reasoning| &reasoning["effort"]);
+    let tools: Vec<Value> =
+        fields.value("tools").and_then(Value::as_array).into_iter().flatten().map(tool).collect();
     let echo = json!({
         "object": "response",
         "background": false,
@@ -177,7 +191,7 @@ pub(super) fn echo(fields: &Fields<'_>, ask: &Ask) -> Map<String, Value> {
         "temperature": number(sampling.temperature),
         "text": { "format": format, "verbosity": "medium" },
         "tool_choice": or("tool_choice", json!("auto")),
-        "tools": [],
+        "tools": tools,
         "top_logprobs": ask.top_logprobs.unwrap_or(0),
         "top_p": number(sampling.top_p),
         "truncation": "disabled",
@@ -187,4 +201,13 @@ pub(super) fn echo(fields: &Fields<'_>, ask: &Ask) -> Map<String, Value> {
         Value::Object(echo) => echo,
         _ => Map::new(),
     }
+}
+
+/// A tool with all fields that strict clients want.
+fn tool(given: &Value) -> Value {
+    let mut tool = json!({ "type": "function", "description": null, "parameters": null, "strict": false });
+    if let (Some(tool), Some(given)) = (tool.as_object_mut(), given.as_object()) {
+        tool.extend(given.clone());
+    }
+    tool
 }
