@@ -95,7 +95,7 @@ fn tools() -> Vec<Tool> {
 fn grammar(
     dialect: &Dialect,
     tools: &[Tool],
-    calling: Calling,
+    calling: Calling<'_>,
     several: bool,
     tokenizer: &Tokenizer,
 ) -> Option<Grammar> {

@@ -46,6 +46,9 @@ pub(crate) struct Ask {
     pub(crate) format: Option<Format>,
 }
 
+/// What answers are to be, and its grammar.
+pub(crate) type Held<'a> = (&'a Format, &'a Grammar);
+
 /// What is to be continued.
 #[derive(Clone, Debug)]
 pub(crate) enum Prompt {
@@ -142,20 +145,6 @@ impl Ask {
         }
     }
 
-    /// Refuses an answer that is to be of a form, and that may be a call.
-    ///
-    /// # Errors
-    ///
-    /// The field that asks for the form.
-    pub(crate) fn check_format(&self) -> Result<(), Fault> {
-        let may_call =
-            |prompt: &Prompt| matches!(prompt, Prompt::Chat(chat) if !chat.tools.offered.is_empty());
-        match self.format.as_ref().filter(|_| self.prompts.iter().any(may_call)) {
-            Some(format) => Err(Fault::unsupported(&format.field, " together with `tools`: leave one out")),
-            None => Ok(()),
-        }
-    }
-
     /// Whether a token that ends the answer is told like any other: harnesses that score a prompt ask for one token
     /// more, and count on it.
     pub(crate) fn tells_stop(&self) -> bool {
@@ -170,7 +159,7 @@ impl Prompt {
     ///
     /// A template that fails, tokens that the model does not have, a prompt that is empty or does not fit the context,
     /// tools that cannot be held to.
-    pub(crate) fn prepare(&self, model: &Model, format: Option<&Grammar>) -> Result<Prepared, Fault> {
+    pub(crate) fn prepare(&self, model: &Model, format: Option<Held<'_>>) -> Result<Prepared, Fault> {
         let served = &model.served;
         let prepared = match self {
             Prompt::Chat(chat) => chat.prepare(model, format)?,
@@ -187,15 +176,15 @@ impl Prompt {
 }
 
 impl Prepared {
-    fn continued(ids: Vec<u32>, format: Option<&Grammar>) -> Self {
+    fn continued(ids: Vec<u32>, format: Option<Held<'_>>) -> Self {
         let (parser, calls_max) = (Parser::none(), usize::MAX);
-        let constraint = format.map(|grammar| grammar.constraint(&Start::Now));
+        let constraint = format.map(|(_, grammar)| grammar.constraint(&Start::Now));
         Prepared { ids, parser, calls_max, constraint, continues: true, stops: Vec::new() }
     }
 }
 
 impl Chat {
-    fn prepare(&self, model: &Model, format: Option<&Grammar>) -> Result<Prepared, Fault> {
+    fn prepare(&self, model: &Model, format: Option<Held<'_>>) -> Result<Prepared, Fault> {
         let served = &model.served;
         let (said, begun) = self.parts();
         let mut ids = self.render(said, model)?;
@@ -228,16 +217,16 @@ impl Chat {
         model.dialect.parser(&end, tools)
     }
 
-    /// What the answer is held to behind its thinking: the form that was asked for, or else the form of calls.
+    /// What the answer is held to behind its thinking: what was asked for, the form of calls, or either of them.
     fn held(
         &self,
         parser: &Parser,
-        format: Option<&Grammar>,
+        format: Option<Held<'_>>,
         model: &Model,
     ) -> Result<Option<Box<dyn Constraint>>, Fault> {
         let grammar = match format {
-            Some(format) => Some(format.clone()),
-            None => self.called(model)?,
+            Some((_, grammar)) if self.tools.callable().is_empty() => Some(grammar.clone()),
+            format => self.called(format.map(|(format, _)| format), model)?,
         };
         let may_think = self.thinking.budget != Some(0);
         let start = match may_think {
@@ -247,8 +236,9 @@ impl Chat {
         Ok(grammar.map(|grammar| grammar.constraint(&start)))
     }
 
-    /// What keeps calls in form. `None` where nothing is to be called, or nothing tells a call from a text before its end.
-    fn called(&self, model: &Model) -> Result<Option<Grammar>, Fault> {
+    /// What keeps calls in form, and what is no call to `format`. `None` where nothing is to be called, or nothing tells a
+    /// call from a text before its end.
+    fn called(&self, format: Option<&Format>, model: &Model) -> Result<Option<Grammar>, Fault> {
         let tools = self.tools.callable();
         if tools.is_empty() {
             return Ok(None);
@@ -256,8 +246,11 @@ impl Chat {
         let refused = |error: bantam_grammar::Error| {
             Fault::field("tools", format!("`tools` cannot be held to: {error}"))
         };
-        let (calling, several) = (self.tools.calling(), self.tools.several);
-        let lark = model.dialect.grammar(&tools, calling, several, &model.served.tokenizer, &to_lark);
+        let otherwise =
+            format.filter(|_| self.tools.calling() == Calling::Allowed).map(beside_calls).transpose()?;
+        let calling = otherwise.as_deref().map_or(self.tools.calling(), Calling::OrElse);
+        let (several, tokenizer) = (self.tools.several, &model.served.tokenizer);
+        let lark = model.dialect.grammar(&tools, calling, several, tokenizer, &to_lark);
         let Some(lark) = lark.map_err(refused)? else { return Ok(None) };
         match model.vocabulary.compile(&Spec::Lark(lark)) {
             Ok(grammar) => Ok(Some(grammar)),
@@ -334,6 +327,14 @@ impl Chat {
         let (given, markers) = self.given(said, model);
         Ok(template.render(&self.conversation(&given, &markers))? + begun.unwrap_or_default())
     }
+}
+
+/// What an answer is to be that may be a call in its place.
+fn beside_calls(format: &Format) -> Result<String, Fault> {
+    let lark = format.spec.to_lark().map_err(|error| format.refusal(&error))?;
+    lark.ok_or_else(|| {
+        Fault::unsupported(&format.field, " together with `tools`: leave one out, or ask for JSON")
+    })
 }
 
 fn no_template() -> Fault {

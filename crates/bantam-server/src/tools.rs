@@ -44,7 +44,7 @@ impl Tools {
     }
 
     /// Whether there must be a call.
-    pub(crate) fn calling(&self) -> Calling {
+    pub(crate) fn calling(&self) -> Calling<'static> {
         match &self.wanted {
             Wanted::Some | Wanted::Among { is_needed: true, .. } => Calling::Required,
             Wanted::Any | Wanted::Among { .. } => Calling::Allowed,

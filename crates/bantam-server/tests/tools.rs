@@ -380,3 +380,24 @@ fn a_call_comes_behind_the_thinking() {
     assert_eq!(reply["choices"][0]["message"]["reasoning_content"], "h");
     assert_eq!(calls_of(&reply).0.len(), 1, "{reply}");
 }
+
+#[test]
+fn beside_tools_an_answer_holds_to_its_format() {
+    let server = server();
+    let schema = json!({ "type": "object", "properties": { "b": { "type": "boolean" } }, "required": ["b"], "additionalProperties": false });
+    let format = json!({ "type": "json_schema", "json_schema": { "name": "x", "schema": schema } });
+    let more = json!({ "tools": tools(), "parallel_tool_calls": false, "response_format": format });
+    let said = |text: &str, more: &Value| {
+        server.post("/v1/chat/completions", &with(chat(text), more.clone())).json()
+    };
+    let choice = said("held Yes: {t", &more)["choices"][0].clone();
+    assert_eq!(
+        (&choice["message"]["content"], &choice["finish_reason"]),
+        (&json!("{\"b\": true}"), &json!("stop"))
+    );
+    assert_eq!(calls_of(&said("held Yes: <a\"7}", &more)).0, [("add".to_owned(), json!({ "a": 7 }))]);
+    let must = with(more.clone(), json!({ "tool_choice": "required" }));
+    assert_eq!(calls_of(&said("held Yes: {n", &must)).0, [("now".to_owned(), json!({}))]);
+    let pattern = json!({ "tools": tools(), "guided_regex": "a+" });
+    assert_eq!(said("x", &pattern)["error"]["param"], "guided_regex");
+}

@@ -156,11 +156,11 @@ pub(crate) async fn prepare(
 ) -> Result<(Ask, Vec<Prepared>, Option<Grammar>), Fault> {
     let model = Arc::clone(model);
     let work = move || {
-        ask.check_format()?;
         let compile =
             |format: &Format| model.vocabulary.compile(&format.spec).map_err(|error| format.refusal(&error));
         let grammar = ask.format.as_ref().map(compile).transpose()?;
-        let prepared = ask.prompts.iter().map(|prompt| prompt.prepare(&model, grammar.as_ref()));
+        let format = ask.format.as_ref().zip(grammar.as_ref());
+        let prepared = ask.prompts.iter().map(|prompt| prompt.prepare(&model, format));
         let prepared = prepared.collect::<Result<_, _>>()?;
         Ok((ask, prepared, grammar))
     };
