@@ -20,7 +20,8 @@ pub(crate) struct RunArgs {
     /// What the model is told before the conversation
     #[arg(long)]
     pub(crate) system: Option<String>,
-    /// Let a model that can think first do so, or not (false); a word such as low or high, where its template knows it
+    /// Let a model that can think first do so, or not (false), or for so many tokens at most; a word such as low
+    /// or high, where its template knows it
     #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) think: Option<String>,
     /// Do not let the model think first, as --think=false

@@ -8,8 +8,8 @@ mod message;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bantam_engine::{Adapter, Engine, Overflow, Request, Sampling, Settings};
-use bantam_grammar::{Grammar, Spec, Start, Vocabulary};
+use bantam_engine::{Adapter, Constraint, Engine, Overflow, Request, Sampling, Settings};
+use bantam_grammar::{Grammar, Spec, Start, ThinkingBudget, Vocabulary};
 use bantam_text::{
     ChatTemplate, Conversation, DateTime, Dialect, Parser, Shown, Special, Thinking, Tokenizer,
 };
@@ -238,13 +238,28 @@ impl Session {
         let format = self.options.format.as_ref();
         let format = format.map(|spec| self.vocabulary.compile(spec)).transpose()?;
         let mut request = self.request(prompt.clone());
-        let start = Start::behind(&parser, &self.tokenizer);
-        request.constraint = format.as_ref().map(|grammar: &Grammar| grammar.constraint(&start));
+        request.constraint = self.held(format.as_ref(), &parser);
         let stream = self.engine.submit(request)?;
         // Special tokens that a grammar asks for are no text.
         let format = format.filter(|_| !matches!(self.options.format, Some(Spec::Lark(_))));
         let question = Question { prompt, text: text.to_owned(), parser, format, begun };
         Ok(Answer::new(self, stream, question))
+    }
+
+    /// What an answer that `parser` is to read is held to.
+    fn held(&self, format: Option<&Grammar>, parser: &Parser) -> Option<Box<dyn Constraint>> {
+        let budget = self.options.thinking.budget;
+        let start = match budget {
+            Some(0) => Start::behind(&parser.clone().begun(), &self.tokenizer),
+            _ => Start::behind(parser, &self.tokenizer),
+        };
+        let held = format.map(|grammar| grammar.constraint(&start));
+        match budget.filter(|_| self.dialect.thinking().is_some()) {
+            Some(budget) => {
+                Some(Box::new(ThinkingBudget::new(parser.clone(), &self.tokenizer, budget, held)))
+            }
+            None => held,
+        }
     }
 
     /// What reads the answer to a prompt.
