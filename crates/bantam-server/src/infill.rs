@@ -35,7 +35,7 @@ pub(crate) async fn infill(app: Arc<App>, body: Map<String, Value>) -> Result<Re
     ask.max_tokens = fields.integer("n_predict")?.and_then(|most| usize::try_from(most).ok());
     ask.time_max = deadline::read(&fields)?;
     let wants_stream = fields.flag("stream")?.unwrap_or(false);
-    let parts = Parts { model: model.served.name.clone() };
+    let parts = Parts { model: model.name.clone() };
     let answers = Answers::begin(Arc::clone(model), ask).await?;
     if wants_stream {
         return Ok(wire::stream(answers, parts, Frames::Events { ping: ": ping\n\n" }));
@@ -77,7 +77,7 @@ impl Parts {
     fn end(&self, text: &str, summary: &Summary) -> Value {
         let (usage, times) = (&summary.usage, &summary.timings);
         let (stop_type, word) = match &summary.ended {
-            Ended::Stop => ("eos", ""),
+            Ended::Stop | Ended::Calls => ("eos", ""),
             Ended::StopString(stop) => ("word", stop.as_str()),
             Ended::Length | Ended::Expired => ("limit", ""),
         };
@@ -105,7 +105,7 @@ impl Wire for Parts {
         match piece {
             Piece::Chunk(chunk) => wire::event(None, &self.part(&chunk.text, false)),
             Piece::Done(summary) => wire::event(None, &self.end("", &summary)),
-            Piece::Prompt(_) | Piece::Vector(_) | Piece::Failed(_) => String::new(),
+            Piece::Prompt(_) | Piece::Vector(_) | Piece::Call(..) | Piece::Failed(_) => String::new(),
         }
     }
 
