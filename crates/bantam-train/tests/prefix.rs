@@ -93,7 +93,7 @@ fn weighed(model: &Model, adapter: &Adapter) -> f64 {
     let (machine, adapter) = (Machine::new(Isa::best(), 1), Arc::new(adapter.clone()));
     let batch = batch(&adapter);
     let mut tape = Tape::new(&machine, &batch, &Wanted::Nothing).unwrap();
-    let logits = forward(&mut tape, model);
+    let logits = forward(&mut tape, model).unwrap();
     let logits = tape.values(&logits);
     logits.iter().zip(numbers(5, logits.len())).map(|(x, w)| f64::from(*x) * f64::from(w)).sum()
 }
@@ -122,7 +122,7 @@ fn gradients_agree_with_finite_differences() {
         let (shared, machine) = (Arc::new(adapter.clone()), machine());
         let batch = batch(&shared);
         let mut tape = Tape::new(&machine, &batch, &Wanted::Adapter).unwrap();
-        let logits = forward(&mut tape, &model);
+        let logits = forward(&mut tape, &model).unwrap();
         let count = tape.values(&logits).len();
         let gradients = tape.backward(logits, numbers(5, count));
         assert_eq!(gradients.len(), 2 * model.description.layers.len(), "{family}");
@@ -147,7 +147,7 @@ fn what_was_learnt_is_what_runs_and_what_is_written() {
         let (model, adapter) = (trainer.model(), trainer.adapter().unwrap());
         let (machine, batch) = (machine(), batch(adapter));
         let mut tape = Tape::new(&machine, &batch, &Wanted::Nothing).unwrap();
-        let taped = forward(&mut tape, model);
+        let taped = forward(&mut tape, model).unwrap();
         let file = adapter.to_file(model, AdapterForm::Peft).unwrap();
         let read = Arc::new(Adapter::bind(&file, model, Default::default()).unwrap());
         for adapter in [adapter, &read] {
