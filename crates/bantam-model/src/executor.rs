@@ -284,6 +284,8 @@ fn check_states(batch: &Batch, states: &[&mut State]) -> Result<(), Error> {
     assert_eq!(batch.spans.len(), states.len(), "a state for each span");
     for (span, state) in batch.spans.iter().zip(states) {
         assert_eq!(span.position, state.length(), "a span continues its sequence");
+        let ahead = span.adapter.map_or(0, |place| batch.adapters[place].virtual_tokens());
+        assert!(span.position >= ahead, "a sequence begins behind its prefix");
         let end = span.position + span.rows.len();
         if end > state.length_max() {
             return Err(Error::Position {

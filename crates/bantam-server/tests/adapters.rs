@@ -59,6 +59,7 @@ fn adapter(model: &Model, seed: usize) -> Adapter {
     let file = AdapterFile {
         form: AdapterForm::Peft,
         pairs: pairs.collect(),
+        prefix: None,
         fingerprint: None,
         base_name: None,
         architecture: None,

@@ -217,6 +217,12 @@ impl Session {
         (self.context_used, self.engine.settings().context_length)
     }
 
+    /// Tokens that a prompt and its answer may have together.
+    fn room(&self) -> usize {
+        let taken = crate::virtual_tokens(self.options.adapter.as_ref());
+        self.engine.settings().context_length.saturating_sub(taken)
+    }
+
     /// Says something; gives the answer as it comes. What was said and answered becomes part of the conversation
     /// when the answer ends or is dropped.
     ///
@@ -297,7 +303,7 @@ impl Session {
         let new = self.tokenizer.to_ids(text, Special::AsText)?;
         let all = [self.continued.as_slice(), &new].concat();
         let mut prompt = self.tokenizer.begin(all);
-        let context = self.engine.settings().context_length;
+        let context = self.room();
         if prompt.len() >= context {
             self.refuse_when_full(prompt.len())?;
             let kept = self.tokenizer.prefix().len();
@@ -312,7 +318,7 @@ impl Session {
         messages.push(Message::new(Role::User, text));
         loop {
             let prompt = self.render(&messages, true)?;
-            if prompt.len() < self.engine.settings().context_length {
+            if prompt.len() < self.room() {
                 messages.pop();
                 self.messages = messages;
                 return Ok(prompt);
@@ -334,7 +340,7 @@ impl Session {
     }
 
     fn full(&self, tokens: usize) -> SessionError {
-        SessionError::ContextFull { tokens, context: self.engine.settings().context_length }
+        SessionError::ContextFull { tokens, context: self.room() }
     }
 
     fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<Vec<u32>, SessionError> {
