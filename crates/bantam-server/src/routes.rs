@@ -15,7 +15,10 @@ use crate::dialect::Dialect;
 use crate::fault::{Fault, Kind};
 use crate::openai::responses;
 use crate::state::App;
-use crate::{anthropic, fields, guard, infill, metrics, native, ollama, openai, openapi, page, rerank};
+use crate::{
+    anthropic, completion, fields, guard, infill, metrics, native, ollama, openai, openapi, page, props,
+    rerank,
+};
 
 type Shared = State<Arc<App>>;
 
@@ -25,6 +28,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(of_openai())
         .merge(of_anthropic())
         .merge(of_ollama())
+        .merge(of_llama())
         .merge(of_native())
         .merge(page::router())
         .fallback(|request: Request| async move {
@@ -88,6 +92,19 @@ fn of_ollama() -> Router<Arc<App>> {
         .route("/api/tags", get(|State(app): Shared| async move { ollama::tags(&app).await }))
         .route("/api/ps", get(|State(app): Shared| async move { ollama::ps(&app) }))
         .route("/api/version", get(|| async { ollama::version() }))
+}
+
+/// What only llama.cpp's server has, and what it also has without `/v1`.
+fn of_llama() -> Router<Arc<App>> {
+    Router::new()
+        .route("/completion", post(|State(app): Shared, r: Request| asked(app, r, completion::completion)))
+        .route("/completions", post(|State(app): Shared, r: Request| asked(app, r, completion::completion)))
+        .route("/chat/completions", post(|State(app): Shared, r: Request| asked(app, r, openai::chat)))
+        .route("/models", get(|State(app): Shared| async move { openai::models(&app).await }))
+        .route(
+            "/props",
+            get(|State(app): Shared| async move { told(Dialect::OpenAi, props::props(&app).await) }),
+        )
 }
 
 fn of_native() -> Router<Arc<App>> {

@@ -52,6 +52,8 @@ const CHAT: &[Field] = &[
     ("chat_template_kwargs", Object, Free),
 ];
 
+const CHAT_COMPLETION: &[&[Field]] = &[MODEL, MESSAGES, SAMPLING, OPENAI, CHAT, STREAM, TIME];
+
 const COMPLETION: &[Field] = &[
     ("prompt", Prompts, Free),
     ("suffix", Text, Free),
@@ -118,6 +120,16 @@ const INFILL: &[Field] = &[
     ("stop", Texts, Free),
 ];
 
+const LLAMA: &[Field] = &[
+    ("prompt", Prompts, Needed),
+    ("n_predict", Whole(-1, 1 << 20), Free),
+    ("t_max_predict_ms", Whole(0, 86_400_000), Free),
+    ("n_probs", Whole(0, 20), Free),
+    ("return_tokens", Flag, Free),
+];
+
+const COMPLETION_OF_LLAMA: &[&[Field]] = &[MODEL, LLAMA, SAMPLING, OPENAI, STREAM, TIME];
+
 const TOKENIZE: &[Field] = &[
     ("content", Text, Free),
     ("prompt", Text, Free),
@@ -144,12 +156,7 @@ const fn post(
 pub(super) const OPERATIONS: &[Operation] = &[
     get("/v1/models", "The models"),
     get("/v1/models/{name}", "One model, by any of its names"),
-    post(
-        "/v1/chat/completions",
-        "Answers a conversation",
-        Reply::Events,
-        &[MODEL, MESSAGES, SAMPLING, OPENAI, CHAT, STREAM, TIME],
-    ),
+    post("/v1/chat/completions", "Answers a conversation", Reply::Events, CHAT_COMPLETION),
     post(
         "/v1/completions",
         "Continues texts",
@@ -206,6 +213,11 @@ pub(super) const OPERATIONS: &[Operation] = &[
     get("/api/tags", "The models, as Ollama lists them"),
     get("/api/ps", "The models that are loaded"),
     get("/api/version", "The version of Ollama whose clients are understood"),
+    post("/completion", "Continues texts, as llama.cpp has it", Reply::Events, COMPLETION_OF_LLAMA),
+    post("/completions", "Continues texts, as llama.cpp has it", Reply::Events, COMPLETION_OF_LLAMA),
+    post("/chat/completions", "Answers a conversation", Reply::Events, CHAT_COMPLETION),
+    get("/models", "The models"),
+    get("/props", "The first model and its settings, as llama.cpp tells them"),
     get("/health", "Whether the program lives"),
     get("/ready", "Whether it takes requests"),
     Operation { reply: Reply::Text, ..get("/metrics", "Figures for Prometheus") },
