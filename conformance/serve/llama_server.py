@@ -17,6 +17,9 @@ NOT_THERE = (
     "--cors-origins --no-ui --spec-type --model-draft --sleep-idle-seconds"
 ).split()
 
+# Names by which the tests call the one model, whatever it is.
+NAMES = "codellama70b davinci-002 gpt-3.5-turbo gpt-3.5-turbo-instruct gpt-4.1 test text-embedding-3-small".split()
+
 
 def read():
     parser = argparse.ArgumentParser(allow_abbrev=False)
@@ -48,6 +51,8 @@ def main():
     context = max(flags.ctx_size // flags.parallel, 64)
     command = [bantam, "serve", named(model, flags.alias), "--quiet", "--host", flags.host.split(",")[0], "--port", flags.port]
     command += ["--ctx", context, "--parallel", flags.parallel, "--temp", flags.temp, "--seed", flags.seed]
+    for name in NAMES:
+        command += ["--alias", name]
     if flags.api_key:
         os.environ["BANTAM_API_KEY"] = flags.api_key
     os.execv(bantam, list(map(str, command)))

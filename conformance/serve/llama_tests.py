@@ -40,6 +40,7 @@ TESTS = {
     r"test_server_slots|parallel_slots|slots_idle|test_cancel_request": "there are no slots to look at; how many run is in /metrics",
     r"test_completion_unified|completion_prompt_cache|cached_tokens|prompt_processed_and_cached": "counts tokens of stories260K, or of llama-server's own cache",
     r"test_metrics\.py::": "figures have vLLM's names, which dashboards know, not llama-server's",
+    r"test_server_props": "paths of files are not told",
     r"aliases_and_tags": "one name, and aliases that answer to it",
     r"return_progress|llama_telemetry|timings_per_token|timings_on_prompt_progress": "progress and timings are not told within streams of other protocols",
     r"post_sampling|post_backend": "probabilities are those before sampling",

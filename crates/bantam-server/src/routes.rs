@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::HttpBody;
 use axum::extract::{Path, Request, State};
 use axum::http::Method;
 use axum::middleware::from_fn_with_state;
@@ -32,12 +33,13 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(of_native())
         .merge(page::router())
         .fallback(|request: Request| async move {
-            let fault = Fault::new(Kind::NotFound, "there is no such path");
-            Dialect::of(request.uri().path()).refusal(&fault)
+            refused(&request, &Fault::new(Kind::NotFound, "there is no such path"))
         })
         .method_not_allowed_fallback(|method: Method, request: Request| async move {
-            let fault = Fault::new(Kind::Method, format!("this path does not know the method {method}"));
-            Dialect::of(request.uri().path()).refusal(&fault)
+            refused(
+                &request,
+                &Fault::new(Kind::Method, format!("this path does not know the method {method}")),
+            )
         })
         .layer(from_fn_with_state(Arc::clone(&app), guard::guard))
         .with_state(app)
@@ -127,6 +129,10 @@ fn of_native() -> Router<Arc<App>> {
             "/apply-template",
             post(|State(app): Shared, r: Request| asked(app, r, native::apply_template)),
         )
+}
+
+fn refused(request: &Request, fault: &Fault) -> Response {
+    guard::unread(!request.body().is_end_stream(), Dialect::of(request.uri().path()).refusal(fault))
 }
 
 /// Hands the object in a request's body to its handler.
