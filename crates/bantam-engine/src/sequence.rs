@@ -35,7 +35,7 @@ pub(crate) struct Sequence {
     guessing: Guessing,
     pool: Pool,
     usage: Usage,
-    outlet: Outlet,
+    pub(crate) outlet: Outlet,
 }
 
 /// An answer is led to its end when so many tokens are left, or this share of all that it may have.

@@ -97,6 +97,15 @@ impl Ask {
         }
     }
 
+    /// What the model's own settings say where this says nothing.
+    pub(crate) fn completed(mut self, served: &Served) -> Self {
+        if self.stops.is_empty() {
+            self.stops.clone_from(&served.stops);
+        }
+        self.max_tokens = self.max_tokens.or(served.max_tokens);
+        self
+    }
+
     /// The engine's request for the answer with a number, of those to one prompt.
     pub(crate) fn request(&self, prompt: &Prepared, number: usize, served: &Served) -> Request {
         let mut sampling = self.sampling.clone();
@@ -184,7 +193,8 @@ impl Chat {
 
     fn render(&self, messages: &[Value], open: bool, served: &Served) -> Result<Vec<u32>, Fault> {
         let template = served.template.as_ref().ok_or_else(no_template)?;
-        Ok(template.render_ids(&self.conversation(messages, open), &served.tokenizer)?)
+        let messages = served.opened(messages);
+        Ok(template.render_ids(&self.conversation(&messages, open), &served.tokenizer)?)
     }
 
     fn conversation<'a>(&self, messages: &'a [Value], open: bool) -> Conversation<'a> {
@@ -200,7 +210,8 @@ impl Chat {
     pub(crate) fn to_text(&self, served: &Served) -> Result<String, Fault> {
         let (said, begun) = self.parts();
         let template = served.template.as_ref().ok_or_else(no_template)?;
-        Ok(template.render(&self.conversation(said, true))? + begun.unwrap_or_default())
+        let said = served.opened(said);
+        Ok(template.render(&self.conversation(&said, true))? + begun.unwrap_or_default())
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) async fn completion(app: Arc<App>, body: Map<String, Value>) -> Resul
     let ask = read(&fields, &model.served)?;
     let wants_stream = fields.flag("stream")?.unwrap_or(false);
     let told = Told {
-        parts: Parts { model: model.served.name.clone() },
+        parts: Parts { model: model.name.clone() },
         tokenizer: model.served.tokenizer.clone(),
         settings: settings_of(&ask),
         has_probabilities: fields.count("n_probs")?.is_some_and(|count| count > 0),

@@ -66,15 +66,38 @@ fn check(app: &App, request: &Request) -> Result<Caller, Fault> {
     let (headers, path) = (request.headers(), request.uri().path());
     check_host(app, request)?;
     check_origin(app, headers)?;
-    let is_open = OPEN.contains(&path) || page::has(path);
-    let caller = if is_open { Caller::default() } else { check_key(app, headers)? };
-    if app.is_stopping() && request.method() == Method::POST {
+    let caller = match path {
+        path if OPEN.contains(&path) || page::has(path) => Caller::default(),
+        path if is_admins(path) => check_admin(app, headers)?,
+        _ => check_key(app, headers)?,
+    };
+    // Other methods no page can use without asking first.
+    if request.method() != Method::POST {
+        return Ok(caller);
+    }
+    if app.is_stopping() {
         return Err(Fault::new(Kind::Stopping, "the server is being stopped"));
     }
-    if request.method() == Method::POST {
+    // Blobs are bytes of any kind.
+    if !path.starts_with(BLOBS) {
         check_content_type(headers)?;
     }
     Ok(caller)
+}
+
+const BLOBS: &str = "/api/blobs/";
+
+/// Whether a path leads to what changes the models that there are.
+fn is_admins(path: &str) -> bool {
+    let paths = [
+        "/api/pull",
+        "/api/create",
+        "/api/copy",
+        "/api/delete",
+        "/v1/load_lora_adapter",
+        "/v1/unload_lora_adapter",
+    ];
+    paths.contains(&path) || path.starts_with(BLOBS)
 }
 
 fn check_host(app: &App, request: &Request) -> Result<(), Fault> {
@@ -111,17 +134,34 @@ fn check_origin(app: &App, headers: &HeaderMap) -> Result<(), Fault> {
     }
 }
 
+fn check_admin(app: &App, headers: &HeaderMap) -> Result<Caller, Fault> {
+    let (keys, admins) = (&app.settings.keys, &app.settings.admin_keys);
+    if keys.is_empty() && admins.is_empty() {
+        return Ok(Caller::default());
+    }
+    if let Some(key) = sent_keys(headers).find(|key| admins.has(key)) {
+        return Ok(Caller::of(key));
+    }
+    if !sent_keys(headers).any(|key| keys.has(key)) {
+        return Err(no_key());
+    }
+    let message = "this needs an admin key: the server has them from BANTAM_ADMIN_KEY or --admin-key-file";
+    Err(Fault::new(Kind::Forbidden, message))
+}
+
 fn check_key(app: &App, headers: &HeaderMap) -> Result<Caller, Fault> {
-    let keys = &app.settings.keys;
+    let (keys, admins) = (&app.settings.keys, &app.settings.admin_keys);
     if keys.is_empty() {
         return Ok(Caller::default());
     }
-    if let Some(key) = sent_keys(headers).find(|key| keys.has(key)) {
-        return Ok(Caller::of(key));
-    }
+    let known = sent_keys(headers).find(|key| keys.has(key) || admins.has(key));
+    known.map(Caller::of).ok_or_else(no_key)
+}
+
+fn no_key() -> Fault {
     let message =
         "wrong or missing API key: send it as `Authorization: Bearer KEY`, `x-api-key` or `api-key`";
-    Err(Fault { code: Some("invalid_api_key"), ..Fault::new(Kind::Unauthorized, message) })
+    Fault { code: Some("invalid_api_key"), ..Fault::new(Kind::Unauthorized, message) }
 }
 
 /// The keys in a request, in any of the styles that clients have.

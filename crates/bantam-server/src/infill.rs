@@ -35,7 +35,7 @@ pub(crate) async fn infill(app: Arc<App>, body: Map<String, Value>) -> Result<Re
     ask.max_tokens = fields.integer("n_predict")?.and_then(|most| usize::try_from(most).ok());
     ask.time_max = deadline::read(&fields)?;
     let wants_stream = fields.flag("stream")?.unwrap_or(false);
-    let parts = Parts { model: model.served.name.clone() };
+    let parts = Parts { model: model.name.clone() };
     let answers = Answers::begin(Arc::clone(model), ask).await?;
     if wants_stream {
         return Ok(wire::stream(answers, parts, Frames::Events { ping: ": ping\n\n" }));

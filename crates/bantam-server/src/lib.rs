@@ -26,6 +26,7 @@ mod infill;
 mod library;
 mod limits;
 mod logprobs;
+mod lora;
 mod messages;
 mod metrics;
 mod models;
@@ -49,8 +50,8 @@ mod vectors;
 mod wire;
 
 pub use error::Error;
-pub use library::{Library, Listed, Refusal};
-pub use models::{Alias, Fit, KeepAlive, Need};
+pub use library::{Library, Listed, Progress, Recipe, Refusal};
+pub use models::{AdapterPart, Alias, Fit, KeepAlive, NamedAdapter, Need};
 pub use served::{Details, Generate, Running, Served};
 pub use server::{Server, Stopper};
 pub use settings::{DEFAULT_PORT, Keys, Settings};

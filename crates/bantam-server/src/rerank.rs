@@ -55,7 +55,7 @@ pub(crate) async fn rerank(app: Arc<App>, body: Map<String, Value>) -> Result<Re
     Ok(json_reply(&json!({
         "id": clock::id("rerank-"),
         "object": "list",
-        "model": model.served.name,
+        "model": model.name,
         "results": order.iter().take(top_n).map(result).collect::<Vec<Value>>(),
         "usage": { "prompt_tokens": tokens, "total_tokens": tokens },
         "meta": { "billed_units": { "search_units": 0 } },

@@ -8,7 +8,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::Method;
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use serde_json::{Map, Value};
 
 use crate::deadline;
@@ -17,8 +17,8 @@ use crate::fault::{Fault, Kind};
 use crate::openai::responses;
 use crate::state::App;
 use crate::{
-    anthropic, completion, fields, guard, infill, metrics, native, ollama, openai, openapi, page, props,
-    rerank,
+    anthropic, completion, fields, guard, infill, lora, metrics, native, ollama, openai, openapi, page,
+    props, rerank,
 };
 
 type Shared = State<Arc<App>>;
@@ -93,6 +93,19 @@ fn of_ollama() -> Router<Arc<App>> {
         .route("/api/show", post(|State(app): Shared, r: Request| asked(app, r, ollama::show)))
         .route("/api/tags", get(|State(app): Shared| async move { ollama::tags(&app).await }))
         .route("/api/ps", get(|State(app): Shared| async move { ollama::ps(&app) }))
+        .route("/api/pull", post(|State(app): Shared, r: Request| asked(app, r, ollama::pull)))
+        .route("/api/create", post(|State(app): Shared, r: Request| asked(app, r, ollama::create)))
+        .route("/api/copy", post(|State(app): Shared, r: Request| asked(app, r, ollama::copy)))
+        .route("/api/delete", delete(|State(app): Shared, r: Request| asked(app, r, ollama::delete)))
+        .route(
+            "/api/blobs/{digest}",
+            get(|State(app): Shared, Path(digest): Path<String>| async move {
+                told(Dialect::Ollama, ollama::has_blob(app, digest).await)
+            })
+            .post(|State(app): Shared, Path(digest): Path<String>, r: Request| async move {
+                told(Dialect::Ollama, ollama::put_blob(app, digest, r).await)
+            }),
+        )
         .route("/api/version", get(|| async { ollama::version() }))
 }
 
@@ -123,6 +136,9 @@ fn of_native() -> Router<Arc<App>> {
         .route("/rerank", post(|State(app): Shared, r: Request| asked(app, r, rerank::rerank)))
         .route("/v1/rerank", post(|State(app): Shared, r: Request| asked(app, r, rerank::rerank)))
         .route("/v2/rerank", post(|State(app): Shared, r: Request| asked(app, r, rerank::rerank)))
+        .route("/lora-adapters", get(|State(app): Shared| async move { lora::list(&app) }))
+        .route("/v1/load_lora_adapter", post(|State(app): Shared, r: Request| asked(app, r, lora::load)))
+        .route("/v1/unload_lora_adapter", post(|State(app): Shared, r: Request| asked(app, r, lora::unload)))
         .route("/tokenize", post(|State(app): Shared, r: Request| asked(app, r, native::tokenize)))
         .route("/detokenize", post(|State(app): Shared, r: Request| asked(app, r, native::detokenize)))
         .route(

@@ -61,7 +61,7 @@ impl Answers {
         let begun = Instant::now();
         let place = model.queue.enter()?;
         check_sampling(&ask.sampling, &model.served)?;
-        let (ask, prepared, grammar) = prepare(&model, ask).await?;
+        let (ask, prepared, grammar) = prepare(&model, ask.completed(&model.served)).await?;
         if let (Some(limit), Some(first)) = (ask.time_max, prepared.first()) {
             deadline::admit(limit, model.wait(), first.ids.len(), &model.counters.pace)?;
         }
@@ -70,6 +70,7 @@ impl Answers {
         for prompt in &prepared {
             for number in 0..ask.choices {
                 let mut request = ask.request(prompt, number, &model.served);
+                request.adapter.clone_from(&model.adapter);
                 request.constraint = grammar.as_ref().map(|grammar| {
                     let constraint =
                         grammar.constraint(&Start::behind(&prompt.thinking, &model.served.tokenizer));

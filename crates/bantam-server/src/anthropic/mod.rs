@@ -29,7 +29,7 @@ pub(crate) async fn messages(app: Arc<App>, body: Map<String, Value>) -> Result<
     fields.needed_text("model")?;
     let model = app.models.open(&fields).await?;
     let ask = request::read(&fields, &model.served)?;
-    let head = Head { id: clock::id("msg_"), model: model.served.name.clone() };
+    let head = Head { id: clock::id("msg_"), model: model.name.clone() };
     let wants_stream = fields.flag("stream")?.unwrap_or(false);
     let answers = Answers::begin(Arc::clone(&model), ask).await?;
     if wants_stream {

@@ -37,7 +37,7 @@ pub(crate) async fn chat(app: Arc<App>, body: Map<String, Value>) -> Result<Resp
 
 fn lines(model: &Model, place: Place, has_logprobs: bool) -> Lines {
     let tokenizer = has_logprobs.then(|| model.served.tokenizer.clone());
-    Lines { model: model.served.name.clone(), place, tokenizer }
+    Lines { model: model.name.clone(), place, tokenizer }
 }
 
 /// One answer, in lines or whole.

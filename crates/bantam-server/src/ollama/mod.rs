@@ -3,13 +3,16 @@
 mod chat;
 mod embed;
 mod generate;
+mod modelfile;
 mod models;
 mod options;
+mod store;
 
 pub(crate) use chat::chat;
 pub(crate) use embed::{embed, embeddings};
 pub(crate) use generate::generate;
 pub(crate) use models::{ps, show, tags, version};
+pub(crate) use store::{copy, create, delete, has_blob, pull, put_blob};
 
 use std::time::Duration;
 
@@ -33,7 +36,7 @@ async fn moved(app: &App, fields: &Fields<'_>, place: Place) -> Result<Response,
     let reason = if wanted.keep_alive == Some(KeepAlive::For(Duration::ZERO)) { "unload" } else { "load" };
     let model = match reason {
         "unload" => app.models.unload(wanted.name.as_deref()).await?,
-        _ => app.models.open_wanted(&wanted).await?.served.name.clone(),
+        _ => app.models.open_wanted(&wanted).await?.name.clone(),
     };
     Ok(json_reply(&Lines { model, place, tokenizer: None }.moved(reason)))
 }

@@ -77,7 +77,9 @@ pub(crate) async fn show(app: Arc<App>, body: Map<String, Value>) -> Result<Resp
     info.insert(of_architecture("context_length"), json!(told.context_length));
     info.insert(of_architecture("vocab_size"), json!(listed.vocab_size));
     Ok(json_reply(&json!({
-        "modelfile": format!("FROM {}", listed.name),
+        "modelfile": modelfile(listed),
+        "license": told.licence.as_deref().unwrap_or_default(),
+        "system": told.system.as_deref().unwrap_or_default(),
         "parameters": parameters(listed),
         "template": told.template.as_deref().unwrap_or_default(),
         "details": details(listed),
@@ -101,6 +103,13 @@ fn parameters(listed: &Listed) -> String {
     )
 }
 
+fn modelfile(listed: &Listed) -> String {
+    let from = listed.details.parent.as_ref().unwrap_or(&listed.name);
+    let system = listed.details.system.as_ref().map(|system| format!("SYSTEM \"\"\"{system}\"\"\"\n"));
+    let parameters: String = parameters(listed).lines().map(|line| format!("PARAMETER {line}\n")).collect();
+    format!("FROM {from}\n{}{parameters}", system.unwrap_or_default())
+}
+
 fn entry(listed: &Listed) -> Map<String, Value> {
     let digest = listed.details.digest.as_deref().unwrap_or_default();
     let mut entry = Map::new();
@@ -115,7 +124,7 @@ fn entry(listed: &Listed) -> Map<String, Value> {
 fn details(listed: &Listed) -> Value {
     let details = &listed.details;
     json!({
-        "parent_model": "",
+        "parent_model": details.parent.as_deref().unwrap_or_default(),
         "format": details.format,
         "family": details.architecture,
         "families": [details.architecture],

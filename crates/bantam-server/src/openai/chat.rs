@@ -31,7 +31,7 @@ pub(crate) async fn chat(app: Arc<App>, body: Map<String, Value>) -> Result<Resp
     let wants_stream = fields.flag("stream")?.unwrap_or(false);
     let (choices, has_logprobs) = (ask.choices, ask.top_logprobs.is_some());
     let tokenizer = has_logprobs.then(|| model.served.tokenizer.clone());
-    let head = Head::new("chatcmpl-", &model.served.name);
+    let head = Head::new("chatcmpl-", &model.name);
     let has_usage = match fields.object("stream_options")? {
         Some(options) => options.flag("include_usage")?.unwrap_or(false),
         None => false,

@@ -35,6 +35,8 @@ pub(super) enum Kind {
     /// Texts, or objects with a `text`.
     Documents,
     Ids,
+    /// Objects with an adapter's number or name, and its scale.
+    Adapters,
     /// A text or a list of items.
     Items,
     /// `true`, `false` or a word.
@@ -78,6 +80,7 @@ impl Kind {
             Kind::Prompts => json!({ "anyOf": [text(), list(text()), ids(), list(ids())] }),
             Kind::Documents => list(json!({ "anyOf": [text(), with_text()] })),
             Kind::Ids => ids(),
+            Kind::Adapters => list(adapter()),
             Kind::Items => json!({ "anyOf": [text(), list(message())] }),
             Kind::FlagOrText => json!({ "type": ["boolean", "string"] }),
             Kind::NumberOrText => json!({ "type": ["number", "string"] }),
@@ -87,6 +90,14 @@ impl Kind {
 
 fn with_text() -> Value {
     json!({ "type": "object", "properties": { "text": { "type": "string" } }, "required": ["text"] })
+}
+
+fn adapter() -> Value {
+    json!({ "type": "object", "properties": {
+        "id": { "type": "integer", "minimum": 0 },
+        "name": { "type": "string" },
+        "scale": { "type": "number" },
+    }})
 }
 
 fn message() -> Value {

@@ -52,7 +52,7 @@ const CHAT: &[Field] = &[
     ("chat_template_kwargs", Object, Free),
 ];
 
-const CHAT_COMPLETION: &[&[Field]] = &[MODEL, MESSAGES, SAMPLING, OPENAI, CHAT, STREAM, TIME];
+const CHAT_COMPLETION: &[&[Field]] = &[MODEL, ADAPTED, MESSAGES, SAMPLING, OPENAI, CHAT, STREAM, TIME];
 
 const COMPLETION: &[Field] = &[
     ("prompt", Prompts, Free),
@@ -128,7 +128,7 @@ const LLAMA: &[Field] = &[
     ("return_tokens", Flag, Free),
 ];
 
-const COMPLETION_OF_LLAMA: &[&[Field]] = &[MODEL, LLAMA, SAMPLING, OPENAI, STREAM, TIME];
+const COMPLETION_OF_LLAMA: &[&[Field]] = &[MODEL, ADAPTED, LLAMA, SAMPLING, OPENAI, STREAM, TIME];
 
 const TOKENIZE: &[Field] = &[
     ("content", Text, Free),
@@ -138,6 +138,28 @@ const TOKENIZE: &[Field] = &[
     ("parse_special", Flag, Free),
     ("with_pieces", Flag, Free),
 ];
+
+/// What a model that is made consists of.
+const CREATE: &[Field] = &[
+    ("from", Text, Free),
+    ("files", Object, Free),
+    ("adapters", Object, Free),
+    ("template", Text, Free),
+    ("system", Text, Free),
+    ("parameters", Object, Free),
+    ("messages", Kind::Messages, Free),
+    ("modelfile", Text, Free),
+];
+
+const ADAPTER: &[Field] = &[
+    ("lora_name", Text, Needed),
+    ("lora_path", Text, Needed),
+    ("base_model_name", Text, Free),
+    ("load_inplace", Flag, Free),
+];
+
+/// Which adapters change the model for a request.
+const ADAPTED: &[Field] = &[("adapter", Text, Free), ("lora", Adapters, Free)];
 
 const fn get(path: &'static str, summary: &'static str) -> Operation {
     Operation { method: "get", path, summary, body: &[], reply: Reply::Json }
@@ -161,14 +183,14 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "/v1/completions",
         "Continues texts",
         Reply::Events,
-        &[MODEL, COMPLETION, SAMPLING, OPENAI, STREAM, TIME],
+        &[MODEL, ADAPTED, COMPLETION, SAMPLING, OPENAI, STREAM, TIME],
     ),
     post("/v1/embeddings", "Texts as vectors", Reply::Json, &[MODEL, EMBEDDINGS]),
     post(
         "/v1/responses",
         "Answers items, and keeps the conversation",
         Reply::Events,
-        &[MODEL, RESPONSE, SAMPLING, STREAM, TIME],
+        &[MODEL, ADAPTED, RESPONSE, SAMPLING, STREAM, TIME],
     ),
     get("/v1/responses/{id}", "A response that is kept"),
     Operation { method: "delete", ..get("/v1/responses/{id}", "Forgets a response") },
@@ -212,6 +234,22 @@ pub(super) const OPERATIONS: &[Operation] = &[
     post("/api/show", "What a model is", Reply::Json, &[MODEL_NEEDED]),
     get("/api/tags", "The models, as Ollama lists them"),
     get("/api/ps", "The models that are loaded"),
+    post("/api/pull", "Fetches a model", Reply::Lines, &[MODEL_NEEDED, STREAM]),
+    post(
+        "/api/create",
+        "Makes a model of another, or of blobs",
+        Reply::Lines,
+        &[MODEL_NEEDED, CREATE, STREAM],
+    ),
+    post(
+        "/api/copy",
+        "Gives a model another name, too",
+        Reply::Nothing,
+        &[&[("source", Text, Needed), ("destination", Text, Needed)]],
+    ),
+    Operation { method: "delete", ..post("/api/delete", "Removes a model", Reply::Nothing, &[MODEL_NEEDED]) },
+    Operation { reply: Reply::Nothing, ..get("/api/blobs/{digest}", "Whether a blob is there") },
+    post("/api/blobs/{digest}", "Takes in a blob", Reply::Created, &[]),
     get("/api/version", "The version of Ollama whose clients are understood"),
     post("/completion", "Continues texts, as llama.cpp has it", Reply::Events, COMPLETION_OF_LLAMA),
     post("/completions", "Continues texts, as llama.cpp has it", Reply::Events, COMPLETION_OF_LLAMA),
@@ -227,6 +265,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
     post("/rerank", "Documents in the order in which they answer", Reply::Json, &[MODEL, RERANK]),
     post("/v1/rerank", "Documents in the order in which they answer", Reply::Json, &[MODEL, RERANK]),
     post("/v2/rerank", "Documents in the order in which they answer", Reply::Json, &[MODEL, RERANK]),
+    get("/lora-adapters", "The adapters"),
+    post("/v1/load_lora_adapter", "Takes in an adapter", Reply::Text, &[ADAPTER]),
+    post("/v1/unload_lora_adapter", "Forgets an adapter", Reply::Text, &[&[("lora_name", Text, Needed)]]),
     post("/tokenize", "A text as tokens", Reply::Json, &[MODEL, TOKENIZE]),
     post("/detokenize", "Tokens as a text", Reply::Json, &[MODEL, &[("tokens", Ids, Needed)]]),
     post("/apply-template", "A conversation as a text", Reply::Json, &[MODEL, MESSAGES]),

@@ -202,6 +202,9 @@ pub(crate) fn served(generator: Box<dyn bantam_server::Generate>) -> Served {
     Served {
         name: "tiny".into(),
         generator,
+        opening: Vec::new(),
+        stops: Vec::new(),
+        max_tokens: None,
         template: Some(ChatTemplate::compile(TEMPLATE, "", "<|end|>").unwrap()),
         sampling: Sampling::default(),
         seed: Some(1),

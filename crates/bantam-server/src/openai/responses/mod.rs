@@ -38,7 +38,7 @@ pub(crate) async fn create(app: Arc<App>, body: Map<String, Value>) -> Result<Re
     let mut reply = request::echo(&fields, &ask);
     reply.insert("id".into(), json!(clock::id(&clock::id("resp_"))));
     reply.insert("created_at".into(), json!(clock::unix_s()));
-    reply.insert("model".into(), json!(model.served.name));
+    reply.insert("model".into(), json!(model.name));
     let tokenizer = ask.top_logprobs.map(|_| model.served.tokenizer.clone());
     let draft = Draft::new(reply, tokenizer);
     let keep = is_kept.then(|| {
