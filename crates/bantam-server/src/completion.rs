@@ -103,7 +103,7 @@ impl Told {
         let ids = tokens.iter().filter(|_| self.has_tokens).map(|token| token.id);
         part["tokens"] = ids.collect::<Vec<u32>>().into();
         if self.has_probabilities && !tokens.is_empty() {
-            part["completion_probabilities"] = logprobs::of_llama(&self.tokenizer, tokens).into();
+            part["completion_probabilities"] = logprobs::with_ids(&self.tokenizer, tokens).into();
         }
         part
     }

@@ -17,7 +17,7 @@ pub(crate) fn of_chat(tokenizer: &Tokenizer, tokens: &[Token]) -> Vec<Value> {
 }
 
 /// The same with ids, as llama.cpp's server has them.
-pub(crate) fn of_llama(tokenizer: &Tokenizer, tokens: &[Token]) -> Vec<Value> {
+pub(crate) fn with_ids(tokenizer: &Tokenizer, tokens: &[Token]) -> Vec<Value> {
     let with_id = |id: u32, logprob: f32| {
         let mut entry = told(tokenizer, id, logprob);
         entry.insert("id".into(), json!(id));

@@ -29,7 +29,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(of_openai())
         .merge(of_anthropic())
         .merge(of_ollama())
-        .merge(of_llama())
+        .merge(unversioned())
         .merge(of_native())
         .merge(page::router())
         .fallback(|request: Request| async move {
@@ -110,7 +110,7 @@ fn of_ollama() -> Router<Arc<App>> {
 }
 
 /// What only llama.cpp's server has, and what it also has without `/v1`.
-fn of_llama() -> Router<Arc<App>> {
+fn unversioned() -> Router<Arc<App>> {
     Router::new()
         .route("/completion", post(|State(app): Shared, r: Request| asked(app, r, completion::completion)))
         .route("/completions", post(|State(app): Shared, r: Request| asked(app, r, completion::completion)))

@@ -120,7 +120,7 @@ const INFILL: &[Field] = &[
     ("stop", Texts, Free),
 ];
 
-const LLAMA: &[Field] = &[
+const CONTINUATION: &[Field] = &[
     ("prompt", Prompts, Needed),
     ("n_predict", Whole(-1, 1 << 20), Free),
     ("t_max_predict_ms", Whole(0, 86_400_000), Free),
@@ -128,7 +128,7 @@ const LLAMA: &[Field] = &[
     ("return_tokens", Flag, Free),
 ];
 
-const COMPLETION_OF_LLAMA: &[&[Field]] = &[MODEL, ADAPTED, LLAMA, SAMPLING, OPENAI, STREAM, TIME];
+const NATIVE_COMPLETION: &[&[Field]] = &[MODEL, ADAPTED, CONTINUATION, SAMPLING, OPENAI, STREAM, TIME];
 
 const TOKENIZE: &[Field] = &[
     ("content", Text, Free),
@@ -251,8 +251,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
     Operation { reply: Reply::Nothing, ..get("/api/blobs/{digest}", "Whether a blob is there") },
     post("/api/blobs/{digest}", "Takes in a blob", Reply::Created, &[]),
     get("/api/version", "The version of Ollama whose clients are understood"),
-    post("/completion", "Continues texts, as llama.cpp has it", Reply::Events, COMPLETION_OF_LLAMA),
-    post("/completions", "Continues texts, as llama.cpp has it", Reply::Events, COMPLETION_OF_LLAMA),
+    post("/completion", "Continues texts, as llama.cpp has it", Reply::Events, NATIVE_COMPLETION),
+    post("/completions", "Continues texts, as llama.cpp has it", Reply::Events, NATIVE_COMPLETION),
     post("/chat/completions", "Answers a conversation", Reply::Events, CHAT_COMPLETION),
     get("/models", "The models"),
     get("/props", "The first model and its settings, as llama.cpp tells them"),
