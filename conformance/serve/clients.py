@@ -334,11 +334,34 @@ def _(b):
     assert error.param == "response_format.json_schema.schema" and "`not`" in str(error) and "#/properties/a" in str(error)
 
 
-@check("openai", "tools")
+TOOL = {"name": "clock", "description": "Tell the time.", "parameters": {"type": "object", "properties": {}}}
+TOOLS = [{"type": "function", "function": TOOL}]
+
+
+@check("openai", "tools: offered, called or not, results go back, none means none")
 def _(b):
-    ask = b.ask("x", tools=[{"type": "function", "function": {"name": "f", "parameters": {}}}])
+    create = b.openai.chat.completions.create
+    offered = create(**b.ask("Say hello.", **GREEDY, tools=TOOLS)).choices[0]
+    assert offered.message.content or offered.message.tool_calls
+    call = {"id": "call_1", "type": "function", "function": {"name": "clock", "arguments": "{}"}}
+    messages = [
+        {"role": "user", "content": "What time is it?"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "It is ten to nine."},
+    ]
+    reply = create(model=b.model, messages=messages, tools=TOOLS, **GREEDY)
+    assert reply.choices[0].finish_reason and reply.choices[0].message.content
+    prompt = b.server.request("/apply-template", {"messages": messages, "tools": TOOLS})[1]["prompt"]
+    assert "ten to nine" in prompt and prompt.count("clock") > 1
+    none = create(**b.ask("Say hello.", **GREEDY, tools=TOOLS, tool_choice="none")).choices[0]
+    assert none.message.tool_calls is None and none.message.content
+
+
+@check("openai", "tools: a call that must come")
+def _(b):
+    ask = b.ask("x", tools=TOOLS, tool_choice="required")
     error = raises(b.openai_module.BadRequestError, lambda: b.openai.chat.completions.create(**ask))
-    assert error.param == "tools"
+    assert error.param == "tool_choice"
     raise Skip("not there yet: refused by name")
 
 
@@ -421,12 +444,27 @@ def _(b):
     assert right.messages.create(**b.ask("Hi.", max_tokens=1)).content
 
 
-@check("anthropic", "tools")
+@check("anthropic", "tools: offered, results go back; thinking on and off")
 def _(b):
-    tools = [{"name": "f", "input_schema": {"type": "object"}}]
-    ask = b.ask("x", max_tokens=1, tools=tools)
-    raises(b.anthropic_module.BadRequestError, lambda: b.anthropic.messages.create(**ask))
-    raise Skip("not there yet: refused by name")
+    tools = [{"name": "clock", "description": "Tell the time.", "input_schema": TOOL["parameters"]}]
+    messages = [
+        {"role": "user", "content": "What time is it?"},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "clock", "input": {}}]},
+        {
+            "role": "user",
+            "content": [
+                {"type": "tool_result", "tool_use_id": "toolu_1", "content": "It is ten to nine."},
+                {"type": "text", "text": "Thanks. Say it again."},
+            ],
+        },
+    ]
+    for thinking in ({"type": "enabled", "budget_tokens": 1024}, {"type": "disabled"}):
+        reply = b.anthropic.messages.create(
+            model=b.model, messages=messages, tools=tools, thinking=thinking, **ANTHROPIC_GREEDY
+        )
+        assert reply.content and reply.stop_reason in ("end_turn", "max_tokens", "tool_use")
+    with b.anthropic.messages.stream(model=b.model, messages=messages, tools=tools, **ANTHROPIC_GREEDY) as stream:
+        assert stream.get_final_message().content == reply.content
 
 
 OLLAMA_GREEDY = {"temperature": 0, "num_predict": 24}
@@ -488,12 +526,19 @@ def _(b):
     assert error.status_code == 400 and "uniqueItems" in str(error)
 
 
-@check("ollama", "tools")
+@check("ollama", "tools: offered, results go back; think")
 def _(b):
-    tools = [{"type": "function", "function": {"name": "f"}}]
-    error = raises(b.ollama_module.ResponseError, lambda: b.ollama.chat(**b.ask("x"), tools=tools))
-    assert error.status_code == 400
-    raise Skip("not there yet: refused by name")
+    call = {"function": {"name": "clock", "arguments": {}}}
+    messages = [
+        {"role": "user", "content": "What time is it?"},
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_name": "clock", "content": "It is ten to nine."},
+    ]
+    for think in (True, False):
+        reply = b.ollama.chat(model=b.model, messages=messages, tools=TOOLS, options=OLLAMA_GREEDY, think=think)
+        assert reply.done and (reply.message.content or reply.message.tool_calls)
+    parts = list(b.ollama.chat(model=b.model, messages=messages, tools=TOOLS, options=OLLAMA_GREEDY, stream=True))
+    assert "".join(part.message.content or "" for part in parts) == (reply.message.content or "")
 
 
 @check("ollama", "embed")

@@ -3,17 +3,18 @@
 use std::time::Duration;
 
 use bantam_engine::{Pooling, PromptOutput, Request, Sampling, Stopping};
-use bantam_text::{Conversation, Shown, Special};
-use serde_json::{Map, Value};
+use bantam_text::{Conversation, Given, Parser, Shown, Special, Stage, Thinking};
+use serde_json::Value;
 
 use crate::caller::Caller;
 use crate::clock;
 use crate::fault::{Fault, Kind};
 use crate::fill::Fill;
 use crate::limits::{STOP_BYTES_MAX, STOPS_MAX};
+use crate::models::Model;
 use crate::served::Served;
 use crate::structure::Format;
-use bantam_text::ThinkingSplitter;
+use crate::tools::Tools;
 
 /// What is to be answered, and how.
 #[derive(Clone, Debug)]
@@ -61,16 +62,20 @@ pub(crate) enum Prompt {
 pub(crate) struct Chat {
     /// In the form of the chat completions protocol; if the last is the assistant's, the answer goes on with it.
     pub(crate) messages: Vec<Value>,
-    /// Switches of the template.
-    pub(crate) switches: Map<String, Value>,
+    /// What it may call.
+    pub(crate) tools: Tools,
+    /// How much it may think.
+    pub(crate) thinking: Thinking,
 }
 
 /// A prompt as the engine takes it.
 #[derive(Clone, Debug)]
 pub(crate) struct Prepared {
     pub(crate) ids: Vec<u32>,
-    /// Where thinking may begin.
-    pub(crate) thinking: ThinkingSplitter,
+    /// What tells thinking, text and calls from each other.
+    pub(crate) parser: Parser,
+    /// The answer ends behind so many calls.
+    pub(crate) calls_max: usize,
     /// Whether the answer is part of a text that has begun.
     pub(crate) continues: bool,
     /// Tokens that end the answer, besides the model's own.
@@ -131,6 +136,20 @@ impl Ask {
         }
     }
 
+    /// Refuses an answer that is to be of a form, and that may be a call.
+    ///
+    /// # Errors
+    ///
+    /// The field that asks for the form.
+    pub(crate) fn check_format(&self) -> Result<(), Fault> {
+        let may_call =
+            |prompt: &Prompt| matches!(prompt, Prompt::Chat(chat) if !chat.tools.offered.is_empty());
+        match self.format.as_ref().filter(|_| self.prompts.iter().any(may_call)) {
+            Some(format) => Err(Fault::unsupported(&format.field, " together with `tools`: leave one out")),
+            None => Ok(()),
+        }
+    }
+
     /// Whether a token that ends the answer is told like any other: harnesses that score a prompt ask for one token
     /// more, and count on it.
     pub(crate) fn tells_stop(&self) -> bool {
@@ -144,9 +163,10 @@ impl Prompt {
     /// # Errors
     ///
     /// A template that fails, tokens that the model does not have, a prompt that is empty or does not fit the context.
-    pub(crate) fn prepare(&self, served: &Served) -> Result<Prepared, Fault> {
+    pub(crate) fn prepare(&self, model: &Model) -> Result<Prepared, Fault> {
+        let served = &model.served;
         let prepared = match self {
-            Prompt::Chat(chat) => chat.prepare(served)?,
+            Prompt::Chat(chat) => chat.prepare(model)?,
             Prompt::Text(text) => Prepared::continued(text_ids(text, served)?),
             Prompt::Ids(ids) => Prepared::continued(ids.clone()),
             Prompt::Fill(fill) => {
@@ -161,45 +181,78 @@ impl Prompt {
 
 impl Prepared {
     fn continued(ids: Vec<u32>) -> Self {
-        Prepared { ids, thinking: ThinkingSplitter::none(), continues: true, stops: Vec::new() }
+        let (parser, calls_max) = (Parser::none(), usize::MAX);
+        Prepared { ids, parser, calls_max, continues: true, stops: Vec::new() }
     }
 }
 
 impl Chat {
-    fn prepare(&self, served: &Served) -> Result<Prepared, Fault> {
+    fn prepare(&self, model: &Model) -> Result<Prepared, Fault> {
+        let served = &model.served;
         let (said, begun) = self.parts();
-        let mut ids = self.render(said, true, served)?;
+        let mut ids = self.render(said, model)?;
         if let Some(begun) = begun {
             ids.extend(served.tokenizer.to_ids(begun, Special::Markers)?);
         }
-        let end = served.tokenizer.to_text(&ids[ids.len().saturating_sub(8)..], Shown::All);
-        let thinking = ThinkingSplitter::after(&end);
-        Ok(match begun {
-            // What was begun is the answer, unless it is thinking that was opened.
-            Some(_) if !thinking.is_thinking() => Prepared::continued(ids),
-            begun => Prepared { ids, thinking, continues: begun.is_some(), stops: Vec::new() },
-        })
+        let parser = self.parser(&ids, model);
+        // Where the template opens the thinking and has no switch for it, it is closed again.
+        let parser = match parser.thinking_close().filter(|_| self.thinking.budget == Some(0)) {
+            Some(close) => {
+                ids.extend(served.tokenizer.to_ids(&format!("\n{close}\n\n"), Special::Parse)?);
+                self.parser(&ids, model)
+            }
+            None => parser,
+        };
+        // What was begun is the answer, unless it is thinking that was opened.
+        let has_begun = begun.is_some() && parser.stage() != Stage::Thinking;
+        let parser = if has_begun { parser.begun() } else { parser };
+        let calls_max = if self.tools.several { usize::MAX } else { 1 };
+        Ok(Prepared { ids, parser, calls_max, continues: begun.is_some(), stops: Vec::new() })
+    }
+
+    /// What reads the answer behind these tokens.
+    fn parser(&self, ids: &[u32], model: &Model) -> Parser {
+        let end = model.served.tokenizer.to_text(&ids[ids.len().saturating_sub(8)..], Shown::All);
+        model.dialect.parser(&end, self.tools.callable())
     }
 
     /// What was said, and the answer that has begun.
     fn parts(&self) -> (&[Value], Option<&str>) {
         match self.messages.split_last() {
             Some((last, said)) if last["role"] == "assistant" && last["content"].is_string() => {
-                (said, last["content"].as_str().filter(|text| !text.is_empty()))
+                let has_calls = last["tool_calls"].as_array().is_some_and(|calls| !calls.is_empty());
+                match last["content"].as_str().filter(|text| !text.is_empty()) {
+                    _ if has_calls => (&self.messages, None),
+                    begun => (said, begun),
+                }
             }
             _ => (&self.messages, None),
         }
     }
 
-    fn render(&self, messages: &[Value], open: bool, served: &Served) -> Result<Vec<u32>, Fault> {
-        let template = served.template.as_ref().ok_or_else(no_template)?;
-        let messages = served.opened(messages);
-        Ok(template.render_ids(&self.conversation(&messages, open), &served.tokenizer)?)
+    fn render(&self, messages: &[Value], model: &Model) -> Result<Vec<u32>, Fault> {
+        let template = model.served.template.as_ref().ok_or_else(no_template)?;
+        let (given, markers) = self.given(messages, model);
+        Ok(template.render_ids(&self.conversation(&given, &markers), &model.served.tokenizer)?)
     }
 
-    fn conversation<'a>(&self, messages: &'a [Value], open: bool) -> Conversation<'a> {
-        let (switches, now) = (self.switches.clone(), Some(clock::now()));
-        Conversation { messages, add_generation_prompt: open, switches, now, ..Conversation::default() }
+    /// The conversation as the template takes it, and what of its text stays tokens.
+    fn given(&self, messages: &[Value], model: &Model) -> (Given, Vec<&'static str>) {
+        let mut given = model.dialect.prepare(model.served.opened(messages), &self.tools.offered);
+        given.switches.extend(self.thinking.switches.clone());
+        (given, model.dialect.markers())
+    }
+
+    fn conversation<'a>(&self, given: &'a Given, markers: &'a [&'static str]) -> Conversation<'a> {
+        Conversation {
+            messages: &given.messages,
+            tools: given.tools.as_deref(),
+            add_generation_prompt: true,
+            switches: given.switches.clone(),
+            now: Some(clock::now()),
+            markers,
+            ..Conversation::default()
+        }
     }
 
     /// The text of the conversation, with the beginning of an answer.
@@ -207,11 +260,11 @@ impl Chat {
     /// # Errors
     ///
     /// A template that fails.
-    pub(crate) fn to_text(&self, served: &Served) -> Result<String, Fault> {
+    pub(crate) fn to_text(&self, model: &Model) -> Result<String, Fault> {
         let (said, begun) = self.parts();
-        let template = served.template.as_ref().ok_or_else(no_template)?;
-        let said = served.opened(said);
-        Ok(template.render(&self.conversation(&said, true))? + begun.unwrap_or_default())
+        let template = model.served.template.as_ref().ok_or_else(no_template)?;
+        let (given, markers) = self.given(said, model);
+        Ok(template.render(&self.conversation(&given, &markers))? + begun.unwrap_or_default())
     }
 }
 

@@ -131,7 +131,7 @@ impl Wire for Told {
                 wire::event(None, &self.with_tokens(part, number, &chunk.tokens))
             }
             Piece::Done(summary) => wire::event(None, &self.end(number, "", &[], &summary)),
-            Piece::Prompt(_) | Piece::Vector(_) | Piece::Failed(_) => String::new(),
+            Piece::Prompt(_) | Piece::Vector(_) | Piece::Call(..) | Piece::Failed(_) => String::new(),
         }
     }
 

@@ -77,7 +77,7 @@ impl Parts {
     pub(crate) fn end(&self, text: &str, summary: &Summary) -> Value {
         let (usage, times) = (&summary.usage, &summary.timings);
         let (stop_type, word) = match &summary.ended {
-            Ended::Stop => ("eos", ""),
+            Ended::Stop | Ended::Calls => ("eos", ""),
             Ended::StopString(stop) => ("word", stop.as_str()),
             Ended::Length | Ended::Expired => ("limit", ""),
         };
@@ -113,7 +113,7 @@ impl Wire for Parts {
         match piece {
             Piece::Chunk(chunk) => wire::event(None, &self.part(&chunk.text, false)),
             Piece::Done(summary) => wire::event(None, &self.end("", &summary)),
-            Piece::Prompt(_) | Piece::Vector(_) | Piece::Failed(_) => String::new(),
+            Piece::Prompt(_) | Piece::Vector(_) | Piece::Call(..) | Piece::Failed(_) => String::new(),
         }
     }
 

@@ -46,6 +46,8 @@ mod settings;
 mod state;
 mod stored;
 mod structure;
+mod thinking;
+mod tools;
 mod vectors;
 mod wire;
 

@@ -38,5 +38,7 @@ pub(crate) const STOP_BYTES_MAX: usize = 1024;
 pub(crate) const BIASES_MAX: usize = 1024;
 /// Messages of a conversation.
 pub(crate) const MESSAGES_MAX: usize = 10_000;
+/// Tools that a request may offer.
+pub(crate) const TOOLS_MAX: usize = 256;
 /// A stream that has nothing to say says so this often.
 pub(crate) const PING_EVERY: Duration = Duration::from_secs(15);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use bantam_engine::Stopping;
-use bantam_text::{Special, Tokenizer};
+use bantam_text::{Special, Thinking, Tokenizer};
 use serde_json::{Map, Value, json};
 
 use crate::answer::{Answers, Whole};
@@ -100,8 +100,8 @@ async fn by_answer(
         let system =
             "Judge whether the document answers the query. The answer can only be \"yes\" or \"no\".";
         let user = format!("<Query>: {query}\n<Document>: {document}");
-        let switches = Map::from_iter([("enable_thinking".to_owned(), json!(false))]);
-        Prompt::Chat(Chat { messages: vec![made("system", system), made("user", &user)], switches })
+        let messages = vec![made("system", system), made("user", &user)];
+        Prompt::Chat(Chat { messages, thinking: Thinking::switched(false), ..Chat::default() })
     };
     let mut ask = Ask::new(Prompt::Ids(Vec::new()), &model.served);
     ask.prompts = documents.iter().map(prompt).collect();

@@ -131,10 +131,4 @@ impl Details {
             _ => format!("{:.1}B", count / 1e9),
         }
     }
-
-    /// Whether the template speaks of thinking.
-    pub(crate) fn thinks(&self) -> bool {
-        let marks = ["enable_thinking", "<think>", "reasoning_content"];
-        self.template.as_ref().is_some_and(|template| marks.iter().any(|mark| template.contains(mark)))
-    }
 }

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Reply, Running, with};
+use common::{Reply, Running, settings, with};
 use serde_json::{Value, json};
 
 fn ask(input: Value) -> Value {
@@ -53,7 +53,7 @@ fn events_come_in_their_order_and_hold_what_the_whole_reply_holds() {
     assert_eq!((text(last), text(&whole)), ("ab", "ab"));
     assert_eq!((&last["status"], &last["usage"]), (&json!("completed"), &whole["usage"]));
     assert_eq!(events[0].1["response"]["status"], "in_progress");
-    assert_eq!(last["output"][0]["content"][0], json!({ "type": "reasoning_text", "text": "hm " }));
+    assert_eq!(last["output"][0]["content"][0], json!({ "type": "reasoning_text", "text": "hm" }));
     let deltas = events.iter().filter(|(name, _)| name == "response.output_text.delta");
     assert_eq!(deltas.map(|(_, data)| data["delta"].as_str().unwrap()).collect::<String>(), "ab");
     let fields: Vec<&String> = whole.as_object().unwrap().keys().collect();
@@ -78,20 +78,24 @@ fn an_answer_that_is_cut_or_fails_says_so() {
 
 #[test]
 fn items_of_all_kinds_become_messages() {
-    let server = Running::new();
+    let server = Running::with(settings(), |served| served.context_length = 400);
     let items = json!([
         { "role": "user", "content": "a" },
         { "type": "reasoning", "id": "rs_1", "summary": [] },
         { "type": "message", "role": "assistant", "content": [{ "type": "output_text", "text": "b" }] },
         { "type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}" },
         { "type": "function_call_output", "call_id": "c1", "output": "4" },
+        { "type": "message", "role": "assistant", "content": "c" },
         { "type": "message", "role": "user", "content": [{ "type": "input_text", "text": "say ok" }] },
     ]);
     let more = json!({ "instructions": "Be brief.", "include": ["message.output_text.logprobs"], "top_logprobs": 1 });
     let reply = server.post("/v1/responses", &with(ask(items), more)).json();
     assert_eq!(text(&reply), "ok");
-    // The six messages, instructions among them, as the template has them.
-    let prompt = ["system\nBe brief.", "user\na", "assistant\nb", "assistant\n", "tool\n4", "user\nsay ok"];
+    // The messages, instructions among them, as the template has them: it knows neither calls nor results.
+    let call = "assistant\n<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</tool_call>";
+    let result = "user\n<tool_response>\n4\n</tool_response>";
+    let prompt =
+        ["system\nBe brief.", "user\na", "assistant\nb", call, result, "assistant\nc", "user\nsay ok"];
     let tokens: usize =
         prompt.iter().map(|message| message.len() + 3).sum::<usize>() + "assistant\n".len() + 1;
     assert_eq!(reply["usage"]["input_tokens"], tokens);

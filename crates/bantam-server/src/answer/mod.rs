@@ -24,7 +24,7 @@ use crate::served::Running;
 use crate::structure::Format;
 use timed::Timed;
 
-pub(crate) use choice::{Choice, Chunk, Ended, Piece, Summary, Token};
+pub(crate) use choice::{CallPiece, Choice, Chunk, Ended, Piece, Summary, Token};
 
 /// Answers on their way, numbered by prompt, then by choice.
 pub(crate) struct Answers {
@@ -45,8 +45,32 @@ pub(crate) struct Whole {
     pub(crate) vector: Vec<f32>,
     pub(crate) thinking: String,
     pub(crate) text: String,
+    pub(crate) calls: Vec<Called>,
     pub(crate) tokens: Vec<Token>,
     pub(crate) summary: Summary,
+}
+
+/// A call that is complete.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Called {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    /// A JSON object.
+    pub(crate) arguments: String,
+}
+
+impl Whole {
+    fn call(&mut self, piece: CallPiece) {
+        match piece {
+            CallPiece::Begin { id, name } => self.calls.push(Called { id, name, arguments: String::new() }),
+            CallPiece::Arguments(more) => {
+                if let Some(call) = self.calls.last_mut() {
+                    call.arguments.push_str(&more);
+                }
+            }
+            CallPiece::End => {}
+        }
+    }
 }
 
 type Pieces = UnboundedSender<(usize, Piece)>;
@@ -73,7 +97,7 @@ impl Answers {
                 request.adapter.clone_from(&model.adapter);
                 request.constraint = grammar.as_ref().map(|grammar| {
                     let constraint =
-                        grammar.constraint(&Start::behind(&prompt.thinking, &model.served.tokenizer));
+                        grammar.constraint(&Start::behind(&prompt.parser, &model.served.tokenizer));
                     Box::new(Timed::new(constraint, Arc::clone(&model.counters))) as _
                 });
                 jobs.push((request, Choice::new(&ask, prompt, &model.served, grammar.clone())));
@@ -117,6 +141,7 @@ impl Answers {
                     whole.text.push_str(&chunk.text);
                     whole.tokens.extend(chunk.tokens);
                 }
+                Piece::Call(_, piece) => whole.call(piece),
                 Piece::Done(summary) => whole.summary = summary,
                 Piece::Failed(fault) => return Err(fault),
             }
@@ -132,10 +157,11 @@ pub(crate) async fn prepare(
 ) -> Result<(Ask, Vec<Prepared>, Option<Grammar>), Fault> {
     let model = Arc::clone(model);
     let work = move || {
+        ask.check_format()?;
         let compile =
             |format: &Format| model.vocabulary.compile(&format.spec).map_err(|error| format.refusal(&error));
         let grammar = ask.format.as_ref().map(compile).transpose()?;
-        let prepared = ask.prompts.iter().map(|prompt| prompt.prepare(&model.served));
+        let prepared = ask.prompts.iter().map(|prompt| prompt.prepare(&model));
         let prepared = prepared.collect::<Result<_, _>>()?;
         Ok((ask, prepared, grammar))
     };
@@ -230,7 +256,7 @@ impl Out {
                 counters.done(usage, is_cut, first_token, first_token + timings.decode);
             }
             Piece::Failed(_) => counters.failed.add(1),
-            Piece::Prompt(_) | Piece::Vector(_) | Piece::Chunk(_) => {}
+            Piece::Prompt(_) | Piece::Vector(_) | Piece::Chunk(_) | Piece::Call(..) => {}
         }
         // Where nobody reads on the answers were dropped, which cancels.
         let _ = self.pieces.send((self.number, piece));

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Head, stop_reason, stop_sequence, usage};
-use crate::answer::{Ended, Piece, Summary};
+use super::{Head, stop_reason, stop_sequence, tool_use_id, usage};
+use crate::answer::{CallPiece, Ended, Piece, Summary};
 use crate::dialect::Dialect;
 use crate::fault::Fault;
 use crate::wire::{self, Wire};
@@ -13,6 +13,8 @@ use crate::wire::{self, Wire};
 enum Block {
     Thinking,
     Text,
+    /// The call with this number.
+    Call(usize),
 }
 
 /// Writes one message.
@@ -33,26 +35,42 @@ impl Events {
         if text.is_empty() {
             return String::new();
         }
-        let mut out = String::new();
-        if self.open != Some(block) {
-            out += &self.close_block();
-            out += &self.open_block(block);
-        }
-        let delta = match block {
-            Block::Thinking => json!({ "type": "thinking_delta", "thinking": text }),
-            Block::Text => json!({ "type": "text_delta", "text": text }),
+        let (content, delta) = match block {
+            Block::Thinking => (
+                json!({ "type": "thinking", "thinking": "", "signature": "" }),
+                json!({ "type": "thinking_delta", "thinking": text }),
+            ),
+            Block::Text | Block::Call(_) => {
+                (json!({ "type": "text", "text": "" }), json!({ "type": "text_delta", "text": text }))
+            }
         };
-        out + &event("content_block_delta", json!({ "index": self.next - 1, "delta": delta }))
+        let out = if self.open == Some(block) { String::new() } else { self.open_block(block, &content) };
+        out + &self.delta(&delta)
     }
 
-    fn open_block(&mut self, block: Block) -> String {
-        let content = match block {
-            Block::Thinking => json!({ "type": "thinking", "thinking": "", "signature": "" }),
-            Block::Text => json!({ "type": "text", "text": "" }),
-        };
+    fn call(&mut self, number: usize, piece: CallPiece) -> String {
+        match piece {
+            CallPiece::Begin { id, name } => {
+                let content =
+                    json!({ "type": "tool_use", "id": tool_use_id(&id), "name": name, "input": {} });
+                self.open_block(Block::Call(number), &content)
+            }
+            CallPiece::Arguments(more) => {
+                self.delta(&json!({ "type": "input_json_delta", "partial_json": more }))
+            }
+            CallPiece::End => self.close_block(),
+        }
+    }
+
+    fn delta(&self, delta: &Value) -> String {
+        event("content_block_delta", json!({ "index": self.next.saturating_sub(1), "delta": delta }))
+    }
+
+    fn open_block(&mut self, block: Block, content: &Value) -> String {
+        let close = self.close_block();
         self.open = Some(block);
         self.next += 1;
-        event("content_block_start", json!({ "index": self.next - 1, "content_block": content }))
+        close + &event("content_block_start", json!({ "index": self.next - 1, "content_block": content }))
     }
 
     fn close_block(&mut self) -> String {
@@ -91,6 +109,7 @@ impl Wire for Events {
             Piece::Chunk(chunk) => {
                 self.part(Block::Thinking, &chunk.thinking) + &self.part(Block::Text, &chunk.text)
             }
+            Piece::Call(number, piece) => self.call(number, piece),
             Piece::Done(summary) => self.end(&summary),
             Piece::Prompt(_) | Piece::Vector(_) | Piece::Failed(_) => String::new(),
         }

@@ -85,7 +85,18 @@ fn whole(head: &Head, answer: &Whole) -> Value {
     if !answer.text.is_empty() {
         content.push(json!({ "type": "text", "text": answer.text }));
     }
+    for call in &answer.calls {
+        let input: Value = serde_json::from_str(&call.arguments).unwrap_or_else(|_| json!({}));
+        content.push(
+            json!({ "type": "tool_use", "id": tool_use_id(&call.id), "name": call.name, "input": input }),
+        );
+    }
     head.message(&content.into(), Some(&answer.summary.ended), &usage(answer.summary.usage))
+}
+
+/// A call's id as these clients know it.
+fn tool_use_id(id: &str) -> String {
+    format!("toolu_{}", id.trim_start_matches("call_"))
 }
 
 fn stop_reason(ended: &Ended) -> &'static str {
@@ -93,13 +104,14 @@ fn stop_reason(ended: &Ended) -> &'static str {
         Ended::Stop => "end_turn",
         Ended::StopString(_) => "stop_sequence",
         Ended::Length | Ended::Expired => "max_tokens",
+        Ended::Calls => "tool_use",
     }
 }
 
 fn stop_sequence(ended: &Ended) -> Option<&str> {
     match ended {
         Ended::StopString(stop) => Some(stop),
-        Ended::Stop | Ended::Length | Ended::Expired => None,
+        Ended::Stop | Ended::Length | Ended::Expired | Ended::Calls => None,
     }
 }
 

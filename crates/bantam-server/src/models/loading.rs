@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use bantam_grammar::Vocabulary;
+use bantam_text::Dialect;
 use futures_util::future::select;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep_until;
@@ -218,6 +219,7 @@ impl Core {
     fn new(served: crate::served::Served, waiting_max: usize) -> Self {
         let queue = Arc::new(Queue::new(served.sequences_max, waiting_max));
         let vocabulary = Vocabulary::new(&served.tokenizer, served.vocab_size, &served.stop_tokens);
-        Core { served, queue, counters: Arc::default(), vocabulary, adapters: Mutex::default() }
+        let dialect = served.template.as_ref().map(Dialect::of).unwrap_or_default();
+        Core { served, dialect, queue, counters: Arc::default(), vocabulary, adapters: Mutex::default() }
     }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bantam_engine::Adapter;
 use bantam_grammar::Vocabulary;
+use bantam_text::Dialect;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
 
@@ -52,6 +53,8 @@ pub(crate) struct Model {
 /// What all requests for a model share.
 pub(crate) struct Core {
     pub(crate) served: Served,
+    /// How it thinks and calls.
+    pub(crate) dialect: Dialect,
     pub(crate) queue: Arc<Queue>,
     pub(crate) counters: Arc<Counters>,
     /// What grammars are compiled over.

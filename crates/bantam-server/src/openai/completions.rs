@@ -221,7 +221,7 @@ impl Wire for Chunks {
                 self.tally.add(number, &summary);
                 self.chunk(number, "", &Value::Null, Some(&summary.ended))
             }
-            Piece::Vector(_) | Piece::Failed(_) => String::new(),
+            Piece::Vector(_) | Piece::Call(..) | Piece::Failed(_) => String::new(),
         }
     }
 

@@ -50,6 +50,7 @@ fn finish_reason(ended: &Ended) -> &'static str {
     match ended {
         Ended::Stop | Ended::StopString(_) => "stop",
         Ended::Length | Ended::Expired => "length",
+        Ended::Calls => "tool_calls",
     }
 }
 

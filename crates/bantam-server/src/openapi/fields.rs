@@ -43,6 +43,9 @@ pub(super) enum Kind {
     FlagOrText,
     /// A number or a text.
     NumberOrText,
+    Objects,
+    /// A word, or an object that says more.
+    TextOrObject,
 }
 
 /// A body with these fields.
@@ -84,6 +87,8 @@ impl Kind {
             Kind::Items => json!({ "anyOf": [text(), list(message())] }),
             Kind::FlagOrText => json!({ "type": ["boolean", "string"] }),
             Kind::NumberOrText => json!({ "type": ["number", "string"] }),
+            Kind::Objects => list(json!({ "type": "object" })),
+            Kind::TextOrObject => json!({ "type": ["string", "object"] }),
         }
     }
 }

@@ -10,6 +10,8 @@ const MODEL_NEEDED: &[Field] = &[("model", Text, Needed)];
 const STREAM: &[Field] = &[("stream", Flag, Free)];
 const TIME: &[Field] = &[("timeout_ms", Whole(-1, 86_400_000), Free)];
 const MESSAGES: &[Field] = &[("messages", Kind::Messages, Needed)];
+const TOOLS: &[Field] =
+    &[("tools", Objects, Free), ("tool_choice", TextOrObject, Free), ("parallel_tool_calls", Flag, Free)];
 
 /// As `sampling` reads them.
 const SAMPLING: &[Field] = &[
@@ -49,10 +51,11 @@ const CHAT: &[Field] = &[
     ("logprobs", Flag, Free),
     ("top_logprobs", Whole(0, 20), Free),
     ("reasoning_effort", Text, Free),
+    ("enable_thinking", Flag, Free),
     ("chat_template_kwargs", Object, Free),
 ];
 
-const CHAT_COMPLETION: &[&[Field]] = &[MODEL, ADAPTED, MESSAGES, SAMPLING, OPENAI, CHAT, STREAM, TIME];
+const CHAT_COMPLETION: &[&[Field]] = &[MODEL, ADAPTED, MESSAGES, TOOLS, SAMPLING, OPENAI, CHAT, STREAM, TIME];
 
 const COMPLETION: &[Field] = &[
     ("prompt", Prompts, Free),
@@ -93,6 +96,8 @@ const RERANK: &[Field] = &[
 const ANTHROPIC: &[Field] = &[
     ("system", Texts, Free),
     ("thinking", Object, Free),
+    ("tools", Objects, Free),
+    ("tool_choice", Object, Free),
     ("stop_sequences", Texts, Free),
     ("temperature", Number(0.0, 2.0), Free),
     ("top_p", Number(0.0, 1.0), Free),
@@ -211,7 +216,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "/api/chat",
         "Answers a conversation, as Ollama has it",
         Reply::Lines,
-        &[MODEL_NEEDED, &[("messages", Kind::Messages, Free)], OLLAMA, STREAM, TIME],
+        &[MODEL_NEEDED, &[("messages", Kind::Messages, Free)], TOOLS, OLLAMA, STREAM, TIME],
     ),
     post(
         "/api/generate",
@@ -270,5 +275,5 @@ pub(super) const OPERATIONS: &[Operation] = &[
     post("/v1/unload_lora_adapter", "Forgets an adapter", Reply::Text, &[&[("lora_name", Text, Needed)]]),
     post("/tokenize", "A text as tokens", Reply::Json, &[MODEL, TOKENIZE]),
     post("/detokenize", "Tokens as a text", Reply::Json, &[MODEL, &[("tokens", Ids, Needed)]]),
-    post("/apply-template", "A conversation as a text", Reply::Json, &[MODEL, MESSAGES]),
+    post("/apply-template", "A conversation as a text", Reply::Json, &[MODEL, MESSAGES, TOOLS]),
 ];

@@ -224,7 +224,7 @@ impl Wire for Events {
                 self.keep.take().into_iter().for_each(|keep| keep.keep(self.draft.response()));
                 out
             }
-            Piece::Prompt(_) | Piece::Vector(_) | Piece::Failed(_) => String::new(),
+            Piece::Prompt(_) | Piece::Vector(_) | Piece::Call(..) | Piece::Failed(_) => String::new(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a request for a response asks for: items become messages.
 
+use bantam_text::Thinking;
 use serde_json::{Map, Value, json};
 
 use crate::ask::{Ask, Chat, Prompt};
@@ -43,7 +44,8 @@ pub(super) fn read(fields: &Fields<'_>, before: Vec<Value>, served: &Served) -> 
     }
     let instructions = fields.text("instructions")?.map(|text| made("system", text));
     let all = instructions.into_iter().chain(messages.iter().cloned()).collect();
-    let mut ask = Ask::new(Prompt::Chat(Chat { messages: all, switches: switches(fields)? }), served);
+    let chat = Chat { messages: all, thinking: thinking(fields)?, ..Chat::default() };
+    let mut ask = Ask::new(Prompt::Chat(chat), served);
     sampling::read(fields, &mut ask.sampling)?;
     ask.format = structure::of_responses(fields)?;
     ask.time_max = deadline::read(fields)?;
@@ -120,16 +122,10 @@ fn top_logprobs(fields: &Fields<'_>) -> Result<Option<usize>, Fault> {
     Ok(wanted)
 }
 
-/// Switches of the template: how much to think.
-fn switches(fields: &Fields<'_>) -> Result<Map<String, Value>, Fault> {
-    let mut switches = Map::new();
-    if let Some(reasoning) = fields.object("reasoning")?
-        && let Some(effort) = reasoning.text("effort")?
-    {
-        switches.insert("enable_thinking".into(), json!(effort != "none"));
-        switches.insert("reasoning_effort".into(), json!(effort));
-    }
-    Ok(switches)
+/// How much to think.
+fn thinking(fields: &Fields<'_>) -> Result<Thinking, Fault> {
+    let Some(reasoning) = fields.object("reasoning")? else { return Ok(Thinking::default()) };
+    Ok(reasoning.text("effort")?.map(Thinking::of).unwrap_or_default())
 }
 
 /// What would change the answer and is not there is refused.

@@ -1,0 +1,36 @@
+//! What a chat completion says of thinking.
+
+use bantam_text::Thinking;
+
+use crate::fault::Fault;
+use crate::fields::Fields;
+
+/// `reasoning_effort`, `reasoning`, `enable_thinking`, and the template's own switches, which go
+/// before all else.
+///
+/// # Errors
+///
+/// Wrong types.
+pub(crate) fn read(fields: &Fields<'_>) -> Result<Thinking, Fault> {
+    let reasoning = fields.object("reasoning")?;
+    let effort = match &reasoning {
+        Some(reasoning) => reasoning.text("effort")?,
+        None => None,
+    };
+    let mut thinking = match fields.text("reasoning_effort")?.or(effort) {
+        Some(effort) => Thinking::of(effort),
+        None => Thinking::default(),
+    };
+    if let Some(thinks) = fields.flag("enable_thinking")? {
+        thinking = Thinking::switched(thinks);
+    }
+    for name in ["thinking_budget", "thinking_budget_tokens", "thinking_token_budget", "reasoning_budget"] {
+        if fields.value(name).is_some() {
+            return Err(Fault::unsupported(name, " yet: leave it out"));
+        }
+    }
+    for (name, switch) in fields.map("chat_template_kwargs")?.into_iter().flatten() {
+        thinking.switch(name, switch.clone());
+    }
+    Ok(thinking)
+}
