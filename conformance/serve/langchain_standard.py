@@ -13,7 +13,7 @@ from langchain_tests.integration_tests import ChatModelIntegrationTests, Embeddi
 
 URL, MODEL = os.environ["CONFORMANCE_URL"], os.environ["CONFORMANCE_MODEL"]
 # Enough for an object of two free texts, of which a small model makes long ones.
-TOKENS = 600
+TOKENS = 400
 
 
 class OfSmallModels(ChatModelIntegrationTests):

@@ -2,7 +2,8 @@
 """Takes llama-server's flags and starts `bantam serve` in its place, for the tests of llama.cpp's server.
 
 CONFORMANCE_BANTAM is the program, CONFORMANCE_GGUF the model, which is served under the name that the flags give.
-What the model or the place of a listener has no part in is left out; what would change answers and is not there ends it.
+Templates are the model's own, whatever is asked for; flags that tune llama-server are left out; what would change
+answers and is not there ends it.
 """
 import argparse
 import os
@@ -12,8 +13,7 @@ import tempfile
 
 # Flags that mean something, and have no counterpart here.
 NOT_THERE = (
-    "--models-dir --models-max --models-preset --no-models-autoload --lora --slot-save-path --chat-template "
-    "--chat-template-file --context-shift --media-path --mcp-servers-config --mcp-servers-json --tools --ui-mcp-proxy "
+    "--models-dir --models-max --models-preset --no-models-autoload --lora --slot-save-path --context-shift --media-path --mcp-servers-config --mcp-servers-json --tools --ui-mcp-proxy "
     "--cors-origins --no-ui --spec-type --model-draft --sleep-idle-seconds"
 ).split()
 

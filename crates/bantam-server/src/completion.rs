@@ -34,6 +34,7 @@ pub(crate) async fn completion(app: Arc<App>, body: Map<String, Value>) -> Resul
         tokenizer: model.served.tokenizer.clone(),
         settings: settings_of(&ask),
         has_probabilities: fields.count("n_probs")?.is_some_and(|count| count > 0),
+        has_new_line: vec![false; ask.prompts.len()],
         has_tokens: wants_stream || fields.flag("return_tokens")?.unwrap_or(false),
     };
     let answers = Answers::begin(Arc::clone(model), ask).await?;
@@ -94,6 +95,8 @@ struct Told {
     settings: Value,
     has_probabilities: bool,
     has_tokens: bool,
+    /// Which answers have a line's end, as far as they have been told.
+    has_new_line: Vec<bool>,
 }
 
 impl Told {
@@ -127,10 +130,16 @@ impl Wire for Told {
     fn piece(&mut self, number: usize, piece: Piece) -> String {
         match piece {
             Piece::Chunk(chunk) => {
-                let part = self.parts.part(&(chunk.thinking + &chunk.text), false);
+                let text = chunk.thinking + &chunk.text;
+                self.has_new_line[number] |= text.contains('\n');
+                let part = self.parts.part(&text, false);
                 wire::event(None, &self.with_tokens(part, number, &chunk.tokens))
             }
-            Piece::Done(summary) => wire::event(None, &self.end(number, "", &[], &summary)),
+            Piece::Done(summary) => {
+                let mut part = self.end(number, "", &[], &summary);
+                part["has_new_line"] = json!(self.has_new_line[number]);
+                wire::event(None, &part)
+            }
             Piece::Prompt(_) | Piece::Vector(_) | Piece::Call(..) | Piece::Failed(_) => String::new(),
         }
     }

@@ -83,6 +83,12 @@ impl Parts {
         };
         let ms = |time: std::time::Duration| time.as_secs_f64() * 1e3;
         let read = usage.prompt_tokens.saturating_sub(usage.reused_tokens);
+        // The first token comes with the end of the prompt.
+        let decoded = usage.generated_tokens.saturating_sub(1);
+        let each = |time: std::time::Duration, count: usize| match u32::try_from(count) {
+            Ok(0) | Err(_) => std::time::Duration::ZERO,
+            Ok(count) => time / count,
+        };
         let per_second = |count: usize, time: std::time::Duration| {
             if time.is_zero() { 0.0 } else { count as f64 / time.as_secs_f64() }
         };
@@ -99,10 +105,11 @@ impl Parts {
             "prompt_n": read,
             "prompt_ms": ms(times.prefill),
             "prompt_per_second": per_second(read, times.prefill),
+            "prompt_per_token_ms": ms(each(times.prefill, read)),
             "predicted_n": usage.generated_tokens,
             "predicted_ms": ms(times.decode),
-            // The first token comes with the end of the prompt.
-            "predicted_per_second": per_second(usage.generated_tokens.saturating_sub(1), times.decode),
+            "predicted_per_second": per_second(decoded, times.decode),
+            "predicted_per_token_ms": ms(each(times.decode, decoded)),
         });
         part
     }

@@ -48,11 +48,12 @@ fn several_prompts_have_a_list_of_answers_in_their_order() {
 #[test]
 fn a_stream_has_parts_with_their_tokens_and_ends_with_how_it_went() {
     let server = Running::new();
-    let ask = json!({ "prompt": "say abc", "stream": true, "n_probs": 2 });
+    let ask = json!({ "prompt": "say ab\nc", "stream": true, "n_probs": 2 });
     let events = server.post("/completion", &ask).events();
     let (last, parts) = events.split_last().unwrap();
     let text: String = parts.iter().map(|(_, part)| part["content"].as_str().unwrap()).collect();
-    assert_eq!((text.as_str(), &last.1["stop"], &last.1["content"]), ("abc", &json!(true), &json!("")));
+    assert_eq!((text.as_str(), &last.1["stop"], &last.1["content"]), ("ab\nc", &json!(true), &json!("")));
+    assert_eq!((&last.1["has_new_line"], &last.1["timings"]["predicted_n"]), (&json!(true), &json!(4)));
     for (_, part) in parts {
         let (tokens, told) = (&part["tokens"], part["completion_probabilities"].as_array().unwrap());
         assert_eq!((part["stop"] == false, tokens.as_array().unwrap().len()), (true, told.len()));
@@ -108,4 +109,14 @@ fn paths_without_a_version_are_those_with_one() {
     assert!(
         props["default_generation_settings"]["n_ctx"].as_u64().unwrap() > 0 && props["total_slots"].is_u64()
     );
+}
+
+#[test]
+fn an_answer_cannot_both_go_on_and_begin() {
+    let server = Running::new();
+    let both = json!({ "continue_final_message": true, "add_generation_prompt": true });
+    let refused = server.post("/v1/chat/completions", &common::with(chat("say hi"), both));
+    assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &json!("continue_final_message")));
+    let one = json!({ "continue_final_message": true, "add_generation_prompt": false });
+    assert_eq!(server.post("/v1/chat/completions", &common::with(chat("say hi"), one)).status, 200);
 }

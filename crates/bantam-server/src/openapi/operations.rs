@@ -86,7 +86,9 @@ const RESPONSE: &[Field] = &[
 
 const RERANK: &[Field] = &[
     ("query", Text, Needed),
-    ("documents", Documents, Needed),
+    ("documents", Documents, Free),
+    ("texts", Documents, Free),
+    ("return_text", Flag, Free),
     ("top_n", Whole(0, 2048), Free),
     ("return_documents", Flag, Free),
     ("method", Word(&["cosine", "yes_no"]), Free),
