@@ -34,7 +34,7 @@ def check(client, title):
     return note
 
 
-# Exact keys and values, as `bantam logits` has them, which scores are held against.
+# Exact keys and values, in the server and in `bantam logits`, which its scores are held against.
 EXACT = ("--kv", "f32")
 
 
@@ -190,7 +190,9 @@ def _(b):
         model=b.model, prompt=[ids, ids[:5]], temperature=0, max_tokens=1, logprobs=1, seed=1234, echo=True
     )
     own = subprocess.run(
-        [b.program, "logits", b.file, "--tokens", ",".join(map(str, ids)), "--json"], check=True, capture_output=True
+        [b.program, "logits", b.file, *EXACT, "--tokens", ",".join(map(str, ids)), "--json"],
+        check=True,
+        capture_output=True,
     )
     rows = json.loads(own.stdout)["logits"]
     for choice, count in zip(reply.choices, (len(ids), 5)):

@@ -253,7 +253,7 @@ def compare(arguments, server, samples):
 
 def scored(arguments, ids, begin):
     """The log-likelihood of tokens from one on, and whether each is the likeliest."""
-    command = [arguments.bantam, "logits", arguments.model, "--tokens", ",".join(map(str, ids)), "--json"]
+    command = [arguments.bantam, "logits", arguments.model, *EXACT, "--tokens", ",".join(map(str, ids)), "--json"]
     rows = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["logits"]
     total, is_greedy = 0.0, True
     for at in range(begin, len(ids)):
