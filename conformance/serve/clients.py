@@ -3,27 +3,21 @@
 
     clients.py [--bantam PROGRAM] [--only WORD] MODEL.gguf
 
-Makes a virtual environment of its own beside the build's output and installs requirements.txt there, at pinned
-versions. Starts servers of its own on free ports. The model should be small and know how to chat. Prints a line for
+Makes a virtual environment of its own beside the build's output and installs the clients there, at the versions of
+pinned.py. Starts servers of its own on free ports. The model should be small and know how to chat. Prints a line for
 each check, then a matrix of client x pass, fail, skip, and exits with 1 if a check fails.
 """
 import argparse
 import collections
 import json
 import math
-import os
-import pathlib
-import re
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-import venv
 
-HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
-TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+from pinned import enter
+from server import TARGET, Server
+
 KEY = "conformance-key"
 CHECKS = []
 
@@ -40,56 +34,8 @@ def check(client, title):
     return note
 
 
-def in_own_environment():
-    """Starts again inside a virtual environment with the pinned clients."""
-    folder = TARGET / "conformance-serve"
-    python = folder / "bin" / "python"
-    if pathlib.Path(sys.prefix).resolve() == folder.resolve():
-        return
-    if not python.exists():
-        venv.create(folder, with_pip=True)
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*install, "-r", HERE / "requirements.txt"], check=True)
-    os.execv(python, [str(python), *sys.argv])
-
-
-class Server:
-    """`bantam serve` on a free port."""
-
-    def __init__(self, program, model, *arguments, environment=None):
-        # Exact keys and values, as `bantam logits` has them, which scores are held against.
-        command = [program, "serve", model, "--port", "0", "--quiet", "--kv", "f32", *arguments]
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("OLLAMA_", "BANTAM_API"))}
-        self.process = subprocess.Popen(
-            command, stderr=subprocess.PIPE, text=True, env={**clean, **(environment or {})}
-        )
-        said = []
-        for line in self.process.stderr:
-            said.append(line)
-            found = re.search(r"listening on (http://\S+)", line)
-            if found:
-                self.url = found.group(1)
-                return
-        raise SystemExit(f"the server did not start:\n{''.join(said)}")
-
-    def stop(self):
-        self.process.terminate()
-        return self.process.wait(timeout=60)
-
-    def request(self, path, body=None, headers=None):
-        """Status and JSON of a request made by hand."""
-        data = None if body is None else json.dumps(body).encode()
-        headers = {**({"Content-Type": "application/json"} if data else {}), **(headers or {})}
-        request = urllib.request.Request(self.url + path, data=data, headers=headers)
-        try:
-            with urllib.request.urlopen(request, timeout=120) as reply:
-                return reply.status, json.loads(reply.read())
-        except urllib.error.HTTPError as error:
-            return error.code, json.loads(error.read())
-
-    def running(self):
-        with urllib.request.urlopen(self.url + "/metrics", timeout=10) as reply:
-            return int(re.search(r"num_requests_running\{[^}]*\} (\d+)", reply.read().decode()).group(1))
+# Exact keys and values, in the server and in `bantam logits`, which its scores are held against.
+EXACT = ("--kv", "f32")
 
 
 class Bench:
@@ -101,9 +47,9 @@ class Bench:
         import openai
 
         self.program, self.file = program, model
-        self.server = Server(program, model, "--ctx", "2048", "--alias", "gpt-4o-mini")
-        self.locked = Server(program, model, "--ctx", "512", environment={"BANTAM_API_KEY": KEY})
-        self.model = self.server.request("/v1/models")[1]["data"][0]["id"]
+        self.server = Server(program, model, *EXACT, "--ctx", 2048, "--alias", "gpt-4o-mini")
+        self.locked = Server(program, model, *EXACT, "--ctx", 512, environment={"BANTAM_API_KEY": KEY})
+        self.model = self.server.model()
         self.openai_module, self.anthropic_module, self.ollama_module = openai, anthropic, ollama
         self.openai = openai.OpenAI(base_url=self.server.url + "/v1", api_key="none", max_retries=0)
         self.anthropic = anthropic.Anthropic(base_url=self.server.url, api_key="none", max_retries=0)
@@ -244,7 +190,9 @@ def _(b):
         model=b.model, prompt=[ids, ids[:5]], temperature=0, max_tokens=1, logprobs=1, seed=1234, echo=True
     )
     own = subprocess.run(
-        [b.program, "logits", b.file, "--tokens", ",".join(map(str, ids)), "--json"], check=True, capture_output=True
+        [b.program, "logits", b.file, *EXACT, "--tokens", ",".join(map(str, ids)), "--json"],
+        check=True,
+        capture_output=True,
     )
     rows = json.loads(own.stdout)["logits"]
     for choice, count in zip(reply.choices, (len(ids), 5)):
@@ -727,7 +675,7 @@ def _(b):
 
 @check("server", "SIGTERM lets a running answer end, and the program ends with 0")
 def _(b):
-    server = Server(b.program, b.file, "--ctx", "512")
+    server = Server(b.program, b.file, *EXACT, "--ctx", 512)
     client = b.openai_module.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0)
     stream = iter(
         client.chat.completions.create(**b.ask("Tell me a story.", temperature=0, max_tokens=60), stream=True)
@@ -744,7 +692,7 @@ def main():
     parser.add_argument("--only", default="", help="only checks whose client or title holds this")
     parser.add_argument("model")
     arguments = parser.parse_args()
-    in_own_environment()
+    enter("clients")
     bench = Bench(arguments.bantam, arguments.model)
     matrix = collections.defaultdict(collections.Counter)
     for client, title, function in CHECKS:

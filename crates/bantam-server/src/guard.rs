@@ -6,6 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::body::HttpBody;
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderValue, Method, header};
@@ -29,8 +30,9 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
     let begun = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let dialect = Dialect::of(&path);
+    let has_body = !request.body().is_end_stream();
     let mut reply = match check(&app, &request) {
-        Err(fault) => dialect.refusal(&fault),
+        Err(fault) => unread(has_body, dialect.refusal(&fault)),
         Ok(caller) => match AssertUnwindSafe(caller.scope(next.run(request))).catch_unwind().await {
             Ok(reply) => reply,
             Err(_) => dialect.refusal(&crate::ask::broken("the request broke off")),
@@ -41,6 +43,15 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
     // The path is the client's own word; of a path that is not there, only that is told.
     let path: String = if status == 404 { "(unknown)".into() } else { path.chars().take(80).collect() };
     (app.settings.log)(&format!("{method} {path} {status} {ms} ms"));
+    reply
+}
+
+/// A refusal of a request whose body nobody reads. The connection cannot go on behind such a body: it is closed, and
+/// the client told so, who would else send its next request into nothing.
+pub(crate) fn unread(has_body: bool, mut reply: Response) -> Response {
+    if has_body {
+        reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     reply
 }
 

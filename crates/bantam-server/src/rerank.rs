@@ -1,5 +1,5 @@
 //! `POST /v1/rerank`, `/v2/rerank`, `/rerank`: how well texts answer a question, in the forms of Jina, Cohere and
-//! llama.cpp's server.
+//! llama.cpp's server, and where they are called `texts`, in that of text-embeddings-inference.
 //!
 //! By itself the score is the cosine of the two embeddings, which is as good as the model's embeddings are. With
 //! `"method": "yes_no"` a model that chats is asked whether the text answers the question, and the score is how much of
@@ -33,9 +33,12 @@ use crate::vectors::{self, Shape, TooLong};
 pub(crate) async fn rerank(app: Arc<App>, body: Map<String, Value>) -> Result<Response, Fault> {
     let fields = Fields::new(&body);
     let model = &app.models.open(&fields).await?;
-    let (query, documents) = (fields.needed_text("query")?, documents(&fields)?);
+    // Where they are `texts`, the reply is a list of scores.
+    let is_list = fields.value("documents").is_none() && fields.value("texts").is_some();
+    let documents = documents(&fields, if is_list { "texts" } else { "documents" })?;
+    let query = fields.needed_text("query")?;
     let top_n = fields.count("top_n")?.unwrap_or(documents.len());
-    let tells = fields.flag("return_documents")?.unwrap_or(false);
+    let tells = fields.flag(if is_list { "return_text" } else { "return_documents" })?.unwrap_or(false);
     let (scores, tokens) = match fields.text("method")? {
         None | Some("cosine") => {
             by_cosine(model, query, &documents, Shape::read(&fields, &model.served)?).await?
@@ -45,6 +48,14 @@ pub(crate) async fn rerank(app: Arc<App>, body: Map<String, Value>) -> Result<Re
     };
     let mut order: Vec<usize> = (0..documents.len()).collect();
     order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
+    order.truncate(top_n);
+    if is_list {
+        let scored = |index: usize| {
+            let text = tells.then(|| documents[index].as_str());
+            json!({ "index": index, "score": scores[index], "text": text })
+        };
+        return Ok(json_reply(&order.into_iter().map(scored).collect()));
+    }
     let result = |index: &usize| {
         let mut result = json!({ "index": index, "relevance_score": scores[*index] });
         if tells {
@@ -56,22 +67,22 @@ pub(crate) async fn rerank(app: Arc<App>, body: Map<String, Value>) -> Result<Re
         "id": clock::id("rerank-"),
         "object": "list",
         "model": model.name,
-        "results": order.iter().take(top_n).map(result).collect::<Vec<Value>>(),
+        "results": order.iter().map(result).collect::<Vec<Value>>(),
         "usage": { "prompt_tokens": tokens, "total_tokens": tokens },
         "meta": { "billed_units": { "search_units": 0 } },
     })))
 }
 
 /// Texts, or objects with a `text`.
-fn documents(fields: &Fields<'_>) -> Result<Vec<String>, Fault> {
-    let list = fields.needed_list("documents")?;
+fn documents(fields: &Fields<'_>, name: &str) -> Result<Vec<String>, Fault> {
+    let list = fields.needed_list(name)?;
     if list.is_empty() || list.len() > INPUTS_MAX {
-        return Err(fields.wrong("documents", &format!("from 1 to {INPUTS_MAX} documents")));
+        return Err(fields.wrong(name, &format!("from 1 to {INPUTS_MAX} documents")));
     }
     let document = |(at, value): (usize, &Value)| {
         let text = value.as_str().or_else(|| value["text"].as_str());
         let wanted = "a string or an object with a `text`";
-        text.map(str::to_owned).ok_or_else(|| wrong(&format!("documents[{at}]"), wanted, value))
+        text.map(str::to_owned).ok_or_else(|| wrong(&format!("{name}[{at}]"), wanted, value))
     };
     list.iter().enumerate().map(document).collect()
 }

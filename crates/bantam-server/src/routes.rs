@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::HttpBody;
 use axum::extract::{Path, Request, State};
 use axum::http::Method;
 use axum::middleware::from_fn_with_state;
@@ -15,7 +16,10 @@ use crate::dialect::Dialect;
 use crate::fault::{Fault, Kind};
 use crate::openai::responses;
 use crate::state::App;
-use crate::{anthropic, fields, guard, infill, lora, metrics, native, ollama, openai, openapi, page, rerank};
+use crate::{
+    anthropic, completion, fields, guard, infill, lora, metrics, native, ollama, openai, openapi, page,
+    props, rerank,
+};
 
 type Shared = State<Arc<App>>;
 
@@ -25,15 +29,17 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(of_openai())
         .merge(of_anthropic())
         .merge(of_ollama())
+        .merge(unversioned())
         .merge(of_native())
         .merge(page::router())
         .fallback(|request: Request| async move {
-            let fault = Fault::new(Kind::NotFound, "there is no such path");
-            Dialect::of(request.uri().path()).refusal(&fault)
+            refused(&request, &Fault::new(Kind::NotFound, "there is no such path"))
         })
         .method_not_allowed_fallback(|method: Method, request: Request| async move {
-            let fault = Fault::new(Kind::Method, format!("this path does not know the method {method}"));
-            Dialect::of(request.uri().path()).refusal(&fault)
+            refused(
+                &request,
+                &Fault::new(Kind::Method, format!("this path does not know the method {method}")),
+            )
         })
         .layer(from_fn_with_state(Arc::clone(&app), guard::guard))
         .with_state(app)
@@ -103,6 +109,19 @@ fn of_ollama() -> Router<Arc<App>> {
         .route("/api/version", get(|| async { ollama::version() }))
 }
 
+/// What only llama.cpp's server has, and what it also has without `/v1`.
+fn unversioned() -> Router<Arc<App>> {
+    Router::new()
+        .route("/completion", post(|State(app): Shared, r: Request| asked(app, r, completion::completion)))
+        .route("/completions", post(|State(app): Shared, r: Request| asked(app, r, completion::completion)))
+        .route("/chat/completions", post(|State(app): Shared, r: Request| asked(app, r, openai::chat)))
+        .route("/models", get(|State(app): Shared| async move { openai::models(&app).await }))
+        .route(
+            "/props",
+            get(|State(app): Shared| async move { told(Dialect::OpenAi, props::props(&app).await) }),
+        )
+}
+
 fn of_native() -> Router<Arc<App>> {
     Router::new()
         .route("/health", get(|| async { native::health() }))
@@ -126,6 +145,10 @@ fn of_native() -> Router<Arc<App>> {
             "/apply-template",
             post(|State(app): Shared, r: Request| asked(app, r, native::apply_template)),
         )
+}
+
+fn refused(request: &Request, fault: &Fault) -> Response {
+    guard::unread(!request.body().is_end_stream(), Dialect::of(request.uri().path()).refusal(fault))
 }
 
 /// Hands the object in a request's body to its handler.

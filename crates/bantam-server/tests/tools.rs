@@ -97,7 +97,7 @@ fn a_message_has_blocks_of_tool_use() {
     let server = server();
     let whole = server.post("/v1/messages", &anthropic(&format!("Hm.{CALL}"))).json();
     assert_eq!(whole["stop_reason"], "tool_use");
-    assert_eq!(whole["content"][0], json!({ "type": "text", "text": "Hm." }));
+    assert_eq!(whole["content"][0], json!({ "type": "text", "text": "Hm.", "citations": null }));
     let call = &whole["content"][1];
     assert_eq!(
         (&call["type"], &call["name"], &call["input"]),

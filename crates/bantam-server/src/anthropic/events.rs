@@ -1,8 +1,9 @@
 //! The events of a message: start, blocks with their parts, end. Each has its name twice, as clients want it.
 
+use bantam_engine::Usage;
 use serde_json::{Value, json};
 
-use super::{Head, stop_reason, stop_sequence, tool_use_id, usage};
+use super::{Head, stop_reason, stop_sequence, text_block, tool_use_block, usage};
 use crate::answer::{CallPiece, Ended, Piece, Summary};
 use crate::dialect::Dialect;
 use crate::fault::Fault;
@@ -40,9 +41,7 @@ impl Events {
                 json!({ "type": "thinking", "thinking": "", "signature": "" }),
                 json!({ "type": "thinking_delta", "thinking": text }),
             ),
-            Block::Text | Block::Call(_) => {
-                (json!({ "type": "text", "text": "" }), json!({ "type": "text_delta", "text": text }))
-            }
+            Block::Text | Block::Call(_) => (text_block(""), json!({ "type": "text_delta", "text": text })),
         };
         let out = if self.open == Some(block) { String::new() } else { self.open_block(block, &content) };
         out + &self.delta(&delta)
@@ -51,9 +50,7 @@ impl Events {
     fn call(&mut self, number: usize, piece: CallPiece) -> String {
         match piece {
             CallPiece::Begin { id, name } => {
-                let content =
-                    json!({ "type": "tool_use", "id": tool_use_id(&id), "name": name, "input": {} });
-                self.open_block(Block::Call(number), &content)
+                self.open_block(Block::Call(number), &tool_use_block(&id, &name, &json!({})))
             }
             CallPiece::Arguments(more) => {
                 self.delta(&json!({ "type": "input_json_delta", "partial_json": more }))
@@ -82,25 +79,26 @@ impl Events {
 
     fn end(&mut self, summary: &Summary) -> String {
         let ended = &summary.ended;
-        let mut delta = json!({ "stop_reason": stop_reason(ended), "stop_sequence": stop_sequence(ended) });
+        let mut delta = json!({
+            "stop_reason": stop_reason(ended),
+            "stop_sequence": stop_sequence(ended),
+            "stop_details": null,
+            "container": null,
+        });
         if *ended == Ended::Expired {
             delta["expired"] = json!(true);
         }
         self.close_block()
-            + &event("message_delta", json!({ "delta": delta, "usage": usage(summary.usage) }))
+            + &event("message_delta", json!({ "delta": delta, "usage": usage(summary) }))
             + &event("message_stop", json!({}))
     }
 }
 
 impl Wire for Events {
     fn open(&mut self) -> String {
-        let usage = json!({
-            "input_tokens": self.input_tokens,
-            "cache_creation_input_tokens": 0,
-            "cache_read_input_tokens": 0,
-            "output_tokens": 0,
-        });
-        let message = self.head.message(&json!([]), None, &usage);
+        let usage_so_far = Usage { prompt_tokens: self.input_tokens, ..Usage::default() };
+        let summary = Summary { usage: usage_so_far, ..Summary::default() };
+        let message = self.head.message(&json!([]), None, &usage(&summary));
         event("message_start", json!({ "message": message })) + &event("ping", json!({}))
     }
 

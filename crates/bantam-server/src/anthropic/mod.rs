@@ -6,10 +6,9 @@ mod request;
 use std::sync::Arc;
 
 use axum::response::Response;
-use bantam_engine::Usage;
 use serde_json::{Map, Value, json};
 
-use crate::answer::{Answers, Ended, Whole, prepare};
+use crate::answer::{Answers, Ended, Summary, Whole, prepare};
 use crate::clock;
 use crate::dialect::json_reply;
 use crate::fault::Fault;
@@ -72,6 +71,8 @@ impl Head {
             "content": content,
             "stop_reason": ended.map(stop_reason),
             "stop_sequence": ended.and_then(stop_sequence),
+            "stop_details": null,
+            "container": null,
             "usage": usage,
         })
     }
@@ -83,15 +84,22 @@ fn whole(head: &Head, answer: &Whole) -> Value {
         content.push(json!({ "type": "thinking", "thinking": answer.thinking, "signature": "" }));
     }
     if !answer.text.is_empty() {
-        content.push(json!({ "type": "text", "text": answer.text }));
+        content.push(text_block(&answer.text));
     }
     for call in &answer.calls {
         let input: Value = serde_json::from_str(&call.arguments).unwrap_or_else(|_| json!({}));
-        content.push(
-            json!({ "type": "tool_use", "id": tool_use_id(&call.id), "name": call.name, "input": input }),
-        );
+        content.push(tool_use_block(&call.id, &call.name, &input));
     }
-    head.message(&content.into(), Some(&answer.summary.ended), &usage(answer.summary.usage))
+    head.message(&content.into(), Some(&answer.summary.ended), &usage(&answer.summary))
+}
+
+fn text_block(text: &str) -> Value {
+    json!({ "type": "text", "text": text, "citations": null })
+}
+
+fn tool_use_block(id: &str, name: &str, input: &Value) -> Value {
+    let (id, caller) = (tool_use_id(id), json!({ "type": "direct" }));
+    json!({ "type": "tool_use", "id": id, "name": name, "input": input, "caller": caller })
 }
 
 /// A call's id as these clients know it.
@@ -115,12 +123,18 @@ fn stop_sequence(ended: &Ended) -> Option<&str> {
     }
 }
 
-/// Tokens that were there already do not count as input here.
-fn usage(usage: Usage) -> Value {
+/// Tokens that were there already do not count as input here. All fields are there that Anthropic's document wants.
+fn usage(summary: &Summary) -> Value {
+    let usage = &summary.usage;
     json!({
         "input_tokens": usage.prompt_tokens.saturating_sub(usage.reused_tokens),
         "cache_creation_input_tokens": 0,
         "cache_read_input_tokens": usage.reused_tokens,
+        "cache_creation": null,
         "output_tokens": usage.generated_tokens,
+        "output_tokens_details": { "thinking_tokens": summary.thinking_tokens },
+        "server_tool_use": null,
+        "service_tier": "standard",
+        "inference_geo": null,
     })
 }

@@ -92,6 +92,13 @@ fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Fault> {
     if fields.list("functions")?.is_some_and(|functions| !functions.is_empty()) {
         return Err(Fault::unsupported("functions", ": `tools` took its place"));
     }
+    // An answer that goes on with the last message has no beginning of its own.
+    let [goes_on, begins] = ["continue_final_message", "add_generation_prompt"].map(|name| fields.flag(name));
+    if goes_on?.unwrap_or(false) && begins?.unwrap_or(false) {
+        let message =
+            "`continue_final_message` and `add_generation_prompt` exclude each other: leave one out";
+        return Err(Fault::field("continue_final_message", message));
+    }
     for name in ["audio", "web_search_options"] {
         if fields.value(name).is_some() {
             return Err(Fault::unsupported(name, ""));

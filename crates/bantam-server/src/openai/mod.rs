@@ -4,9 +4,9 @@ mod chat;
 mod completions;
 mod embeddings;
 mod models;
-mod prompts;
+pub(crate) mod prompts;
 pub(crate) mod responses;
-mod settings;
+pub(crate) mod settings;
 
 pub(crate) use chat::chat;
 pub(crate) use completions::completions;

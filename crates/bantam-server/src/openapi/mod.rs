@@ -99,7 +99,10 @@ impl Operation {
     }
 
     fn content(&self) -> Value {
-        let value = json!({ "schema": { "type": "object" } });
+        let value = match MAY_BE_LISTS.contains(&self.path) {
+            true => json!({ "schema": { "type": ["object", "array"] } }),
+            false => json!({ "schema": { "type": "object" } }),
+        };
         match self.reply {
             Reply::Json => json!({ "application/json": value }),
             Reply::Events => json!({ "application/json": value, "text/event-stream": {} }),
@@ -109,6 +112,9 @@ impl Operation {
         }
     }
 }
+
+/// What replies with a list where it is asked for several answers, or in the way of another server.
+const MAY_BE_LISTS: [&str; 5] = ["/completion", "/completions", "/rerank", "/v1/rerank", "/v2/rerank"];
 
 /// How requests fail.
 const FAILURES: [(&str, &str); 11] = [

@@ -55,6 +55,8 @@ const CHAT: &[Field] = &[
     ("chat_template_kwargs", Object, Free),
 ];
 
+const CHAT_COMPLETION: &[&[Field]] = &[MODEL, ADAPTED, MESSAGES, TOOLS, SAMPLING, OPENAI, CHAT, STREAM, TIME];
+
 const COMPLETION: &[Field] = &[
     ("prompt", Prompts, Free),
     ("suffix", Text, Free),
@@ -84,7 +86,9 @@ const RESPONSE: &[Field] = &[
 
 const RERANK: &[Field] = &[
     ("query", Text, Needed),
-    ("documents", Documents, Needed),
+    ("documents", Documents, Free),
+    ("texts", Documents, Free),
+    ("return_text", Flag, Free),
     ("top_n", Whole(0, 2048), Free),
     ("return_documents", Flag, Free),
     ("method", Word(&["cosine", "yes_no"]), Free),
@@ -122,6 +126,16 @@ const INFILL: &[Field] = &[
     ("t_max_predict_ms", Whole(0, 86_400_000), Free),
     ("stop", Texts, Free),
 ];
+
+const CONTINUATION: &[Field] = &[
+    ("prompt", Prompts, Needed),
+    ("n_predict", Whole(-1, 1 << 20), Free),
+    ("t_max_predict_ms", Whole(0, 86_400_000), Free),
+    ("n_probs", Whole(0, 20), Free),
+    ("return_tokens", Flag, Free),
+];
+
+const NATIVE_COMPLETION: &[&[Field]] = &[MODEL, ADAPTED, CONTINUATION, SAMPLING, OPENAI, STREAM, TIME];
 
 const TOKENIZE: &[Field] = &[
     ("content", Text, Free),
@@ -171,12 +185,7 @@ const fn post(
 pub(super) const OPERATIONS: &[Operation] = &[
     get("/v1/models", "The models"),
     get("/v1/models/{name}", "One model, by any of its names"),
-    post(
-        "/v1/chat/completions",
-        "Answers a conversation",
-        Reply::Events,
-        &[MODEL, ADAPTED, MESSAGES, TOOLS, SAMPLING, OPENAI, CHAT, STREAM, TIME],
-    ),
+    post("/v1/chat/completions", "Answers a conversation", Reply::Events, CHAT_COMPLETION),
     post(
         "/v1/completions",
         "Continues texts",
@@ -249,6 +258,11 @@ pub(super) const OPERATIONS: &[Operation] = &[
     Operation { reply: Reply::Nothing, ..get("/api/blobs/{digest}", "Whether a blob is there") },
     post("/api/blobs/{digest}", "Takes in a blob", Reply::Created, &[]),
     get("/api/version", "The version of Ollama whose clients are understood"),
+    post("/completion", "Continues texts, as llama.cpp has it", Reply::Events, NATIVE_COMPLETION),
+    post("/completions", "Continues texts, as llama.cpp has it", Reply::Events, NATIVE_COMPLETION),
+    post("/chat/completions", "Answers a conversation", Reply::Events, CHAT_COMPLETION),
+    get("/models", "The models"),
+    get("/props", "The first model and its settings, as llama.cpp tells them"),
     get("/health", "Whether the program lives"),
     get("/ready", "Whether it takes requests"),
     Operation { reply: Reply::Text, ..get("/metrics", "Figures for Prometheus") },

@@ -164,8 +164,7 @@ pub(super) fn echo(fields: &Fields<'_>, ask: &Ask) -> Map<String, Value> {
     let sampling = &ask.sampling;
     // In as few digits as were given.
     let number = |x: f32| x.to_string().parse::<f64>().unwrap_or_default();
-    let format = fields.value("text").map(|text| text["format"].clone()).filter(Value::is_object);
-    let format = format.unwrap_or_else(|| json!({ "type": "text" }));
+    let format = format_of(fields);
     let effort = fields.value("reasoning").map_or(&Value::Null, |reasoning| &reasoning["effort"]);
     let tools: Vec<Value> =
         fields.value("tools").and_then(Value::as_array).into_iter().flatten().map(tool).collect();
@@ -210,4 +209,18 @@ fn tool(given: &Value) -> Value {
         tool.extend(given.clone());
     }
     tool
+}
+
+/// What the answer was to be, with the fields that the protocol says are always there.
+fn format_of(fields: &Fields<'_>) -> Value {
+    let format = fields.value("text").map(|text| text["format"].clone()).filter(Value::is_object);
+    let mut format = format.unwrap_or_else(|| json!({ "type": "text" }));
+    if format["type"] == "json_schema" {
+        for (name, default) in [("description", Value::Null), ("strict", json!(true))] {
+            if format.get(name).is_none() {
+                format[name] = default;
+            }
+        }
+    }
+    format
 }
