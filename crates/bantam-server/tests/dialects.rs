@@ -135,7 +135,9 @@ fn a_message_streams_blocks_between_start_and_stop() {
     assert_eq!((&events[2].1["index"], &events[6].1["index"]), (&json!(0), &json!(1)));
     assert_eq!(events[3].1["delta"], json!({ "type": "thinking_delta", "thinking": "h" }));
     assert_eq!(events[7].1["delta"], json!({ "type": "text_delta", "text": "H" }));
-    assert_eq!(events[10].1["delta"], json!({ "stop_reason": "end_turn", "stop_sequence": null }));
+    let end =
+        json!({ "stop_reason": "end_turn", "stop_sequence": null, "stop_details": null, "container": null });
+    assert_eq!(events[10].1["delta"], end);
     assert!(events[10].1["usage"]["output_tokens"].as_u64().unwrap() > 0);
     let whole = server.post("/v1/messages", &with(ask, json!({ "stream": false }))).json();
     assert_eq!(whole["content"][0], json!({ "type": "thinking", "thinking": "hm", "signature": "" }));
