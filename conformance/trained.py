@@ -97,7 +97,8 @@ def check_family(check, family, folder, steps):
     told = [told]
     for kind, words in KINDS.items():
         out = folder / kind
-        data = ["--max-length", 64, "--steps", steps, "--batch", 8, "--storage", "f32"]
+        # Without validation the last state is kept, not the best.
+        data = ["--max-length", 64, "--steps", steps, "--batch", 8, "--validation", 0, "--storage", "f32"]
         check.bantam("finetune", base, texts, "-o", out, *words, *(data if kind == "full" else data[:-2]))
         if kind == "full":
             found, line = check.logits(kind, load(out / "model"), out / "model", ids)
