@@ -8,7 +8,7 @@ use llguidance::Matcher;
 use llguidance::toktrie::SimpleVob;
 
 use crate::closers::{Closing, Place};
-use crate::vocabulary::{Tables, told};
+use crate::tables::{Tables, told};
 
 /// An answer that the grammar holds for from its beginning.
 pub(crate) struct Following {

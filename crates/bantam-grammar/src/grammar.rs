@@ -10,7 +10,7 @@ use llguidance::Matcher;
 use crate::closers::Closing;
 use crate::constraint::Following;
 use crate::start::{Start, Waiting};
-use crate::vocabulary::Tables;
+use crate::tables::Tables;
 
 /// A compiled grammar. Cloning is cheap.
 #[derive(Clone)]

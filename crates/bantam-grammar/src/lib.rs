@@ -13,9 +13,11 @@ mod closers;
 mod constraint;
 mod error;
 mod grammar;
+mod limits;
 mod schema;
 mod spec;
 mod start;
+mod tables;
 mod vocabulary;
 mod words;
 

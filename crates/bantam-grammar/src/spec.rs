@@ -4,6 +4,7 @@ use llguidance::api::TopLevelGrammar;
 use serde_json::{Value, json};
 
 use crate::error::Error;
+use crate::limits::{BYTES_MAX, PATTERN_BYTES_MAX, check_size};
 use crate::schema;
 
 /// What an answer is to be.
@@ -22,10 +23,6 @@ pub enum Spec {
     Lark(String),
 }
 
-/// Bytes of a specification, at most.
-pub(crate) const BYTES_MAX: usize = 2 << 20;
-/// Bytes of a pattern, at most.
-pub(crate) const PATTERN_BYTES_MAX: usize = 16 << 10;
 /// Lines of a grammar, each of which may lead to the next: what is wrong behind the last is told by each of them, in
 /// time that grows with their square.
 const LINES_MAX: usize = 500;
@@ -75,10 +72,6 @@ impl Spec {
             }
         }
     }
-}
-
-pub(crate) fn check_size(what: &'static str, found: usize, most: usize) -> Result<(), Error> {
-    if found > most { Err(Error::TooLarge { what, found, most }) } else { Ok(()) }
 }
 
 /// The parser goes as deep as a grammar does.

@@ -6,7 +6,7 @@ use bantam_engine::{Allowed, Constraint, Error};
 use bantam_text::{Parser, Shown, TextStream, Tokenizer};
 
 use crate::constraint::Following;
-use crate::vocabulary::Tables;
+use crate::tables::Tables;
 
 /// Where a grammar begins to hold. Before that, an answer cannot end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,14 +5,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use bantam_text::Tokenizer;
-use llguidance::toktrie::TokEnv;
-use llguidance::{Matcher, ParserFactory};
+use llguidance::Matcher;
 
-use crate::closers::{Closers, Closing};
+use crate::closers::Closing;
 use crate::error::Error;
 use crate::grammar::Grammar;
 use crate::spec::Spec;
-use crate::words::Words;
+use crate::tables::{Tables, told};
 
 /// A model's vocabulary. Cloning is cheap: clones share what was made.
 #[derive(Clone)]
@@ -25,16 +24,6 @@ struct Shared {
     tables: OnceLock<Result<Arc<Tables>, Error>>,
     /// The grammars compiled last, newest last.
     compiled: Mutex<Vec<(Spec, Grammar)>>,
-}
-
-/// What all grammars over a vocabulary share.
-pub(crate) struct Tables {
-    pub(crate) factory: ParserFactory,
-    pub(crate) words: TokEnv,
-    /// Bits of all tokens but those that end an answer.
-    pub(crate) unstopped: Vec<u32>,
-    /// What brings JSON to its end.
-    pub(crate) closers: Closers,
 }
 
 impl fmt::Debug for Vocabulary {
@@ -125,37 +114,10 @@ const COMPILED_MAX: usize = 16;
 /// Bytes of stack for a compilation, which goes as deep as a schema does; what is not used costs nothing.
 const STACK_BYTES: usize = 128 << 20;
 
-impl Tables {
-    fn new(tokenizer: &Tokenizer, vocab_size: usize, stop_tokens: &[u32]) -> Result<Self, Error> {
-        let words: TokEnv = Arc::new(Words::new(tokenizer, vocab_size, stop_tokens));
-        let mut factory = ParserFactory::new_simple(&words)
-            .map_err(|error| Error::Vocabulary { reason: error.to_string() })?;
-        factory.quiet();
-        let limits = factory.limits_mut();
-        limits.verbose_errors = false;
-        limits.max_grammar_size = GRAMMAR_SIZE_MAX;
-        let mut unstopped = vec![u32::MAX; vocab_size.div_ceil(32)];
-        for stop in stop_tokens.iter().filter(|stop| (**stop as usize) < vocab_size) {
-            unstopped[*stop as usize / 32] &= !(1 << (stop % 32));
-        }
-        let closers = Closers::new(&words);
-        Ok(Tables { factory, words, unstopped, closers })
-    }
-}
-
-/// Symbols of a grammar, at most.
-const GRAMMAR_SIZE_MAX: usize = 200_000;
-
 /// Runs something on a stack that holds the deepest schema that is looked at.
 fn on_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work).ok()?;
         thread.join().ok()
     })
-}
-
-/// The first line of what the parser says, without its own marks.
-pub(crate) fn told(reason: &str) -> String {
-    let line = reason.lines().next().unwrap_or_default();
-    line.strip_prefix("panic: ").unwrap_or(line).trim().to_owned()
 }

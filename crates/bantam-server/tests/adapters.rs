@@ -85,7 +85,8 @@ fn adapted(settings: Settings) -> Running {
 #[test]
 fn requests_of_eight_adapters_and_the_base_run_together() {
     let server = adapted(settings());
-    let name = |place: usize| if place.is_multiple_of(9) { "tiny".to_owned() } else { format!("a{}", place % 9) };
+    let name =
+        |place: usize| if place.is_multiple_of(9) { "tiny".to_owned() } else { format!("a{}", place % 9) };
     let ask = |place: usize, by_field: bool| {
         let ask = json!({ "prompt": "hello you", "max_tokens": 20, "temperature": 1.0, "seed": place % 9 });
         let which = match by_field {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::keywords::{DEPTH_MAX, LIST, NAMED, ONE, UNSUPPORTED};
 use super::pointer::{at, place_of};
 use crate::error::Error;
-use crate::spec::{PATTERN_BYTES_MAX, check_size};
+use crate::limits::{PATTERN_BYTES_MAX, check_size};
 
 /// Schemas within a schema, at most.
 const SCHEMAS_MAX: usize = 50_000;

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::error::Error;
-use crate::spec::check_size;
+use crate::limits::check_size;
 
 /// Keywords that restrict and cannot be held to, of all drafts of JSON Schema, and a parser's own options.
 pub(super) const UNSUPPORTED: [&str; 19] = [

@@ -8,7 +8,7 @@ mod references;
 use serde_json::{Value, json};
 
 use crate::error::Error;
-use crate::spec::{BYTES_MAX, check_size};
+use crate::limits::{BYTES_MAX, check_size};
 
 /// The schema as the parser takes it.
 ///

@@ -1,0 +1,48 @@
+//! What masks over a vocabulary are computed from.
+
+use std::sync::Arc;
+
+use bantam_text::Tokenizer;
+use llguidance::ParserFactory;
+use llguidance::toktrie::TokEnv;
+
+use crate::closers::Closers;
+use crate::error::Error;
+use crate::words::Words;
+
+/// What all grammars over a vocabulary share.
+pub(crate) struct Tables {
+    pub(crate) factory: ParserFactory,
+    pub(crate) words: TokEnv,
+    /// Bits of all tokens but those that end an answer.
+    pub(crate) unstopped: Vec<u32>,
+    /// What brings JSON to its end.
+    pub(crate) closers: Closers,
+}
+
+impl Tables {
+    pub(crate) fn new(tokenizer: &Tokenizer, vocab_size: usize, stop_tokens: &[u32]) -> Result<Self, Error> {
+        let words: TokEnv = Arc::new(Words::new(tokenizer, vocab_size, stop_tokens));
+        let mut factory = ParserFactory::new_simple(&words)
+            .map_err(|error| Error::Vocabulary { reason: error.to_string() })?;
+        factory.quiet();
+        let limits = factory.limits_mut();
+        limits.verbose_errors = false;
+        limits.max_grammar_size = GRAMMAR_SIZE_MAX;
+        let mut unstopped = vec![u32::MAX; vocab_size.div_ceil(32)];
+        for stop in stop_tokens.iter().filter(|stop| (**stop as usize) < vocab_size) {
+            unstopped[*stop as usize / 32] &= !(1 << (stop % 32));
+        }
+        let closers = Closers::new(&words);
+        Ok(Tables { factory, words, unstopped, closers })
+    }
+}
+
+/// Symbols of a grammar, at most.
+const GRAMMAR_SIZE_MAX: usize = 200_000;
+
+/// The first line of what the parser says, without its own marks.
+pub(crate) fn told(reason: &str) -> String {
+    let line = reason.lines().next().unwrap_or_default();
+    line.strip_prefix("panic: ").unwrap_or(line).trim().to_owned()
+}
