@@ -4,6 +4,8 @@
 //! added before they are widened follows from the bits of the codes: [`pair_sums_of`].
 
 #[cfg(target_arch = "x86_64")]
+use std::arch::asm;
+#[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
 #[cfg(target_arch = "x86_64")]
@@ -70,10 +72,7 @@ impl ByteLanes for Avx2 {
             let quad = _mm256_set1_epi32(i32::from_le_bytes(*quad));
             let low = _mm256_loadu_si256(codes.as_ptr().cast());
             let high = _mm256_loadu_si256(codes.as_ptr().add(32).cast());
-            (
-                _mm256_add_epi16(sums.0, _mm256_maddubs_epi16(low, quad)),
-                _mm256_add_epi16(sums.1, _mm256_maddubs_epi16(high, quad)),
-            )
+            (add_byte_products(sums.0, low, quad), add_byte_products(sums.1, high, quad))
         }
     }
     #[inline(always)]
@@ -108,6 +107,28 @@ impl ByteLanes for Avx2 {
         // SAFETY: as above; no memory is touched.
         unsafe { (_mm256_add_epi32(first.0, second.0), _mm256_add_epi32(first.1, second.1)) }
     }
+}
+
+/// Adds sums of pairs of products, 16 bits each. Written out and not `pure`, so that it stays where it stands: the compiler put off
+/// a row's products behind the checks of bounds for the row before it, kept a unit's codes in memory of its own for that, and
+/// nothing was gained over pairs.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx2")]
+fn add_byte_products(mut sums: __m256i, codes: __m256i, x: __m256i) -> __m256i {
+    // SAFETY: the instructions are part of the set that this function enables; they touch registers only.
+    unsafe {
+        asm!(
+            "vpmaddubsw {products}, {codes}, {x}",
+            "vpaddw {sums}, {sums}, {products}",
+            sums = inout(ymm_reg) sums,
+            codes = in(ymm_reg) codes,
+            x = in(ymm_reg) x,
+            products = out(ymm_reg) _,
+            options(nomem, nostack, preserves_flags),
+        );
+    }
+    sums
 }
 
 /// 256 times the sums of neighbouring 16-bit numbers.
