@@ -6,15 +6,16 @@
 Needs: pip install torch transformers==5.23.0 peft safetensors gguf
 
 ORACLE.PY makes the tiny checkpoints, as folders and as GGUF files. For each family PEFT makes an adapter of each kind
-(LoRA, rsLoRA, DoRA, PiSSA that PEFT converted to a plain LoRA, ranks and alphas by pattern) with random weights in both
-halves. Then
+(LoRA, rsLoRA, DoRA, PiSSA that PEFT converted to a plain LoRA, ranks and alphas by pattern, prefix tuning) with random
+weights. Then
   read     bantam with the PEFT folder on the folder: PEFT's logits
   back     bantam writes a PEFT folder, PEFT loads it: PEFT's logits
-  gguf     bantam writes a GGUF file, and reads it on the folder: PEFT's logits; refused for DoRA
+  gguf     bantam writes a GGUF file, and reads it on the folder: PEFT's logits; refused for DoRA and prefixes
   crossed  the PEFT folder on the GGUF base, and the GGUF file on it: PEFT's logits
-  merged   bantam merges into the folder, and into the GGUF file: PEFT's logits
+  merged   bantam merges into the folder, and into the GGUF file: PEFT's logits; refused for prefixes
 and with llama.cpp's source and a build of its static library:
-  llama    llama.cpp loads bantam's GGUF adapter on the GGUF base: PEFT's logits
+  llama    llama.cpp loads bantam's GGUF adapter on the GGUF base: PEFT's logits (of Phi 3 within its window, which
+           llama.cpp leaves out)
   theirs   llama.cpp's convert_lora_to_gguf.py converts the PEFT folder (plain LoRA only, since it ignores the rest),
            and bantam reads that: PEFT's logits; GPT-2's, too, which llama.cpp itself refuses, since they are transposed
 Exits with 1 if a logit differs by more than 2e-4 (merged: 5e-4; llama.cpp's own: 5e-3).
@@ -32,7 +33,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
 import transformers
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, PrefixTuningConfig, get_peft_model
 
 transformers.utils.logging.disable_progress_bar()
 torch.set_num_threads(1)
@@ -49,6 +50,9 @@ MODULES = {
     "smollm3": (["q_proj", "k_proj", "v_proj", "o_proj"], "k_proj", "v_proj"),
 }
 
+# llama.cpp leaves the window of Phi 3 out (src/models/phi3.cpp says so): its logits are those of the model within it.
+WINDOWS_LEFT_OUT = {"phi3": 8}
+
 
 def kinds(family):
     modules, one, other = MODULES[family]
@@ -61,6 +65,7 @@ def kinds(family):
         "pissa": LoraConfig(r=4, lora_alpha=8, init_lora_weights="pissa", **common),
         "patterns": LoraConfig(r=4, lora_alpha=8, rank_pattern={one: 2, layer: 6},
                                alpha_pattern={layer: 3, one: 10}, **common),
+        "prefix": PrefixTuningConfig(num_virtual_tokens=5, task_type="CAUSAL_LM"),
     }
 
 
@@ -77,7 +82,7 @@ def logits(model, ids):
 def make_adapter(folder, config, seed, out, before):
     """A PEFT folder with random halves; `before` sees the model before it is saved."""
     model = get_peft_model(base_model(folder), config).eval()
-    is_pissa = config.init_lora_weights == "pissa"
+    is_pissa = getattr(config, "init_lora_weights", None) == "pissa"
     if is_pissa:
         # As PEFT's guide has it: what it began as is kept, to be taken off at the end.
         model.peft_config["default"].init_lora_weights = True
@@ -88,6 +93,8 @@ def make_adapter(folder, config, seed, out, before):
             parameter.data *= 1 + 0.3 * torch.rand(parameter.shape, generator=generator)
         elif is_pissa and "lora_" in name:
             parameter.data += torch.randn(parameter.shape, generator=generator) * 0.05
+        elif "prompt_encoder" in name:
+            parameter.data = torch.randn(parameter.shape, generator=generator)
         elif "lora_" in name:
             parameter.data = torch.randn(parameter.shape, generator=generator) * (0.3 / parameter.shape[-1] ** 0.5)
     before(model)
@@ -159,22 +166,29 @@ def check_kind(check, peer, folder, ids, kind, config, seed):
     check.equal("read", check.ask(base, ids, adapter), wanted)
     check.bantam("adapter", "convert", adapter, "--base", base, "-o", back)
     check.equal("back", logits(PeftModel.from_pretrained(base_model(base), back).eval(), ids), wanted)
-    if kind == "dora":
-        check.refuses("gguf", "DoRA", "adapter", "convert", back, "--base", base, "-o", gguf)
-        gguf = back
-    else:
+    has_gguf, merges = kind not in ("dora", "prefix"), kind != "prefix"
+    if has_gguf:
         check.bantam("adapter", "convert", back, "--base", base, "-o", gguf)
         check.equal("gguf", check.ask(base, ids, gguf), wanted)
-    check.bantam("merge", base, "--adapter", adapter, "-o", folder / f"{kind}-merged")
-    check.equal("merged", check.ask(folder / f"{kind}-merged", ids), wanted, MERGED)
+    else:
+        word = "DoRA" if merges else "prefix"
+        check.refuses("gguf", word, "adapter", "convert", back, "--base", base, "-o", gguf)
+        gguf = back
+    if merges:
+        check.bantam("merge", base, "--adapter", adapter, "-o", folder / f"{kind}-merged")
+        check.equal("merged", check.ask(folder / f"{kind}-merged", ids), wanted, MERGED)
+    else:
+        check.refuses("merged", "prefix", "merge", base, "--adapter", adapter, "-o", folder / f"{kind}-merged")
     if not gguf_base.exists():
         return
     check.equal("crossed", check.ask(gguf_base, ids, adapter), wanted)
     check.equal("crossed", check.ask(gguf_base, ids, gguf), wanted)
-    check.bantam("merge", gguf_base, "--adapter", gguf, "-o", folder / f"{kind}-merged.gguf")
-    check.equal("merged", check.ask(folder / f"{kind}-merged.gguf", ids), wanted, MERGED)
-    if peer and kind != "dora":
-        check.equal("llama", peer_logits(peer["driver"], gguf_base, gguf, ids), wanted, THEIRS)
+    if merges:
+        check.bantam("merge", gguf_base, "--adapter", gguf, "-o", folder / f"{kind}-merged.gguf")
+        check.equal("merged", check.ask(folder / f"{kind}-merged.gguf", ids), wanted, MERGED)
+    if peer and has_gguf:
+        found, rows = peer_logits(peer["driver"], gguf_base, gguf, ids), peer["rows"]
+        check.equal("llama", found[:rows], wanted[:rows], THEIRS)
     if peer and kind == "lora":
         theirs = folder / "theirs.gguf"
         program = pathlib.Path(peer["source"]) / "convert_lora_to_gguf.py"
@@ -212,6 +226,8 @@ def main():
             ids = oracle.make(family, str(folder), args.seed, gguf=True)["tokens"]
             torch.set_grad_enabled(True)
             check = Check(args.bantam)
+            if peer:
+                peer["rows"] = WINDOWS_LEFT_OUT.get(family, len(ids))
             for place, (kind, config) in enumerate(kinds(family).items()):
                 check_kind(check, peer, folder, ids, kind, config, args.seed * 10 + place)
             failed += check.failed

@@ -7,6 +7,7 @@ Needs: pip install torch transformers==5.23.0 safetensors
 PROGRAM is `cargo build --release -p bantam-train --example learn`.
 
 As lora.py --full, with windows, soft caps, norms of queries and keys, fused projections, biases, learned positions.
+In the middle, ours stores its state, and another trainer goes on from it.
 Exits with 1 if a loss differs by more than 1e-4 nats.
 """
 import argparse
@@ -46,7 +47,7 @@ def check(family, options):
         checkpoint = pathlib.Path(folder) / "model"
         model.save_pretrained(checkpoint)
         found = learn_in_bantam(options.learn, folder, checkpoint, ids, learn, options.rate, options.steps, len(ids),
-                                full=True)
+                                full=True, resume=options.steps // 2)
     expected = learn_in_torch(model, [(ids, learn)] * options.steps, options.rate)
     print(family)
     return compare(found, expected, TOLERANCE, shown=4)

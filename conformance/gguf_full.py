@@ -6,8 +6,8 @@
 Needs: pip install torch transformers==5.23.0 gguf safetensors
 PROGRAM is `cargo build --release -p bantam-train --example learn`.
 
-Both sides dequantise the file to f32 and learn all weights by AdamW, from other parts of the text at each step. Exits with
-1 if a loss differs by more than 1e-4 nats.
+Both sides dequantise the file to f32 and learn all weights by AdamW, from other parts of the text at each step; in the
+middle, ours stores its state, and another trainer goes on from it. Exits with 1 if a loss differs by more than 1e-4 nats.
 """
 import argparse
 import pathlib
@@ -50,8 +50,9 @@ def main():
     learn = [[True] * length] * count
     with tempfile.TemporaryDirectory() as folder:
         found = learn_in_bantam(options.learn, folder, options.model, ids, learn, options.rate, options.steps,
-                                options.rows, micro_tokens=options.rows * length, full=True)
-    batches = [(ids[step * options.rows:(step + 1) * options.rows], learn[:options.rows]) for step in range(options.steps)]
+                                options.rows, micro_tokens=options.rows * length, full=True, resume=options.steps // 2)
+    rows = options.rows
+    batches = [(ids[step * rows:(step + 1) * rows], learn[:rows]) for step in range(options.steps)]
     expected = learn_in_torch(model, batches, options.rate)
     return 0 if compare(found, expected, TOLERANCE) else 1
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Compare the losses of AdamW with those of PyTorch, on a tiny random Llama: LoRA beside PEFT, and all weights.
+"""Compare the losses of AdamW with those of PyTorch, on a tiny random Llama: adapters beside PEFT, and all weights.
 
-    lora.py [--learn PROGRAM] [--steps 20] [--rate 0.01] [--seed S] [--full | --dora | --rslora] [--tied] [--curve]
+    lora.py [--learn PROGRAM] [--steps 20] [--rate 0.01] [--seed S] [--full | --dora | --rslora | --prefix] [--tied]
+            [--curve]
 
 Needs: pip install torch transformers==5.23.0 peft safetensors
 PROGRAM is `cargo build --release -p bantam-train --example learn`.
@@ -26,11 +27,15 @@ from training import ROOT, compare, examples, learn_in_bantam, learn_in_torch, t
 
 TOLERANCE = 1e-4
 RANK, ALPHA = 8, 16
+VIRTUAL_TOKENS = 6
 CURVE_STEPS, CURVE_ROWS = 200, 60
 
 
 def with_adapter(model, seed, options):
     torch.manual_seed(seed + 1)
+    if options.prefix:
+        config = peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=VIRTUAL_TOKENS)
+        return peft.get_peft_model(model, config)
     config = peft.LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules="all-linear", lora_dropout=0.0,
                              use_dora=options.dora, use_rslora=options.rslora)
     model = peft.get_peft_model(model, config)
@@ -85,6 +90,7 @@ def main():
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--dora", action="store_true")
     parser.add_argument("--rslora", action="store_true")
+    parser.add_argument("--prefix", action="store_true")
     parser.add_argument("--tied", action="store_true")
     parser.add_argument("--curve", action="store_true")
     options = parser.parse_args()

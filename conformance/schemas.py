@@ -14,72 +14,18 @@ import argparse
 import collections
 import concurrent.futures
 import json
-import os
 import pathlib
 import random
 import re
-import subprocess
 import sys
-import threading
 import time
-import urllib.error
-import urllib.request
-import venv
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-VALIDATOR = "jsonschema==4.26.0"
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "serve"))
+
+from pinned import enter
+from server import TARGET, Server
+
 ANSWER_SECONDS_MAX = 600
-
-
-def in_own_environment():
-    """Starts again where the validator is, which is installed beside the build's output."""
-    try:
-        import jsonschema  # noqa: F401
-    except ImportError:
-        folder = TARGET / "conformance-schemas"
-        python = folder / "bin" / "python"
-        if not python.exists():
-            venv.create(folder, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", VALIDATOR], check=True)
-        os.execv(python, [str(python), *sys.argv])
-
-
-class Server:
-    """`bantam serve` on a free port."""
-
-    def __init__(self, program, model, clients, context):
-        command = [program, "serve", model, "--port", "0", "--quiet", "--ctx", str(context)]
-        command += ["--parallel", str(clients)]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        said = []
-        for line in self.process.stderr:
-            said.append(line)
-            found = re.search(r"listening on (http://\S+)", line)
-            if found:
-                self.url = found.group(1)
-                # What it says later must not fill the pipe.
-                threading.Thread(target=self.process.stderr.read, daemon=True).start()
-                return
-        raise SystemExit(f"the server did not start:\n{''.join(said)}")
-
-    def ask(self, body):
-        request = urllib.request.Request(
-            self.url + "/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=ANSWER_SECONDS_MAX) as reply:
-                return reply.status, json.loads(reply.read())
-        except urllib.error.HTTPError as error:
-            return error.code, json.loads(error.read())
-
-    def figure(self, name):
-        with urllib.request.urlopen(self.url + "/metrics", timeout=10) as reply:
-            return float(re.search(name + r"\{[^}]*\} (\S+)", reply.read().decode()).group(1))
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(timeout=60)
 
 
 def no_fetch(uri):
@@ -122,7 +68,8 @@ def judged(server, options, number, path):
     schema = json.loads(path.read_text())
     begun = time.monotonic()
     try:
-        status, reply = server.ask(body_of(schema, options, number))
+        body = body_of(schema, options, number)
+        status, reply = server.request("/v1/chat/completions", body, timeout=ANSWER_SECONDS_MAX)
     except TimeoutError:
         return "endless", path.name, None
     took = time.monotonic() - begun
@@ -163,12 +110,12 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=pathlib.Path, help="a line of JSON for each outcome")
     options = parser.parse_args()
-    in_own_environment()
+    enter("schemas")
     paths = sorted(options.folder.rglob("*.json"))
     draw = random.Random(options.seed)
     # Each schema once before any comes twice.
     order = [path for _ in range(options.count // max(len(paths), 1) + 1) for path in draw.sample(paths, len(paths))]
-    server = Server(options.bantam, options.model, options.clients, context=1024 + options.max_tokens)
+    server = Server(options.bantam, options.model, "--ctx", 1024 + options.max_tokens, "--parallel", options.clients)
     outcomes, begun = [], time.monotonic()
 
     def one(item):
@@ -182,7 +129,7 @@ def main():
         seconds = time.monotonic() - begun
         names = ("vllm:generation_tokens_total", "bantam:forced_tokens_total", "bantam:mask_total",
                  "bantam:mask_nanoseconds_total")
-        tokens, forced, masks, nanos = (server.figure(name) for name in names)
+        tokens, forced, masks, nanos = (server.metric(name) for name in names)
     finally:
         server.stop()
     if options.out:

@@ -4,9 +4,11 @@
 //
 // Prints a line for each check, as clients.py does, and exits with 1 if one fails. `suites.py` installs the clients.
 import assert from "node:assert/strict";
+import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
+import { createOpenResponses } from "@ai-sdk/open-responses";
 import Anthropic from "@anthropic-ai/sdk";
-import { embedMany, generateText, streamText } from "ai";
+import { Output, embedMany, generateText, jsonSchema, streamText, tool } from "ai";
 import { Ollama } from "ollama";
 import OpenAI from "openai";
 
@@ -101,18 +103,90 @@ check("ollama-js", "chat, generate, embed, list, show", async () => {
   assert.ok((await ollama.show({ model })).capabilities.includes("completion"));
 });
 
-check("vercel-ai", "text, its stream, embeddings", async () => {
-  const provider = createOpenAICompatible({ name: "bantam", baseURL: `${url}/v1`, includeUsage: true });
-  const said = { model: provider(model), prompt: "What is the capital of France?", temperature: 0, maxOutputTokens: 24 };
-  const whole = await generateText({ ...said, maxRetries: 0 });
-  assert.match(whole.text, /Paris/);
-  const stream = streamText({ ...said, maxRetries: 0 });
-  assert.equal(await stream.text, whole.text);
-  assert.equal((await stream.usage).outputTokens, whole.usage.outputTokens);
-  assert.equal(await stream.finishReason, whole.finishReason);
-  const embedder = provider.embeddingModel ?? provider.textEmbeddingModel;
-  const { embeddings } = await embedMany({ model: embedder(model), values: ["A cat.", "A dog."], maxRetries: 0 });
-  assert.equal(embeddings.length, 2);
+// Vercel's AI SDK by each of its ways to a server of one's own.
+const compatible = createOpenAICompatible({ name: "bantam", baseURL: `${url}/v1`, includeUsage: true, supportsStructuredOutputs: true });
+const likeOpenai = createOpenAI({ baseURL: `${url}/v1`, apiKey: "none" });
+const likeResponses = createOpenResponses({ name: "bantam", url: `${url}/v1/responses` });
+const ways = {
+  "openai-compatible": compatible(model),
+  "openai, chat": likeOpenai.chat(model),
+  "openai, responses": likeOpenai.responses(model),
+  "open-responses": likeResponses(model),
+};
+const paris = { prompt: "What is the capital of France?", temperature: 0, maxOutputTokens: 24, maxRetries: 0 };
+const city = jsonSchema({
+  type: "object",
+  properties: { city: { type: "string", maxLength: 40 }, big: { type: "boolean" } },
+  required: ["city", "big"],
+  additionalProperties: false,
+});
+
+for (const [way, languageModel] of Object.entries(ways)) {
+  check("vercel-ai", `${way}: text, and its stream`, async () => {
+    const whole = await generateText({ model: languageModel, ...paris });
+    assert.match(whole.text, /Paris/);
+    const stream = streamText({ model: languageModel, ...paris });
+    const parts = await all(stream.fullStream);
+    assert.ok(!parts.some((part) => part.type === "error"), JSON.stringify(parts.find((part) => part.type === "error")));
+    assert.equal(await stream.text, whole.text);
+    assert.equal((await stream.usage).outputTokens, whole.usage.outputTokens);
+    assert.equal(await stream.finishReason, whole.finishReason);
+    assert.ok(whole.usage.inputTokens > 10 && whole.finishReason === "stop");
+  });
+
+  check("vercel-ai", `${way}: several turns, a system prompt, an end by length`, async () => {
+    const messages = [
+      { role: "user", content: [{ type: "text", text: "My name is Ada." }] },
+      { role: "assistant", content: [{ type: "text", text: "Hello, Ada." }] },
+      { role: "user", content: "What is my name?" },
+    ];
+    const reply = await generateText({ model: languageModel, instructions: "You are brief.", messages, temperature: 0, maxOutputTokens: 3, maxRetries: 0 });
+    assert.equal(reply.finishReason, "length");
+    assert.equal(reply.usage.outputTokens, 3);
+  });
+
+  check("vercel-ai", `${way}: an object that holds to its schema, whole and streamed`, async () => {
+    const said = { model: languageModel, ...paris, maxOutputTokens: 200, output: Output.object({ schema: city }) };
+    const { output } = await generateText(said);
+    assert.deepEqual(Object.keys(output).sort(), ["big", "city"]);
+    const stream = streamText(said);
+    assert.ok((await all(stream.partialOutputStream)).length > 0);
+    assert.deepEqual(await stream.output, output);
+  });
+
+  check("vercel-ai", `${way}: a tool that must be called`, async () => {
+    const tools = { weather: tool({ description: "The weather of a place", inputSchema: city }) };
+    const said = { model: languageModel, ...paris, maxOutputTokens: 200, tools, toolChoice: "required" };
+    const { toolCalls, finishReason } = await generateText(said);
+    assert.equal(toolCalls[0].toolName, "weather");
+    assert.deepEqual(Object.keys(toolCalls[0].input).sort(), ["big", "city"]);
+    assert.equal(finishReason, "tool-calls");
+    const streamed = await streamText(said).toolCalls;
+    assert.deepEqual(streamed.map((call) => call.input), toolCalls.map((call) => call.input));
+  });
+
+  check("vercel-ai", `${way}: a failure has its status, and names the field`, async () => {
+    await assert.rejects(generateText({ model: languageModel, ...paris, temperature: -1 }), (error) => {
+      return error.statusCode === 400 && /temperature/.test(error.message + error.responseBody);
+    });
+  });
+}
+
+check("vercel-ai", "openai-compatible: completions, and their stream", async () => {
+  const said = { model: compatible.completionModel(model), ...paris, prompt: "One, two, three," };
+  const whole = await generateText(said);
+  assert.equal(await streamText(said).text, whole.text);
+  assert.ok(whole.text);
+});
+
+check("vercel-ai", "openai-compatible and openai: embeddings", async () => {
+  const values = ["A cat.", "A dog."];
+  const [one, other] = await Promise.all(
+    [compatible.embeddingModel(model), likeOpenai.embeddingModel(model)].map((embedder) => embedMany({ model: embedder, values, maxRetries: 0 })),
+  );
+  assert.equal(one.embeddings.length, 2);
+  const difference = one.embeddings[1].map((x, at) => Math.abs(x - other.embeddings[1][at]));
+  assert.ok(Math.max(...difference) < 1e-6 && one.usage.tokens > 2);
 });
 
 let failed = 0;

@@ -3,27 +3,21 @@
 
     clients.py [--bantam PROGRAM] [--only WORD] MODEL.gguf
 
-Makes a virtual environment of its own beside the build's output and installs requirements.txt there, at pinned
-versions. Starts servers of its own on free ports. The model should be small and know how to chat. Prints a line for
+Makes a virtual environment of its own beside the build's output and installs the clients there, at the versions of
+pinned.py. Starts servers of its own on free ports. The model should be small and know how to chat. Prints a line for
 each check, then a matrix of client x pass, fail, skip, and exits with 1 if a check fails.
 """
 import argparse
 import collections
 import json
 import math
-import os
-import pathlib
-import re
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-import venv
 
-HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
-TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+from pinned import enter
+from server import TARGET, Server
+
 KEY = "conformance-key"
 CHECKS = []
 
@@ -40,56 +34,8 @@ def check(client, title):
     return note
 
 
-def in_own_environment():
-    """Starts again inside a virtual environment with the pinned clients."""
-    folder = TARGET / "conformance-serve"
-    python = folder / "bin" / "python"
-    if pathlib.Path(sys.prefix).resolve() == folder.resolve():
-        return
-    if not python.exists():
-        venv.create(folder, with_pip=True)
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*install, "-r", HERE / "requirements.txt"], check=True)
-    os.execv(python, [str(python), *sys.argv])
-
-
-class Server:
-    """`bantam serve` on a free port."""
-
-    def __init__(self, program, model, *arguments, environment=None):
-        # Exact keys and values, as `bantam logits` has them, which scores are held against.
-        command = [program, "serve", model, "--port", "0", "--quiet", "--kv", "f32", *arguments]
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("OLLAMA_", "BANTAM_API"))}
-        self.process = subprocess.Popen(
-            command, stderr=subprocess.PIPE, text=True, env={**clean, **(environment or {})}
-        )
-        said = []
-        for line in self.process.stderr:
-            said.append(line)
-            found = re.search(r"listening on (http://\S+)", line)
-            if found:
-                self.url = found.group(1)
-                return
-        raise SystemExit(f"the server did not start:\n{''.join(said)}")
-
-    def stop(self):
-        self.process.terminate()
-        return self.process.wait(timeout=60)
-
-    def request(self, path, body=None, headers=None):
-        """Status and JSON of a request made by hand."""
-        data = None if body is None else json.dumps(body).encode()
-        headers = {**({"Content-Type": "application/json"} if data else {}), **(headers or {})}
-        request = urllib.request.Request(self.url + path, data=data, headers=headers)
-        try:
-            with urllib.request.urlopen(request, timeout=120) as reply:
-                return reply.status, json.loads(reply.read())
-        except urllib.error.HTTPError as error:
-            return error.code, json.loads(error.read())
-
-    def running(self):
-        with urllib.request.urlopen(self.url + "/metrics", timeout=10) as reply:
-            return int(re.search(r"num_requests_running\{[^}]*\} (\d+)", reply.read().decode()).group(1))
+# Exact keys and values, in the server and in `bantam logits`, which its scores are held against.
+EXACT = ("--kv", "f32")
 
 
 class Bench:
@@ -101,9 +47,9 @@ class Bench:
         import openai
 
         self.program, self.file = program, model
-        self.server = Server(program, model, "--ctx", "2048", "--alias", "gpt-4o-mini")
-        self.locked = Server(program, model, "--ctx", "512", environment={"BANTAM_API_KEY": KEY})
-        self.model = self.server.request("/v1/models")[1]["data"][0]["id"]
+        self.server = Server(program, model, *EXACT, "--ctx", 2048, "--alias", "gpt-4o-mini")
+        self.locked = Server(program, model, *EXACT, "--ctx", 512, environment={"BANTAM_API_KEY": KEY})
+        self.model = self.server.model()
         self.openai_module, self.anthropic_module, self.ollama_module = openai, anthropic, ollama
         self.openai = openai.OpenAI(base_url=self.server.url + "/v1", api_key="none", max_retries=0)
         self.anthropic = anthropic.Anthropic(base_url=self.server.url, api_key="none", max_retries=0)
@@ -244,7 +190,9 @@ def _(b):
         model=b.model, prompt=[ids, ids[:5]], temperature=0, max_tokens=1, logprobs=1, seed=1234, echo=True
     )
     own = subprocess.run(
-        [b.program, "logits", b.file, "--tokens", ",".join(map(str, ids)), "--json"], check=True, capture_output=True
+        [b.program, "logits", b.file, *EXACT, "--tokens", ",".join(map(str, ids)), "--json"],
+        check=True,
+        capture_output=True,
     )
     rows = json.loads(own.stdout)["logits"]
     for choice, count in zip(reply.choices, (len(ids), 5)):
@@ -388,12 +336,111 @@ def _(b):
     assert error.param == "response_format.json_schema.schema" and "`not`" in str(error) and "#/properties/a" in str(error)
 
 
-@check("openai", "tools")
+PLAN = {
+    "name": "plan_trip",
+    "description": "Plan a trip to a city.",
+    "parameters": {
+        "type": "object",
+        "properties": {
+            "city": {"type": "string", "enum": ["Paris", "Rome", "Oslo"]},
+            "days": {"type": "integer", "minimum": 1, "maximum": 14},
+            "by_train": {"type": "boolean"},
+        },
+        "required": ["city", "days"],
+    },
+}
+CLOCK = {"name": "clock", "description": "Tell the time.", "parameters": {"type": "object", "properties": {}}}
+TOOLS = [{"type": "function", "function": function} for function in (PLAN, CLOCK)]
+TRIP = "Plan a trip of three days to Rome."
+
+
+def is_plan(arguments):
+    """Whether arguments hold to the schema of PLAN."""
+    return (
+        arguments.get("city") in ("Paris", "Rome", "Oslo")
+        and isinstance(arguments.get("days"), int)
+        and 1 <= arguments["days"] <= 14
+        and isinstance(arguments.get("by_train", True), bool)
+        and set(arguments) <= {"city", "days", "by_train"}
+    )
+
+
+@check("openai", "tools: a call that must come comes, and its arguments hold to the schema")
 def _(b):
-    ask = b.ask("x", tools=[{"type": "function", "function": {"name": "f", "parameters": {}}}])
-    error = raises(b.openai_module.BadRequestError, lambda: b.openai.chat.completions.create(**ask))
-    assert error.param == "tools"
-    raise Skip("not there yet: refused by name")
+    create = b.openai.chat.completions.create
+    named = {"type": "function", "function": {"name": "plan_trip"}}
+    for choice in ("required", named):
+        for seed in range(4):
+            ask = b.ask(TRIP, temperature=1.0, seed=seed, max_tokens=200, tools=TOOLS, tool_choice=choice)
+            reply = create(**ask, parallel_tool_calls=False).choices[0]
+            assert reply.finish_reason == "tool_calls" and len(reply.message.tool_calls) == 1, reply
+            call = reply.message.tool_calls[0]
+            assert call.type == "function" and call.id and reply.message.content is None
+            arguments = json.loads(call.function.arguments)
+            if choice == named:
+                assert call.function.name == "plan_trip"
+            assert is_plan(arguments) if call.function.name == "plan_trip" else arguments == {}, call
+    many = create(**b.ask(TRIP, temperature=1.0, seed=3, max_tokens=400, tools=TOOLS, tool_choice="required"))
+    ids = [call.id for call in many.choices[0].message.tool_calls or []]
+    assert len(set(ids)) == len(ids)
+
+
+@check("openai", "tools: the stream is the answer: name and id once, index always; the helper assembles it")
+def _(b):
+    named = {"type": "function", "function": {"name": "plan_trip"}}
+    ask = b.ask(TRIP, temperature=0, max_tokens=200, tools=TOOLS, tool_choice=named, parallel_tool_calls=False)
+    whole = b.openai.chat.completions.create(**ask).choices[0].message.tool_calls[0]
+    chunks = list(b.openai.chat.completions.create(**ask, stream=True))
+    deltas = [call for chunk in chunks for call in chunk.choices[0].delta.tool_calls or []]
+    assert deltas[0].function.name == "plan_trip" and deltas[0].id and deltas[0].function.arguments == ""
+    assert all(delta.id is None and delta.function.name is None for delta in deltas[1:])
+    assert all(delta.index == 0 for delta in deltas) and len(deltas) > 3
+    assert "".join(delta.function.arguments for delta in deltas) == whole.function.arguments
+    assert chunks[-1].choices[0].finish_reason == "tool_calls"
+    with b.openai.chat.completions.stream(**ask) as stream:
+        kinds = {event.type for event in stream}
+        final = stream.get_final_completion()
+    assert "tool_calls.function.arguments.delta" in kinds and "tool_calls.function.arguments.done" in kinds
+    assert final.choices[0].message.tool_calls[0].function.arguments == whole.function.arguments
+
+
+@check("openai", "responses: a call that must come, whole, streamed, its result sent back")
+def _(b):
+    ask = {"model": b.model, "input": TRIP, "temperature": 0, "max_output_tokens": 200, "parallel_tool_calls": False}
+    tools = {"tools": [{"type": "function", **function, "strict": True} for function in (PLAN, CLOCK)]}
+    named = {"tool_choice": {"type": "function", "name": "plan_trip"}}
+    whole = b.openai.responses.create(**ask, **tools, **named)
+    (call,) = whole.output
+    assert whole.status == "completed" and call.type == "function_call" and call.name == "plan_trip", whole
+    assert is_plan(json.loads(call.arguments)), call
+    with b.openai.responses.stream(**ask, **tools, **named) as stream:
+        kinds = {event.type for event in stream}
+        final = stream.get_final_response()
+    assert {"response.function_call_arguments.delta", "response.function_call_arguments.done"} <= kinds
+    assert final.output[0].arguments == call.arguments
+    result = {"type": "function_call_output", "call_id": call.call_id, "output": "Booked: Hotel Roma, 300 euros."}
+    more = {**ask, "input": [result], "previous_response_id": whole.id, "max_output_tokens": 24}
+    reply = b.openai.responses.create(**more, **tools)
+    assert reply.output and reply.status in ("completed", "incomplete")
+
+
+@check("openai", "tools: results go back, none means none, a text that is no call stays one")
+def _(b):
+    create = b.openai.chat.completions.create
+    ask = b.ask(TRIP, temperature=0, max_tokens=200, tools=TOOLS, tool_choice="required", parallel_tool_calls=False)
+    said = create(**ask).choices[0].message
+    result = {"role": "tool", "tool_call_id": said.tool_calls[0].id, "content": "Booked: Hotel Roma, 300 euros."}
+    messages = [*ask["messages"], said.model_dump(exclude_none=True), result]
+    reply = create(model=b.model, messages=messages, tools=TOOLS, temperature=0, max_tokens=24)
+    assert reply.choices[0].finish_reason in ("stop", "length") and reply.choices[0].message.content
+    prompt = b.server.request("/apply-template", {"messages": messages, "tools": TOOLS})[1]["prompt"]
+    assert "Hotel Roma" in prompt and "plan_trip" in prompt
+    none = create(**b.ask("Say hello.", **GREEDY, tools=TOOLS, tool_choice="none")).choices[0]
+    assert none.message.tool_calls is None and none.message.content
+    short = create(**b.ask(TRIP, temperature=0, max_tokens=8, tools=TOOLS, tool_choice="required")).choices[0]
+    assert short.finish_reason == "length" and short.message.tool_calls is None and short.message.content
+    error = raises(b.openai_module.BadRequestError, lambda: create(**b.ask("x", tool_choice="required")))
+    assert error.param == "tool_choice"
 
 
 @check("openai", "a client that goes away ends its answer")
@@ -475,12 +522,41 @@ def _(b):
     assert right.messages.create(**b.ask("Hi.", max_tokens=1)).content
 
 
-@check("anthropic", "tools")
+ANTHROPIC_TOOLS = [
+    {"name": function["name"], "description": function["description"], "input_schema": function["parameters"]}
+    for function in (PLAN, CLOCK)
+]
+
+
+@check("anthropic", "tools: any and by name, whole and streamed, results sent back")
 def _(b):
-    tools = [{"name": "f", "input_schema": {"type": "object"}}]
-    ask = b.ask("x", max_tokens=1, tools=tools)
-    raises(b.anthropic_module.BadRequestError, lambda: b.anthropic.messages.create(**ask))
-    raise Skip("not there yet: refused by name")
+    named = {"type": "tool", "name": "plan_trip", "disable_parallel_tool_use": True}
+    ask = b.ask(TRIP, max_tokens=200, tools=ANTHROPIC_TOOLS, extra_body={"temperature": 0})
+    whole = b.anthropic.messages.create(**ask, tool_choice=named)
+    assert whole.stop_reason == "tool_use" and [block.type for block in whole.content] == ["tool_use"]
+    assert whole.content[0].name == "plan_trip" and is_plan(whole.content[0].input), whole
+    with b.anthropic.messages.stream(**ask, tool_choice=named) as stream:
+        kinds = {event.type for event in stream}
+        final = stream.get_final_message()
+    assert "input_json" in kinds and final.content[0].input == whole.content[0].input
+    assert final.stop_reason == "tool_use"
+    some = b.anthropic.messages.create(**ask, tool_choice={"type": "any"})
+    assert some.content and all(block.type == "tool_use" for block in some.content)
+    result = {"type": "tool_result", "tool_use_id": whole.content[0].id, "content": "Booked."}
+    messages = [
+        *ask["messages"],
+        {"role": "assistant", "content": [block.model_dump(exclude_none=True) for block in whole.content]},
+        {"role": "user", "content": [result, {"type": "text", "text": "Thanks. Is it done?"}]},
+    ]
+    reply = b.anthropic.messages.create(**{**ask, "messages": messages, "max_tokens": 24})
+    assert reply.content and reply.stop_reason in ("end_turn", "max_tokens", "tool_use")
+
+
+@check("anthropic", "thinking: asked for or not, a model that does not think answers")
+def _(b):
+    for thinking in ({"type": "enabled", "budget_tokens": 1024}, {"type": "disabled"}):
+        reply = b.anthropic.messages.create(**b.ask("Say hello.", **ANTHROPIC_GREEDY), thinking=thinking)
+        assert [block.type for block in reply.content] == ["text"]
 
 
 OLLAMA_GREEDY = {"temperature": 0, "num_predict": 24}
@@ -542,12 +618,24 @@ def _(b):
     assert error.status_code == 400 and "uniqueItems" in str(error)
 
 
-@check("ollama", "tools")
+@check("ollama", "tools: offered, called, results sent back; think")
 def _(b):
-    tools = [{"type": "function", "function": {"name": "f"}}]
-    error = raises(b.ollama_module.ResponseError, lambda: b.ollama.chat(**b.ask("x"), tools=tools))
-    assert error.status_code == 400
-    raise Skip("not there yet: refused by name")
+    offered = b.ollama.chat(**b.ask("Say hello."), tools=TOOLS, options=OLLAMA_GREEDY)
+    assert offered.message.content or offered.message.tool_calls
+    # Its client has no argument for what must be called.
+    more = {"tools": TOOLS, "tool_choice": "required", "stream": False, "options": {"temperature": 0}}
+    status, reply = b.server.request("/api/chat", b.ask(TRIP, **more, parallel_tool_calls=False))
+    assert status == 200, reply
+    reply = b.ollama_module.ChatResponse(**reply)
+    call = reply.message.tool_calls[0].function
+    assert reply.done and is_plan(call.arguments) if call.name == "plan_trip" else call.arguments == {}, reply
+    messages = [
+        *b.ask(TRIP)["messages"],
+        reply.message,
+        {"role": "tool", "tool_name": call.name, "content": "Booked: Hotel Roma."},
+    ]
+    answer = b.ollama.chat(model=b.model, messages=messages, tools=TOOLS, options=OLLAMA_GREEDY, think=False)
+    assert answer.done and (answer.message.content or answer.message.tool_calls)
 
 
 @check("ollama", "embed")
@@ -587,7 +675,7 @@ def _(b):
 
 @check("server", "SIGTERM lets a running answer end, and the program ends with 0")
 def _(b):
-    server = Server(b.program, b.file, "--ctx", "512")
+    server = Server(b.program, b.file, *EXACT, "--ctx", 512)
     client = b.openai_module.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0)
     stream = iter(
         client.chat.completions.create(**b.ask("Tell me a story.", temperature=0, max_tokens=60), stream=True)
@@ -604,7 +692,7 @@ def main():
     parser.add_argument("--only", default="", help="only checks whose client or title holds this")
     parser.add_argument("model")
     arguments = parser.parse_args()
-    in_own_environment()
+    enter("clients")
     bench = Bench(arguments.bantam, arguments.model)
     matrix = collections.defaultdict(collections.Counter)
     for client, title, function in CHECKS:

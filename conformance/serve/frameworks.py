@@ -15,6 +15,8 @@ SAID = "What is the capital of France?"
 
 def models():
     openai = {"base_url": f"{URL}/v1", "api_key": "none", "model": MODEL, "temperature": 0, "max_retries": 0}
+    # It asks servers other than OpenAI's own for usage only when told to.
+    openai["stream_usage"] = True
     yield "ChatOpenAI", ChatOpenAI(**openai, max_tokens=24)
     yield "ChatOpenAI, Responses", ChatOpenAI(**openai, max_tokens=24, use_responses_api=True)
     yield "ChatAnthropic", ChatAnthropic(base_url=URL, api_key="none", model=MODEL, temperature=0, max_tokens=24)

@@ -9,14 +9,11 @@ fifth and the end; and a client that goes away must have stopped its work within
 server with nothing else to do. Prints figures, and exits with 1 if one of these does not hold. Standard library only.
 """
 import argparse
-import atexit
 import json
 import math
 import multiprocessing
-import os
 import pathlib
 import random
-import re
 import signal
 import socket
 import struct
@@ -26,51 +23,13 @@ import time
 import urllib.error
 import urllib.request
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+from server import TARGET, Server
+
 SYSTEM = "You are a helpful assistant who answers in a few words, and says so when there is nothing to say. " * 6
 WORDS = "river stone bread night window seven garden letter green morning salt engine paper cloud".split()
 PROMPTS = 40
 EXPECTED = {200, 400, 404, 405, 408, 411, 413, 415, 422, 431, 503}
 RSS_GROWTH_MAX = 24 << 20
-
-
-class Server:
-    """`bantam serve` on a free port."""
-
-    def __init__(self, program, model, *arguments):
-        command = [program, "serve", model, "--port", "0", "--quiet", *map(str, arguments)]
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("OLLAMA_", "BANTAM_API"))}
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=clean)
-        said = []
-        for line in self.process.stderr:
-            said.append(line)
-            if found := re.search(r"listening on http://127\.0\.0\.1:(\d+)", line):
-                self.port = int(found.group(1))
-                break
-        else:
-            raise SystemExit(f"the server did not start:\n{''.join(said)}")
-        atexit.register(self.process.kill)
-        # What it says later is not read, and must not fill the pipe.
-        self.drain = subprocess.Popen(["cat"], stdin=self.process.stderr, stdout=subprocess.DEVNULL)
-
-    def metric(self, name):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=30) as reply:
-            found = re.findall(rf"^vllm:{name}\{{[^}}]*\}} (\S+)$", reply.read().decode(), re.MULTILINE)
-        return sum(float(value) for value in found)
-
-    def busy(self):
-        return self.metric("num_requests_running") + self.metric("num_requests_waiting")
-
-    def status(self):
-        text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
-        anonymous = int(re.search(r"RssAnon:\s+(\d+)", text).group(1)) * 1024
-        threads = int(re.search(r"Threads:\s+(\d+)", text).group(1))
-        return {"anonymous_bytes": anonymous, "threads": threads, "files": len(os.listdir(f"/proc/{self.process.pid}/fd"))}
-
-    def stop(self):
-        self.process.terminate()
-        return self.process.wait(timeout=60)
 
 
 # ---- what is asked
@@ -264,7 +223,7 @@ def cancel_times(server, count):
         words = random.Random(place).choices(WORDS, k=600 if in_prompt else 5)
         body = {"prompt": " ".join(words), "max_tokens": 900, "stream": True, "ignore_eos": True}
         connection = send(server.port, "/v1/completions", json.dumps(body).encode())
-        while server.metric("num_requests_running") == 0:
+        while server.running() == 0:
             pass
         if not in_prompt:
             connection.recv(1000)
@@ -299,8 +258,7 @@ def main():
     a = arguments()
     server = Server(a.bantam, a.model, "--ctx", 2048, "--parallel", 8, "--queue", 256, "--cache", a.cache,
                     "--threads", a.threads)
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/v1/models", timeout=60) as reply:
-        model = json.loads(reply.read())["data"][0]["id"]
+    model = server.model()
     expected = []
     for number in range(PROMPTS):
         path, body = question(model, number)

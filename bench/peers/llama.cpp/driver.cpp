@@ -2,7 +2,8 @@
 //
 //   driver bench MODEL  [--prompt N] [--gen N] [--depth N] [--sequences N] [--kv 16|8|4]
 //                                                            speed of one round, after one that warms up
-//   driver nll MODEL    --first N < ids                      mean negative log-likelihood of ids N.. of a window
+//   driver nll MODEL    --first N --window N < ids           mean negative log-likelihood of ids N.. of each window
+//   driver say MODEL    --gen N < text                       the most likely text that follows, piece by piece
 //   driver greedy MODEL --gen N < ids                        the ids that follow
 //   driver system                                            the instruction sets it was built for
 //
@@ -35,7 +36,7 @@ static double seconds_since(Clock::time_point begin) {
 // The options after the model; every value is a whole number.
 struct Options {
     std::map<std::string, int> values = {{"prompt", 512}, {"gen", 64},  {"depth", 0}, {"threads", 2},
-                                         {"flash", 0},    {"batch", 512}, {"first", 1},
+                                         {"flash", 0},    {"batch", 512}, {"first", 1}, {"window", 0},
                                          {"sequences", 1}, {"kv", 16}};
 
     int operator[](const std::string & name) const { return values.at(name); }
@@ -89,10 +90,12 @@ class Peer {
                 batch.seq_id[i][0] = sequence;
                 batch.logits[i] = every || i == count - 1;
             }
+            const auto begin = Clock::now();
             const int code = llama_decode(context.get(), batch);
             llama_batch_free(batch);
             if (code != 0) throw std::runtime_error("llama_decode gave " + std::to_string(code));
             llama_synchronize(context.get());
+            decode_s += seconds_since(begin);
             rows(first, count);
         }
     }
@@ -125,8 +128,11 @@ class Peer {
         return std::max_element(row, row + vocab_size) - row;
     }
 
+    const llama_vocab * vocab() { return llama_model_get_vocab(model.get()); }
+
     int vocab_size = 0;
     double load_s = 0;
+    double decode_s = 0;  // in `decode`
 
   private:
     struct FreeModel { void operator()(llama_model * m) const { llama_model_free(m); } };
@@ -193,21 +199,27 @@ static double nll_of(const float * row, int size, llama_token id) {
 }
 
 static void nll(const std::string & path, const Options & options) {
-    const Ids ids = read_ids();
-    Peer peer(path, options, ids.size() + 1);
+    const Ids all = read_ids();
+    const int window = options["window"] > 1 ? options["window"] : all.size();
+    Peer peer(path, options, window + 1);
     const int from = std::max(options["first"], 1);
     double total = 0;
     int counted = 0;
-    peer.decode(ids, 0, true, [&](int first, int count) {
-        for (int i = 0; i < count; i++) {
-            const int next = first + i + 1;
-            if (next < from || next >= (int) ids.size()) continue;
-            total += nll_of(peer.logits(i), peer.vocab_size, ids[next]);
-            counted++;
-        }
-    });
+    for (int begin = 0; begin + window <= (int) all.size(); begin += window) {
+        const Ids ids(all.begin() + begin, all.begin() + begin + window);
+        peer.clear();
+        peer.decode(ids, 0, true, [&](int first, int count) {
+            for (int i = 0; i < count; i++) {
+                const int next = first + i + 1;
+                if (next < from || next >= window) continue;
+                total += nll_of(peer.logits(i), peer.vocab_size, ids[next]);
+                counted++;
+            }
+        });
+    }
     if (counted == 0) throw std::runtime_error("no id to predict");
-    printf("{\"nll\": %.9g, \"perplexity\": %.9g, \"counted\": %d}\n", total / counted, std::exp(total / counted), counted);
+    printf("{\"nll\": %.9g, \"perplexity\": %.9g, \"counted\": %d, \"tok_s\": %.6g}\n", total / counted,
+           std::exp(total / counted), counted, all.size() / window * window / peer.decode_s);
 }
 
 static void greedy(const std::string & path, const Options & options) {
@@ -223,6 +235,24 @@ static void greedy(const std::string & path, const Options & options) {
     printf("]}\n");
 }
 
+static void say(const std::string & path, const Options & options) {
+    const std::string text{std::istreambuf_iterator<char>(std::cin), {}};
+    Peer peer(path, options, text.size() + options["gen"] + 8);
+    Ids ids(text.size() + 8);
+    const int count = llama_tokenize(peer.vocab(), text.data(), text.size(), ids.data(), ids.size(), true, true);
+    if (count < 1) throw std::runtime_error("llama_tokenize gave " + std::to_string(count));
+    ids.resize(count);
+    peer.decode(ids, 0);
+    for (int i = 0; i < options["gen"]; i++) {
+        const llama_token id = peer.most_likely();
+        char piece[256];
+        const int size = llama_token_to_piece(peer.vocab(), id, piece, sizeof piece, 0, true);
+        fwrite(piece, 1, std::max(size, 0), stdout);
+        fflush(stdout);
+        if (i + 1 < options["gen"]) peer.decode({id}, count + i);
+    }
+}
+
 int main(int count, char ** words) try {
     llama_log_set([](ggml_log_level level, const char * text, void *) {
         if (level == GGML_LOG_LEVEL_ERROR) fputs(text, stderr);
@@ -233,12 +263,13 @@ int main(int count, char ** words) try {
         printf("{\"system\": \"%s\"}\n", llama_print_system_info());
         return 0;
     }
-    if (count < 3) throw std::runtime_error("usage: driver bench|nll|greedy MODEL [--option N]... | driver system");
+    if (count < 3) throw std::runtime_error("usage: driver bench|nll|greedy|say MODEL [--option N]... | driver system");
     Options options;
     options.read(count - 3, words + 3);
     if (mode == "bench") bench(words[2], options);
     else if (mode == "nll") nll(words[2], options);
     else if (mode == "greedy") greedy(words[2], options);
+    else if (mode == "say") say(words[2], options);
     else throw std::runtime_error("unknown mode " + mode);
     return 0;
 } catch (const std::exception & error) {

@@ -115,7 +115,8 @@ impl Engine {
         if let Some(adapter) = &request.adapter {
             adapter.check(&self.model).map_err(|error| Error::Adapter(Arc::new(error)))?;
         }
-        let (prompt, context) = (request.prompt.len(), self.settings.context_length);
+        let ahead = request.adapter.as_ref().map_or(0, |adapter| adapter.virtual_tokens());
+        let (prompt, context) = (request.prompt.len(), self.settings.context_length.saturating_sub(ahead));
         if prompt == 0 {
             return Err(Error::EmptyPrompt);
         }

@@ -79,7 +79,7 @@ pub enum Error {
     PromptTooLong {
         /// Tokens of the prompt.
         prompt: usize,
-        /// Tokens of the context.
+        /// Tokens of the context, but for those that an adapter's prefix takes.
         context: usize,
     },
 

@@ -242,7 +242,12 @@ impl Scheduler {
 
     /// Computes some parts of a plan and hands out their logits. An error leaves every sequence as it was.
     fn run(&mut self, parts: &[Part]) -> Result<(), Error> {
-        let outputs = caught(|| self.compute(parts))?.map_err(|error| Error::Model(Arc::new(error)))?;
+        let outputs = match caught(|| self.compute(parts))? {
+            Ok(outputs) => outputs,
+            // Nobody listens any more: the next step ends them all.
+            Err(bantam_model::Error::Stopped) => return Ok(()),
+            Err(error) => return Err(Error::Model(Arc::new(error))),
+        };
         self.gauges.set_bytes(self.used_bytes());
         for Part { place, rows } in parts {
             self.clients.charge(self.running[*place].client(), rows.count);
@@ -261,6 +266,7 @@ impl Scheduler {
     fn compute(&mut self, parts: &[Part]) -> Result<Outputs, bantam_model::Error> {
         let mut batch = Batch::default();
         let mut states = Vec::with_capacity(parts.len());
+        let mut outlets = Vec::with_capacity(parts.len());
         let mut parts = parts.iter().peekable();
         let mut prompt_rows = 0;
         for (place, sequence) in self.running.iter_mut().enumerate() {
@@ -270,12 +276,15 @@ impl Scheduler {
                 batch.push(&sequence.input(rows), begin, sequence.state.length_max(), rows.want);
                 sequence.adapter().into_iter().for_each(|adapter| batch.adapt(adapter));
                 states.push(&mut sequence.state);
+                outlets.push(&sequence.outlet);
             }
         }
         let Settings { clock, numerics, .. } = self.settings;
         let begin = clock();
         let (machine, scratch) = (&self.machine, &mut self.scratch);
-        let outputs = Executor::outputs(machine, &self.model, numerics, &batch, &mut states, scratch)?;
+        let stopped = || outlets.iter().all(|outlet| outlet.is_cancelled());
+        let outputs =
+            Executor::outputs(machine, &self.model, numerics, &batch, &mut states, scratch, &stopped)?;
         let (rows, took) = (batch.tokens.len(), clock() - begin);
         if prompt_rows == 0 {
             self.speculator.note(rows, took);

@@ -15,8 +15,10 @@ use crate::{Allowed, Constraint, Error};
 
 /// A running sequence.
 pub(crate) struct Sequence {
-    /// Prompt and answer so far.
+    /// Prompt and answer so far, behind as many places as the adapter's prefix takes.
     pub(crate) tokens: Vec<u32>,
+    /// How many these are. No token stands there.
+    ahead: usize,
     pub(crate) state: State,
     /// Its place in the order of arrival.
     pub(crate) number: u64,
@@ -35,7 +37,7 @@ pub(crate) struct Sequence {
     guessing: Guessing,
     pool: Pool,
     usage: Usage,
-    outlet: Outlet,
+    pub(crate) outlet: Outlet,
 }
 
 /// An answer is led to its end when so many tokens are left, or this share of all that it may have.
@@ -71,6 +73,8 @@ impl Sequence {
     /// One with an empty state.
     pub(crate) fn new(mut request: Request, state: State, number: u64, outlet: Outlet) -> Self {
         let usage = Usage { prompt_tokens: request.prompt.len(), ..Usage::default() };
+        let ahead = request.adapter.as_ref().map_or(0, |adapter| adapter.virtual_tokens());
+        request.prompt.splice(..0, std::iter::repeat_n(0, ahead));
         let tokens = request.prompt.clone();
         let mut sampling = request.sampling.clone();
         if request.stopping == Stopping::Forbidden {
@@ -78,6 +82,7 @@ impl Sequence {
         }
         Sequence {
             tokens,
+            ahead,
             state,
             number,
             constraint: request.constraint.take(),
@@ -111,8 +116,17 @@ impl Sequence {
         if self.shares() {
             tree.resume(&self.key, &self.tokens[..self.tokens.len() - 1], &mut self.state);
         }
+        self.put_prefix();
         if !self.has_begun {
-            self.usage.reused_tokens = self.state.length();
+            self.usage.reused_tokens = self.state.length() - self.ahead;
+        }
+    }
+
+    /// Sees that the state has all of the adapter's prefix.
+    fn put_prefix(&mut self) {
+        let prefix = self.request.adapter.as_ref().and_then(|adapter| adapter.prefix.as_ref());
+        if let Some(prefix) = prefix.filter(|_| self.state.length() < self.ahead) {
+            self.state.begin(prefix);
         }
     }
 
@@ -209,7 +223,7 @@ impl Sequence {
         let wanted =
             self.request.max_tokens.map_or(usize::MAX, |most| most - self.usage.generated_tokens - 1);
         let most = room.min(in_context).min(wanted);
-        let (at, of) = ((&self.tokens[..], &self.sampler), &mut self.guessing);
+        let (at, of) = ((&self.tokens[self.ahead..], &self.sampler), &mut self.guessing);
         // A smaller model that fails guesses nothing.
         self.guesses = speculator.guess(machine, settings, of, at, (rows, most)).unwrap_or_default();
         self.guesses.len()
@@ -297,7 +311,7 @@ impl Sequence {
             self.usage.accepted_tokens += right;
             // What was computed for wrong guesses, and for the newest token if it is a right one.
             self.state.truncate(length + right);
-            self.guessing.note(guesses.len(), right, length + right);
+            self.guessing.note(guesses.len(), right, length + right - self.ahead);
         }
         if ended.is_some() { Ok(ended) } else { self.force() }
     }
@@ -312,7 +326,7 @@ impl Sequence {
             return;
         }
         if self.request.prompt_output == PromptOutput::Logits {
-            self.outlet.send(Event::Prompt { first, logits: logits.to_vec() });
+            self.outlet.send(Event::Prompt { first: first - self.ahead, logits: logits.to_vec() });
             return;
         }
         // The last row of the prompt has no token after it yet.
@@ -333,7 +347,7 @@ impl Sequence {
             }
             None => Allowed::All,
         };
-        let id = self.sampler.choose_among(logits, allowed, &self.tokens)?;
+        let id = self.sampler.choose_among(logits, allowed, &self.tokens[self.ahead..])?;
         if self.request.stop_tokens.contains(&id) {
             return Ok(Some(Reason::Stop(id)));
         }
@@ -392,12 +406,13 @@ impl Sequence {
             return None;
         }
         let Overflow::Shift { keep } = self.request.overflow else { return Some(Reason::ContextFull) };
-        let keep = keep.min(context / 2);
+        let keep = self.ahead + keep.min((context - self.ahead) / 2);
         let dropped = ((self.tokens.len() - keep) / 2).max(1);
         self.tokens.drain(keep..keep + dropped);
         // Keys know their old positions: everything behind what stays is read again.
         self.state.truncate(keep);
-        self.guessing.truncate(keep);
+        self.put_prefix();
+        self.guessing.truncate(keep - self.ahead);
         self.outlet.send(Event::Shifted { dropped });
         None
     }

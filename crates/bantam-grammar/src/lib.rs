@@ -8,6 +8,7 @@
 //! be fetched.
 #![forbid(unsafe_code)]
 
+mod budget;
 mod closers;
 mod constraint;
 mod error;
@@ -18,6 +19,7 @@ mod start;
 mod vocabulary;
 mod words;
 
+pub use budget::ThinkingBudget;
 pub use error::Error;
 pub use grammar::Grammar;
 pub use schema::to_lark;

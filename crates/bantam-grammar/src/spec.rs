@@ -43,6 +43,20 @@ impl Spec {
         }
     }
 
+    /// The same as a part of a Lark grammar, where it is JSON or a choice.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vocabulary::compile`](crate::Vocabulary::compile).
+    pub fn to_lark(&self) -> Result<Option<String>, Error> {
+        match self {
+            Spec::Schema(schema) => schema::to_lark(schema).map(Some),
+            Spec::Object => schema::to_lark(&json!({ "type": "object" })).map(Some),
+            Spec::Choice(texts) => any_of(texts).map(Some),
+            Spec::Regex(_) | Spec::Lark(_) => Ok(None),
+        }
+    }
+
     /// The same for the parser; nothing is lost on the way.
     pub(crate) fn grammar(&self) -> Result<TopLevelGrammar, Error> {
         match self {
@@ -95,13 +109,17 @@ fn unanchored(pattern: &str) -> &str {
 }
 
 fn choice(texts: &[String]) -> Result<String, Error> {
+    Ok(format!("start: {}", any_of(texts)?))
+}
+
+fn any_of(texts: &[String]) -> Result<String, Error> {
     check_size("the choice has bytes:", texts.iter().map(String::len).sum(), BYTES_MAX)?;
     if texts.is_empty() || texts.iter().any(String::is_empty) {
         let reason = "wanted at least one text, and none that is empty".into();
         return Err(Error::Refused { kind: "choice", reason });
     }
     let texts: Vec<String> = texts.iter().map(|text| Value::from(text.as_str()).to_string()).collect();
-    Ok(format!("start: {}", texts.join(" | ")))
+    Ok(texts.join(" | "))
 }
 
 #[cfg(test)]

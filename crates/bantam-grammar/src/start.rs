@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bantam_engine::{Allowed, Constraint, Error};
-use bantam_text::{Shown, TextStream, ThinkingSplitter, Tokenizer, thinking_markers};
+use bantam_text::{Parser, Shown, TextStream, Tokenizer};
 
 use crate::constraint::Following;
 use crate::vocabulary::Tables;
@@ -26,13 +26,13 @@ pub enum Start {
 }
 
 impl Start {
-    /// Behind the thinking of an answer that begins so.
-    pub fn behind(thinking: &ThinkingSplitter, tokenizer: &Tokenizer) -> Self {
-        if let Some(close) = thinking.closing() {
+    /// Behind the thinking of an answer that this parser is to read.
+    pub fn behind(parser: &Parser, tokenizer: &Tokenizer) -> Self {
+        if let Some(close) = parser.thinking_close() {
             return Start::After(Mark::of(close, tokenizer));
         }
-        let mut markers = thinking_markers().iter().filter(|_| thinking.may_begin());
-        let pair = markers.find_map(|(open, close)| Some((tokenizer.special_id(open)?, close)));
+        let pair =
+            parser.thinking_marks().find_map(|(open, close)| Some((tokenizer.special_id(open)?, close)));
         pair.map_or(Start::Now, |(open, close)| Start::MayThink { open, close: Mark::of(close, tokenizer) })
     }
 }

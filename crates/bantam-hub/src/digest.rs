@@ -23,6 +23,10 @@ impl Digest {
         Digest(Sha256::digest(bytes).into())
     }
 
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Digest {
+        Digest(bytes)
+    }
+
     /// The digest of 64 lower-case hexadecimal digits, without a prefix.
     pub fn from_hex(hex: &str) -> Result<Digest> {
         parse_hex(hex).map(Digest).ok_or_else(|| Error::BadDigest { text: clip(hex) })

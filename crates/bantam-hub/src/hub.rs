@@ -17,7 +17,7 @@ use crate::{Error, Result};
 pub struct Hub {
     settings: Settings,
     catalogue: Catalogue,
-    store: Store,
+    pub(crate) store: Store,
 }
 
 /// A reference made definite: what the store calls it, and what the hub is to be asked for.

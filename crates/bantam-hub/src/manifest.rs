@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::disk;
+use crate::recipe::Recipe;
 use crate::reference::{check_relative, check_segment};
 use crate::{Error, Result};
 
@@ -30,6 +31,9 @@ pub struct Manifest {
     pub is_folder: bool,
     /// Its files.
     pub files: Vec<FileRecord>,
+    /// What it adds to them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<Recipe>,
 }
 
 /// Where a model came from.
@@ -53,6 +57,8 @@ pub enum Source {
         /// In order of their parts.
         packages: Vec<String>,
     },
+    /// It was made on this machine.
+    Made,
 }
 
 /// One file of a model.
@@ -80,7 +86,16 @@ pub enum Place {
 
 impl Manifest {
     pub(crate) fn new(name: String, source: Source, is_folder: bool, files: Vec<FileRecord>) -> Manifest {
-        Manifest { format: FORMAT, name, source, licence: None, pulled_unix_s: 0, is_folder, files }
+        Manifest {
+            format: FORMAT,
+            name,
+            source,
+            licence: None,
+            pulled_unix_s: 0,
+            is_folder,
+            files,
+            recipe: None,
+        }
     }
 
     /// The sum of its files.
@@ -90,7 +105,12 @@ impl Manifest {
 
     /// The digests of its files that lie among the store's blobs.
     pub(crate) fn blobs(&self) -> impl Iterator<Item = Digest> {
-        self.files.iter().filter(|file| file.place == Place::Blob).map(|file| file.digest)
+        self.all_files().filter(|file| file.place == Place::Blob).map(|file| file.digest)
+    }
+
+    /// Its files, and those of its adapters.
+    pub(crate) fn all_files(&self) -> impl Iterator<Item = &FileRecord> {
+        self.files.iter().chain(self.recipe.iter().flat_map(|recipe| &recipe.adapters))
     }
 
     pub(crate) fn read(path: &Path) -> Result<Manifest> {
@@ -103,6 +123,7 @@ impl Manifest {
     }
 
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
+        self.check().map_err(|why| Error::Manifest { path: path.into(), why: why.into() })?;
         let json = serde_json::to_vec_pretty(self);
         let json = json.map_err(|error| Error::Manifest { path: path.into(), why: error.to_string() })?;
         disk::write_whole(path, &json)
@@ -112,11 +133,11 @@ impl Manifest {
         if self.format != FORMAT {
             return Err("was written by another version of bantam");
         }
-        if self.files.is_empty() || self.files.len() > FILES_MAX {
+        if self.files.is_empty() || self.all_files().count() > FILES_MAX {
             return Err("has no files, or too many");
         }
         name_path(&self.name)?;
-        self.files.iter().try_for_each(|file| check_relative(&file.path))
+        self.all_files().try_for_each(|file| check_relative(&file.path))
     }
 }
 

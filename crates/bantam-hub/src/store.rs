@@ -101,7 +101,7 @@ impl Store {
     fn are_all_here(&self, manifest: &Manifest) -> bool {
         let is_here =
             |file: &FileRecord| fs::metadata(self.file_path(file)).is_ok_and(|meta| meta.len() == file.bytes);
-        manifest.files.iter().all(is_here)
+        manifest.all_files().all(is_here)
     }
 
     fn file_path(&self, file: &FileRecord) -> PathBuf {
@@ -119,6 +119,12 @@ impl Store {
         let folder = file.ancestors().nth(depth).map(Path::to_path_buf);
         let path = if manifest.is_folder { folder.unwrap_or_default() } else { file };
         Located { path, manifest: Some(manifest) }
+    }
+
+    /// Where the adapters of a model lie.
+    pub(crate) fn adapters(&self, manifest: &Manifest) -> Vec<PathBuf> {
+        let adapters = manifest.recipe.iter().flat_map(|recipe| &recipe.adapters);
+        adapters.map(|file| self.file_path(file)).collect()
     }
 
     /// Keeps the manifest, once all its files are there.

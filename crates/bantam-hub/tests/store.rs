@@ -6,9 +6,9 @@ mod support;
 use std::fs;
 use std::net::TcpListener;
 
+use bantam_hub::{Base, Digest, Error, Hub, Recipe, Reference};
 #[cfg(unix)]
 use bantam_hub::{Catalogue, Source};
-use bantam_hub::{Digest, Error, Hub, Reference};
 use support::*;
 
 fn name(text: &str) -> Reference {
@@ -258,4 +258,38 @@ fn hostile_manifests_are_refused() {
         assert!(!matches!(climbing.parse::<Reference>(), Ok(Reference::Name(_))), "{climbing}");
         assert!(hub.remove(&Reference::Name(climbing.into())).is_err(), "{climbing}");
     }
+}
+
+#[test]
+fn models_are_made_of_blobs_and_of_each_other() {
+    let folder = Folder::new();
+    let hub = Hub::with_catalogue(settings(&folder, "http://127.0.0.1:1"), catalogue(r#""licence": "free""#));
+    let (weights, other) = (noise(1000), noise(500));
+    let digest = Digest::of(&weights);
+    let wrong = hub.put_blob(&digest, &mut other.as_slice(), 500).unwrap_err();
+    assert!(matches!(wrong, Error::WrongHash { .. }), "{wrong}");
+    assert!(!hub.has_blob(&digest) && walk(&folder.join("home/blobs")).is_empty(), "nothing stays of it");
+    let from_blobs = |name: &str, file: &str| {
+        hub.make(name, &Base::Blobs(vec![(file.into(), digest)]), &[], Recipe::default(), NOW_UNIX_S)
+    };
+    assert!(from_blobs("mine", "m.gguf").is_err(), "it is not there yet");
+    hub.put_blob(&digest, &mut weights.as_slice(), 1000).unwrap();
+    for (name, file) in [("../mine", "m.gguf"), ("mine", "../m.gguf"), ("mine", "/m.gguf"), ("", "m.gguf")] {
+        assert!(from_blobs(name, file).is_err(), "{name} {file}");
+    }
+    assert_eq!(fs::read(from_blobs("mine", "m.gguf").unwrap().path).unwrap(), weights);
+    hub.put_blob(&Digest::of(&other), &mut other.as_slice(), 500).unwrap();
+    let recipe = Recipe { system: Some("Be brief.".into()), ..Recipe::default() };
+    let adapters = [("a.gguf".to_owned(), Digest::of(&other))];
+    hub.make("child:x", &Base::Stored("mine".into()), &adapters, recipe, NOW_UNIX_S).unwrap();
+    let grandchild =
+        hub.make("last", &Base::Stored("child:x".into()), &[], Recipe::default(), NOW_UNIX_S).unwrap();
+    let made = grandchild.manifest.unwrap();
+    assert_eq!(made.recipe.as_ref().unwrap().system.as_deref(), Some("Be brief."));
+    assert_eq!(fs::read(&hub.adapters(&made)[0]).unwrap(), other);
+    hub.copy("last", "copy").unwrap();
+    assert!(matches!(hub.copy("absent", "x"), Err(Error::NotHere { .. })));
+    // Blobs go with the last model that needs them.
+    let remove = |name: &str| hub.remove(&Reference::Name(name.into())).unwrap().freed_bytes;
+    assert_eq!((remove("mine"), remove("child:x"), remove("last"), remove("copy")), (0, 0, 0, 1500));
 }

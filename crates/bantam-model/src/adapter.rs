@@ -1,4 +1,5 @@
-//! Adapters: what is added to a model's projections, low-rank products kept apart from the weights.
+//! Adapters: what is added to a model's projections, low-rank products kept apart from the weights; and what stands before
+//! a sequence's first token.
 //!
 //! LoRA (Hu et al. 2021): `y = W x + scale * B (A x)`. The base stays in its own bits; each span of a batch may have an
 //! adapter of its own, or none. The rows of `B` lie as those of the model's own matrices, whichever file it came from.
@@ -6,6 +7,7 @@
 mod bind;
 mod low_rank;
 mod magnitude;
+mod prefix;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,6 +19,7 @@ use crate::{Error, Model};
 pub use bind::BaseCheck;
 pub(crate) use bind::{in_order, row_order};
 pub use magnitude::Magnitude;
+pub use prefix::{KvPrefix, KvPrefixLayer};
 
 /// A product of two thin matrices, `scale * B A`.
 #[derive(Clone, Debug)]
@@ -31,7 +34,7 @@ pub struct LowRank {
     pub magnitude: Option<Magnitude>,
 }
 
-/// What is added to the projections of a model.
+/// What is added to the projections of a model, and stands before its sequences.
 #[derive(Clone, Debug, Default)]
 pub struct Adapter {
     /// The projections that it changes.
@@ -39,6 +42,8 @@ pub struct Adapter {
     /// Products that are added as well, and never learnt: minus what the sites began as, where that is not nothing
     /// (PiSSA), so that the beginning changes nothing.
     pub start: BTreeMap<Site, LowRank>,
+    /// What stands before the first token: states of its sequences begin with it ([`crate::State::begin`]).
+    pub prefix: Option<KvPrefix>,
 }
 
 impl fmt::Display for Site {
@@ -52,7 +57,7 @@ impl Adapter {
     ///
     /// # Errors
     ///
-    /// [`Error::Adapter`] where they are not of one model.
+    /// [`Error::Adapter`] where they are not of one model; a prefix that is scaled, or not the only one.
     pub fn sum(parts: &[(&Adapter, f32)]) -> Result<Adapter, Error> {
         let mut by_site: BTreeMap<Site, Vec<(&LowRank, f32)>> = BTreeMap::new();
         for (adapter, factor) in parts {
@@ -64,7 +69,13 @@ impl Adapter {
             let sum = LowRank::sum(&parts).map_err(|reason| refuse(&site.to_string(), reason))?;
             Ok((site, sum))
         });
-        Ok(Adapter { sites: sites.collect::<Result<_, Error>>()?, start: BTreeMap::new() })
+        let (sites, prefix) = (sites.collect::<Result<_, Error>>()?, the_prefix(parts)?);
+        Ok(Adapter { sites, start: BTreeMap::new(), prefix })
+    }
+
+    /// Positions before the first token.
+    pub fn virtual_tokens(&self) -> usize {
+        self.prefix.as_ref().map_or(0, KvPrefix::virtual_tokens)
     }
 
     /// The same with one product for each projection, as files have them.
@@ -80,8 +91,11 @@ impl Adapter {
     ///
     /// # Errors
     ///
-    /// [`Error::Adapter`] with the first projection that does not fit.
+    /// [`Error::Adapter`] with the prefix or the first projection that does not fit.
     pub fn check(&self, model: &Model) -> Result<(), Error> {
+        if let Some(prefix) = &self.prefix {
+            prefix.check(model)?;
+        }
         let known: BTreeMap<Site, &Matrix> =
             model.linears().map(|linear| (linear.site, &linear.matrix)).collect();
         for (site, LowRank { a, b, magnitude, .. }) in self.sites.iter().chain(&self.start) {
@@ -105,12 +119,26 @@ impl Adapter {
         Ok(())
     }
 
-    /// Bytes of its matrices.
+    /// Bytes of its matrices, and of its prefix.
     pub fn bytes(&self) -> usize {
         let of = |matrix: &Matrix| matrix.tensor.bytes().len();
         let lengths = |of: &Option<Magnitude>| of.as_ref().map_or(0, |of| of.lengths.bytes().len());
         let all = self.sites.values().chain(self.start.values());
-        all.map(|LowRank { a, b, magnitude, .. }| of(a) + of(b) + lengths(magnitude)).sum()
+        let products = all.map(|LowRank { a, b, magnitude, .. }| of(a) + of(b) + lengths(magnitude));
+        products.sum::<usize>() + self.prefix.as_ref().map_or(0, KvPrefix::bytes)
+    }
+}
+
+/// The prefix of several adapters, of which one may have one.
+fn the_prefix(parts: &[(&Adapter, f32)]) -> Result<Option<KvPrefix>, Error> {
+    let mut found = parts.iter().filter_map(|(adapter, factor)| Some((adapter.prefix.as_ref()?, *factor)));
+    match (found.next(), found.next()) {
+        (None, _) => Ok(None),
+        (Some((prefix, 1.0)), None) => Ok(Some(prefix.clone())),
+        _ => {
+            let reason = "keys and values do not add up: take one prefix, unscaled";
+            Err(refuse("prefix", reason.into()))
+        }
     }
 }
 

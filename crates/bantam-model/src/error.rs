@@ -121,6 +121,10 @@ pub enum Error {
         layers: usize,
     },
 
+    /// Nobody wanted the result any more.
+    #[error("the pass was stopped")]
+    Stopped,
+
     /// Bytes that are no pages of this model.
     #[error("a saved part of a state {reason}: it is damaged, or of another model")]
     Chunk {

@@ -83,6 +83,7 @@ pub struct Executor<'a> {
     hidden: Vec<f32>,
     /// The first layer whose output was not finite.
     fault: Option<usize>,
+    stopped: &'a dyn Fn() -> bool,
 }
 
 /// Cosines and sines of a rope for the batch's rows, `[rows][pairs]`.
@@ -106,15 +107,16 @@ impl<'a> Executor<'a> {
         states: &'a mut [&'a mut State],
         scratch: &'a mut Scratch,
     ) -> Result<Vec<f32>, Error> {
-        Ok(Executor::outputs(machine, model, numerics, batch, states, scratch)?.logits)
+        Ok(Executor::outputs(machine, model, numerics, batch, states, scratch, &|| false)?.logits)
     }
 
-    /// All that the batch wants. `states` has one entry for each span; each takes in its span's tokens.
+    /// All that the batch wants. `states` has one entry for each span; each takes in its span's tokens. `stopped` is
+    /// asked after each layer whether the pass may end without a result.
     ///
     /// # Errors
     ///
-    /// Tokens or positions that the model does not have (states are unchanged then); activations that
-    /// are no longer numbers.
+    /// Tokens or positions that the model does not have; activations that are no longer numbers; [`Error::Stopped`].
+    /// States are as long as before then.
     pub fn outputs(
         machine: &'a Machine,
         model: &Model,
@@ -122,19 +124,21 @@ impl<'a> Executor<'a> {
         batch: &'a Batch,
         states: &'a mut [&'a mut State],
         scratch: &'a mut Scratch,
+        stopped: &'a dyn Fn() -> bool,
     ) -> Result<Outputs, Error> {
         batch.check(model)?;
         check_states(batch, states)?;
         let alone = Machine::new(machine.isa(), 1);
         let (angles, hidden, fault) = (Vec::new(), Vec::new(), None);
         let mut executor =
-            Executor { machine, alone, numerics, batch, states, scratch, angles, hidden, fault };
+            Executor { machine, alone, numerics, batch, states, scratch, angles, hidden, fault, stopped };
         let logits = forward(&mut executor, model);
         let layers = model.description.layers.len();
-        let fault = executor.fault.or_else(|| (!all_finite(&logits.data)).then_some(layers));
-        if let Some(layer) = fault {
+        let in_head = logits.as_ref().is_some_and(|logits| !all_finite(&logits.data));
+        if let Some(layer) = executor.fault.or(in_head.then_some(layers)) {
             return Err(Error::NotFinite { what: "NaN or infinity", layer, layers });
         }
+        let logits = logits.ok_or(Error::Stopped)?;
         for (state, span) in executor.states.iter_mut().zip(&batch.spans) {
             state.advance(span.rows.len());
         }
@@ -280,6 +284,8 @@ fn check_states(batch: &Batch, states: &[&mut State]) -> Result<(), Error> {
     assert_eq!(batch.spans.len(), states.len(), "a state for each span");
     for (span, state) in batch.spans.iter().zip(states) {
         assert_eq!(span.position, state.length(), "a span continues its sequence");
+        let ahead = span.adapter.map_or(0, |place| batch.adapters[place].virtual_tokens());
+        assert!(span.position >= ahead, "a sequence begins behind its prefix");
         let end = span.position + span.rows.len();
         if end > state.length_max() {
             return Err(Error::Position {
@@ -427,6 +433,10 @@ impl Ops for Executor<'_> {
         if self.fault.is_none() && !all_finite(&x.data) {
             self.fault = Some(layer);
         }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.fault.is_some() || (self.stopped)()
     }
 
     fn layers_done(&mut self, x: &Rows, norm: &NormWeights) {

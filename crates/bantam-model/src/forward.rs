@@ -9,14 +9,17 @@ use crate::ops::Ops;
 use crate::weights::*;
 
 /// Logits of the rows that the batch wants, `[wanted rows][vocab_size]`.
-pub fn forward<O: Ops>(ops: &mut O, model: &Model) -> O::T {
+pub fn forward<O: Ops>(ops: &mut O, model: &Model) -> Option<O::T> {
     let mut x = embed(ops, model);
     for i in 0..model.description.layers.len() {
         x = layer(ops, model, i, x);
+        if ops.is_stopped() {
+            return None;
+        }
     }
     ops.layers_done(&x, &model.weights.norm);
     let x = ops.wanted_rows(x);
-    head(ops, model, x)
+    Some(head(ops, model, x))
 }
 
 /// The residual stream before the first layer, `[rows][hidden_size]`.

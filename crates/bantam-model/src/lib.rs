@@ -27,7 +27,7 @@ mod ops;
 mod state;
 mod stored;
 
-pub use adapter::{Adapter, BaseCheck, LowRank, Magnitude};
+pub use adapter::{Adapter, BaseCheck, KvPrefix, KvPrefixLayer, LowRank, Magnitude};
 pub use bantam_tensor::kernels::attention::{KvStorage, PAGE};
 pub use bantam_tensor::kernels::{Isa, Machine};
 pub use batch::{Batch, Span, Want};

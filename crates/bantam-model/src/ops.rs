@@ -61,6 +61,10 @@ pub trait Ops {
 
     /// Told after each layer, with the residual stream.
     fn layer_done(&mut self, _layer: usize, _x: &Self::T) {}
+    /// Whether nobody wants what is behind the last layer done.
+    fn is_stopped(&self) -> bool {
+        false
+    }
     /// Told after all layers, with the residual stream and the norm before the head.
     fn layers_done(&mut self, _x: &Self::T, _norm: &NormWeights) {}
     /// Takes back what is no longer needed.

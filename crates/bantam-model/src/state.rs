@@ -6,9 +6,10 @@
 
 mod chunk;
 
-use bantam_tensor::kernels::Machine;
 use bantam_tensor::kernels::attention::{KvShape, KvStorage, PAGE, Page, append};
+use bantam_tensor::kernels::{Isa, Machine};
 
+use crate::KvPrefix;
 use crate::description::{Description, Layer, Mixer};
 
 pub use chunk::Chunk;
@@ -51,6 +52,22 @@ impl State {
     /// Tokens at most.
     pub fn length_max(&self) -> usize {
         self.length_max
+    }
+
+    /// Begins with keys and values that no token gave, as if so many had been read. What it held before is gone.
+    ///
+    /// # Panics
+    ///
+    /// For a prefix of another model, which [`crate::Adapter::check`] refuses.
+    pub fn begin(&mut self, prefix: &KvPrefix) {
+        self.truncate(0);
+        assert_eq!(prefix.layers.len(), self.layers.len(), "a prefix for this model");
+        // Rows are too few to share among threads.
+        let machine = Machine::new(Isa::best(), 1);
+        for (layer, of) in prefix.layers.iter().enumerate() {
+            self.put(&machine, layer, &of.keys.to_f32(), &of.values.to_f32());
+        }
+        self.advance(prefix.virtual_tokens());
     }
 
     /// Goes back to the first `length` tokens; to none of them where the window of the next is no longer there.

@@ -38,6 +38,7 @@ fn file(pairs: Vec<AdapterPair>) -> AdapterFile {
     AdapterFile {
         form: AdapterForm::Peft,
         pairs,
+        prefix: None,
         fingerprint: None,
         base_name: None,
         architecture: None,

@@ -117,6 +117,25 @@ fn weights_that_are_no_numbers_are_told_with_the_layer() {
 }
 
 #[test]
+fn a_pass_that_is_stopped_leaves_its_state_as_it_was() {
+    use bantam_model::*;
+    let (model, _) = common::golden_model("llama2");
+    let machine = Machine::new(Isa::best(), 1);
+    let (mut batch, mut scratch) = (Batch::default(), Scratch::default());
+    batch.push(&[1, 2, 3], 0, 3, Want::Last);
+    let mut pass = |state: &mut State, stopped: &dyn Fn() -> bool| {
+        Executor::outputs(&machine, &model, Numerics::Exact, &batch, &mut [state], &mut scratch, stopped)
+    };
+    let mut fresh = State::new(&model.description, KvStorage::F32, 3);
+    let expected = pass(&mut fresh, &|| false).unwrap().logits;
+    let (mut state, layers) = (State::new(&model.description, KvStorage::F32, 3), std::cell::Cell::new(0));
+    let after_the_first = || layers.replace(layers.get() + 1) == 0;
+    assert!(matches!(pass(&mut state, &after_the_first), Err(Error::Stopped)));
+    assert_eq!((layers.get(), state.length()), (1, 0), "no layer behind the first");
+    assert_eq!(pass(&mut state, &|| false).unwrap().logits, expected);
+}
+
+#[test]
 fn tokens_and_positions_that_are_not_there_are_refused() {
     use bantam_model::*;
     let (model, _) = common::golden_model("llama2");

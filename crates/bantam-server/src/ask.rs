@@ -1,19 +1,22 @@
 //! What is asked, free of any protocol: prompts to continue, and how.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use bantam_engine::{Pooling, PromptOutput, Request, Sampling, Stopping};
-use bantam_text::{Conversation, Shown, Special};
-use serde_json::{Map, Value};
+use bantam_engine::{Constraint, Pooling, PromptOutput, Request, Sampling, Stopping};
+use bantam_grammar::{Grammar, Spec, Start, ThinkingBudget, to_lark};
+use bantam_text::{Calling, Conversation, Given, Parser, Shown, Special, Stage, Telling, Thinking, Tool};
+use serde_json::Value;
 
 use crate::caller::Caller;
 use crate::clock;
 use crate::fault::{Fault, Kind};
 use crate::fill::Fill;
 use crate::limits::{STOP_BYTES_MAX, STOPS_MAX};
+use crate::models::Model;
 use crate::served::Served;
 use crate::structure::Format;
-use bantam_text::ThinkingSplitter;
+use crate::tools::Tools;
 
 /// What is to be answered, and how.
 #[derive(Clone, Debug)]
@@ -43,6 +46,9 @@ pub(crate) struct Ask {
     pub(crate) format: Option<Format>,
 }
 
+/// What answers are to be, and its grammar.
+pub(crate) type Held<'a> = (&'a Format, &'a Grammar);
+
 /// What is to be continued.
 #[derive(Clone, Debug)]
 pub(crate) enum Prompt {
@@ -61,16 +67,24 @@ pub(crate) enum Prompt {
 pub(crate) struct Chat {
     /// In the form of the chat completions protocol; if the last is the assistant's, the answer goes on with it.
     pub(crate) messages: Vec<Value>,
-    /// Switches of the template.
-    pub(crate) switches: Map<String, Value>,
+    /// What it may call.
+    pub(crate) tools: Tools,
+    /// How much it may think.
+    pub(crate) thinking: Thinking,
+    /// How arguments are told where a grammar keeps calls in form.
+    pub(crate) telling: Telling,
 }
 
 /// A prompt as the engine takes it.
 #[derive(Clone, Debug)]
 pub(crate) struct Prepared {
     pub(crate) ids: Vec<u32>,
-    /// Where thinking may begin.
-    pub(crate) thinking: ThinkingSplitter,
+    /// What tells thinking, text and calls from each other.
+    pub(crate) parser: Parser,
+    /// The answer ends behind so many calls.
+    pub(crate) calls_max: usize,
+    /// What the answer is held to.
+    pub(crate) constraint: Option<Box<dyn Constraint>>,
     /// Whether the answer is part of a text that has begun.
     pub(crate) continues: bool,
     /// Tokens that end the answer, besides the model's own.
@@ -95,6 +109,15 @@ impl Ask {
             time_max: None,
             format: None,
         }
+    }
+
+    /// What the model's own settings say where this says nothing.
+    pub(crate) fn completed(mut self, served: &Served) -> Self {
+        if self.stops.is_empty() {
+            self.stops.clone_from(&served.stops);
+        }
+        self.max_tokens = self.max_tokens.or(served.max_tokens);
+        self
     }
 
     /// The engine's request for the answer with a number, of those to one prompt.
@@ -130,19 +153,21 @@ impl Ask {
 }
 
 impl Prompt {
-    /// The prompt's tokens. Takes a while for long ones.
+    /// The prompt's tokens, and what the answer is held to: `format`, if there is one. Takes a while for long ones.
     ///
     /// # Errors
     ///
-    /// A template that fails, tokens that the model does not have, a prompt that is empty or does not fit the context.
-    pub(crate) fn prepare(&self, served: &Served) -> Result<Prepared, Fault> {
+    /// A template that fails, tokens that the model does not have, a prompt that is empty or does not fit the context,
+    /// tools that cannot be held to.
+    pub(crate) fn prepare(&self, model: &Model, format: Option<Held<'_>>) -> Result<Prepared, Fault> {
+        let served = &model.served;
         let prepared = match self {
-            Prompt::Chat(chat) => chat.prepare(served)?,
-            Prompt::Text(text) => Prepared::continued(text_ids(text, served)?),
-            Prompt::Ids(ids) => Prepared::continued(ids.clone()),
+            Prompt::Chat(chat) => chat.prepare(model, format)?,
+            Prompt::Text(text) => Prepared::continued(text_ids(text, served)?, format),
+            Prompt::Ids(ids) => Prepared::continued(ids.clone(), format),
             Prompt::Fill(fill) => {
                 let (ids, stops) = fill.ids(&served.tokenizer)?;
-                Prepared { stops, ..Prepared::continued(ids) }
+                Prepared { stops, ..Prepared::continued(ids, format) }
             }
         };
         check(&prepared.ids, served)?;
@@ -151,45 +176,144 @@ impl Prompt {
 }
 
 impl Prepared {
-    fn continued(ids: Vec<u32>) -> Self {
-        Prepared { ids, thinking: ThinkingSplitter::none(), continues: true, stops: Vec::new() }
+    fn continued(ids: Vec<u32>, format: Option<Held<'_>>) -> Self {
+        let (parser, calls_max) = (Parser::none(), usize::MAX);
+        let constraint = format.map(|(_, grammar)| grammar.constraint(&Start::Now));
+        Prepared { ids, parser, calls_max, constraint, continues: true, stops: Vec::new() }
     }
 }
 
 impl Chat {
-    fn prepare(&self, served: &Served) -> Result<Prepared, Fault> {
+    fn prepare(&self, model: &Model, format: Option<Held<'_>>) -> Result<Prepared, Fault> {
+        let served = &model.served;
         let (said, begun) = self.parts();
-        let mut ids = self.render(said, true, served)?;
+        let mut ids = self.render(said, model)?;
         if let Some(begun) = begun {
             ids.extend(served.tokenizer.to_ids(begun, Special::Markers)?);
         }
-        let end = served.tokenizer.to_text(&ids[ids.len().saturating_sub(8)..], Shown::All);
-        let thinking = ThinkingSplitter::after(&end);
-        Ok(match begun {
-            // What was begun is the answer, unless it is thinking that was opened.
-            Some(_) if !thinking.is_thinking() => Prepared::continued(ids),
-            begun => Prepared { ids, thinking, continues: begun.is_some(), stops: Vec::new() },
-        })
+        let parser = self.parser(&ids, self.tools.callable(), model);
+        // Where the template opens the thinking and has no switch for it, it is closed again.
+        let parser = match parser.thinking_close().filter(|_| self.thinking.budget == Some(0)) {
+            Some(close) => {
+                ids.extend(served.tokenizer.to_ids(&format!("\n{close}\n\n"), Special::Parse)?);
+                self.parser(&ids, self.tools.callable(), model)
+            }
+            None => parser,
+        };
+        // What was begun is the answer, unless it is thinking that was opened.
+        let has_begun = begun.is_some() && parser.stage() != Stage::Thinking;
+        let parser = if has_begun { parser.begun() } else { parser };
+        let held = self.held(&parser, format, model)?;
+        let telling = if held.is_some() { self.telling } else { Telling::Whole };
+        let constraint = if has_begun { held } else { self.within_budget(held, &ids, model) };
+        let (parser, continues) = (parser.telling(telling), begun.is_some());
+        let calls_max = if self.tools.several { usize::MAX } else { 1 };
+        Ok(Prepared { ids, parser, calls_max, constraint, continues, stops: Vec::new() })
+    }
+
+    /// What reads the answer behind these tokens.
+    fn parser(&self, ids: &[u32], tools: Arc<[Tool]>, model: &Model) -> Parser {
+        let end = model.served.tokenizer.to_text(&ids[ids.len().saturating_sub(8)..], Shown::All);
+        model.dialect.parser(&end, tools)
+    }
+
+    /// What the answer is held to behind its thinking: what was asked for, the form of calls, or either of them.
+    fn held(
+        &self,
+        parser: &Parser,
+        format: Option<Held<'_>>,
+        model: &Model,
+    ) -> Result<Option<Box<dyn Constraint>>, Fault> {
+        let grammar = match format {
+            Some((_, grammar)) if self.tools.callable().is_empty() => Some(grammar.clone()),
+            format => self.called(format.map(|(format, _)| format), model)?,
+        };
+        let may_think = self.thinking.budget != Some(0);
+        let start = match may_think {
+            true => Start::behind(parser, &model.served.tokenizer),
+            false => Start::behind(&parser.clone().begun(), &model.served.tokenizer),
+        };
+        Ok(grammar.map(|grammar| grammar.constraint(&start)))
+    }
+
+    /// What keeps calls in form, and what is no call to `format`. `None` where nothing is to be called, or nothing tells a
+    /// call from a text before its end.
+    fn called(&self, format: Option<&Format>, model: &Model) -> Result<Option<Grammar>, Fault> {
+        let tools = self.tools.callable();
+        if tools.is_empty() {
+            return Ok(None);
+        }
+        let refused = |error: bantam_grammar::Error| {
+            Fault::field("tools", format!("`tools` cannot be held to: {error}"))
+        };
+        let otherwise =
+            format.filter(|_| self.tools.calling() == Calling::Allowed).map(beside_calls).transpose()?;
+        let calling = otherwise.as_deref().map_or(self.tools.calling(), Calling::OrElse);
+        let (several, tokenizer) = (self.tools.several, &model.served.tokenizer);
+        let lark = model.dialect.grammar(&tools, calling, several, tokenizer, &to_lark);
+        let Some(lark) = lark.map_err(refused)? else { return Ok(None) };
+        match model.vocabulary.compile(&Spec::Lark(lark)) {
+            Ok(grammar) => Ok(Some(grammar)),
+            // What may be left out may be in any form.
+            Err(_) if calling == Calling::Allowed && tools.iter().all(|tool| !tool.is_strict) => Ok(None),
+            Err(error) => Err(refused(error)),
+        }
+    }
+
+    /// The same, with thinking that ends when its budget is used up.
+    fn within_budget(
+        &self,
+        held: Option<Box<dyn Constraint>>,
+        ids: &[u32],
+        model: &Model,
+    ) -> Option<Box<dyn Constraint>> {
+        let parser = self.parser(ids, Arc::default(), model);
+        let may_think = model.dialect.thinking().is_some() || parser.stage() == Stage::Thinking;
+        match self.thinking.budget.filter(|_| may_think) {
+            Some(budget) => {
+                Some(Box::new(ThinkingBudget::new(parser, &model.served.tokenizer, budget, held)))
+            }
+            None => held,
+        }
     }
 
     /// What was said, and the answer that has begun.
     fn parts(&self) -> (&[Value], Option<&str>) {
         match self.messages.split_last() {
             Some((last, said)) if last["role"] == "assistant" && last["content"].is_string() => {
-                (said, last["content"].as_str().filter(|text| !text.is_empty()))
+                let has_calls = last["tool_calls"].as_array().is_some_and(|calls| !calls.is_empty());
+                match last["content"].as_str().filter(|text| !text.is_empty()) {
+                    _ if has_calls => (&self.messages, None),
+                    begun => (said, begun),
+                }
             }
             _ => (&self.messages, None),
         }
     }
 
-    fn render(&self, messages: &[Value], open: bool, served: &Served) -> Result<Vec<u32>, Fault> {
-        let template = served.template.as_ref().ok_or_else(no_template)?;
-        Ok(template.render_ids(&self.conversation(messages, open), &served.tokenizer)?)
+    fn render(&self, messages: &[Value], model: &Model) -> Result<Vec<u32>, Fault> {
+        let template = model.served.template.as_ref().ok_or_else(no_template)?;
+        let (given, markers) = self.given(messages, model);
+        Ok(template.render_ids(&self.conversation(&given, &markers), &model.served.tokenizer)?)
     }
 
-    fn conversation<'a>(&self, messages: &'a [Value], open: bool) -> Conversation<'a> {
-        let (switches, now) = (self.switches.clone(), Some(clock::now()));
-        Conversation { messages, add_generation_prompt: open, switches, now, ..Conversation::default() }
+    /// The conversation as the template takes it, and what of its text stays tokens.
+    fn given(&self, messages: &[Value], model: &Model) -> (Given, Vec<&'static str>) {
+        let mut given = model.dialect.prepare(model.served.opened(messages), &self.tools.offered);
+        given.switches.extend(self.thinking.switches.clone());
+        (given, model.dialect.markers())
+    }
+
+    fn conversation<'a>(&self, given: &'a Given, markers: &'a [&'static str]) -> Conversation<'a> {
+        Conversation {
+            messages: &given.messages,
+            tools: given.tools.as_deref(),
+            add_generation_prompt: true,
+            switches: given.switches.clone(),
+            now: Some(clock::now()),
+            markers,
+            ..Conversation::default()
+        }
     }
 
     /// The text of the conversation, with the beginning of an answer.
@@ -197,11 +321,20 @@ impl Chat {
     /// # Errors
     ///
     /// A template that fails.
-    pub(crate) fn to_text(&self, served: &Served) -> Result<String, Fault> {
+    pub(crate) fn to_text(&self, model: &Model) -> Result<String, Fault> {
         let (said, begun) = self.parts();
-        let template = served.template.as_ref().ok_or_else(no_template)?;
-        Ok(template.render(&self.conversation(said, true))? + begun.unwrap_or_default())
+        let template = model.served.template.as_ref().ok_or_else(no_template)?;
+        let (given, markers) = self.given(said, model);
+        Ok(template.render(&self.conversation(&given, &markers))? + begun.unwrap_or_default())
     }
+}
+
+/// What an answer is to be that may be a call in its place.
+fn beside_calls(format: &Format) -> Result<String, Fault> {
+    let lark = format.spec.to_lark().map_err(|error| format.refusal(&error))?;
+    lark.ok_or_else(|| {
+        Fault::unsupported(&format.field, " together with `tools`: leave one out, or ask for JSON")
+    })
 }
 
 fn no_template() -> Fault {

@@ -22,6 +22,15 @@ pub enum Error {
         models: String,
     },
 
+    /// An adapter whose model is not there.
+    #[error("--adapter {name}: there is no model `{model}` for it")]
+    AdapterOfNothing {
+        /// The adapter.
+        name: String,
+        /// Its model.
+        model: String,
+    },
+
     /// A model that is to be there from the start is not.
     #[error("cannot serve {name}: {why}")]
     Load {

@@ -6,6 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::body::HttpBody;
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderValue, Method, header};
@@ -29,8 +30,9 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
     let begun = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let dialect = Dialect::of(&path);
+    let has_body = !request.body().is_end_stream();
     let mut reply = match check(&app, &request) {
-        Err(fault) => dialect.refusal(&fault),
+        Err(fault) => unread(has_body, dialect.refusal(&fault)),
         Ok(caller) => match AssertUnwindSafe(caller.scope(next.run(request))).catch_unwind().await {
             Ok(reply) => reply,
             Err(_) => dialect.refusal(&crate::ask::broken("the request broke off")),
@@ -41,6 +43,15 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
     // The path is the client's own word; of a path that is not there, only that is told.
     let path: String = if status == 404 { "(unknown)".into() } else { path.chars().take(80).collect() };
     (app.settings.log)(&format!("{method} {path} {status} {ms} ms"));
+    reply
+}
+
+/// A refusal of a request whose body nobody reads. The connection cannot go on behind such a body: it is closed, and
+/// the client told so, who would else send its next request into nothing.
+pub(crate) fn unread(has_body: bool, mut reply: Response) -> Response {
+    if has_body {
+        reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     reply
 }
 
@@ -55,15 +66,38 @@ fn check(app: &App, request: &Request) -> Result<Caller, Fault> {
     let (headers, path) = (request.headers(), request.uri().path());
     check_host(app, request)?;
     check_origin(app, headers)?;
-    let is_open = OPEN.contains(&path) || page::has(path);
-    let caller = if is_open { Caller::default() } else { check_key(app, headers)? };
-    if app.is_stopping() && request.method() == Method::POST {
+    let caller = match path {
+        path if OPEN.contains(&path) || page::has(path) => Caller::default(),
+        path if is_admins(path) => check_admin(app, headers)?,
+        _ => check_key(app, headers)?,
+    };
+    // Other methods no page can use without asking first.
+    if request.method() != Method::POST {
+        return Ok(caller);
+    }
+    if app.is_stopping() {
         return Err(Fault::new(Kind::Stopping, "the server is being stopped"));
     }
-    if request.method() == Method::POST {
+    // Blobs are bytes of any kind.
+    if !path.starts_with(BLOBS) {
         check_content_type(headers)?;
     }
     Ok(caller)
+}
+
+const BLOBS: &str = "/api/blobs/";
+
+/// Whether a path leads to what changes the models that there are.
+fn is_admins(path: &str) -> bool {
+    let paths = [
+        "/api/pull",
+        "/api/create",
+        "/api/copy",
+        "/api/delete",
+        "/v1/load_lora_adapter",
+        "/v1/unload_lora_adapter",
+    ];
+    paths.contains(&path) || path.starts_with(BLOBS)
 }
 
 fn check_host(app: &App, request: &Request) -> Result<(), Fault> {
@@ -100,17 +134,34 @@ fn check_origin(app: &App, headers: &HeaderMap) -> Result<(), Fault> {
     }
 }
 
+fn check_admin(app: &App, headers: &HeaderMap) -> Result<Caller, Fault> {
+    let (keys, admins) = (&app.settings.keys, &app.settings.admin_keys);
+    if keys.is_empty() && admins.is_empty() {
+        return Ok(Caller::default());
+    }
+    if let Some(key) = sent_keys(headers).find(|key| admins.has(key)) {
+        return Ok(Caller::of(key));
+    }
+    if !sent_keys(headers).any(|key| keys.has(key)) {
+        return Err(no_key());
+    }
+    let message = "this needs an admin key: the server has them from BANTAM_ADMIN_KEY or --admin-key-file";
+    Err(Fault::new(Kind::Forbidden, message))
+}
+
 fn check_key(app: &App, headers: &HeaderMap) -> Result<Caller, Fault> {
-    let keys = &app.settings.keys;
+    let (keys, admins) = (&app.settings.keys, &app.settings.admin_keys);
     if keys.is_empty() {
         return Ok(Caller::default());
     }
-    if let Some(key) = sent_keys(headers).find(|key| keys.has(key)) {
-        return Ok(Caller::of(key));
-    }
+    let known = sent_keys(headers).find(|key| keys.has(key) || admins.has(key));
+    known.map(Caller::of).ok_or_else(no_key)
+}
+
+fn no_key() -> Fault {
     let message =
         "wrong or missing API key: send it as `Authorization: Bearer KEY`, `x-api-key` or `api-key`";
-    Err(Fault { code: Some("invalid_api_key"), ..Fault::new(Kind::Unauthorized, message) })
+    Fault { code: Some("invalid_api_key"), ..Fault::new(Kind::Unauthorized, message) }
 }
 
 /// The keys in a request, in any of the styles that clients have.

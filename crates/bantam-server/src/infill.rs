@@ -35,7 +35,7 @@ pub(crate) async fn infill(app: Arc<App>, body: Map<String, Value>) -> Result<Re
     ask.max_tokens = fields.integer("n_predict")?.and_then(|most| usize::try_from(most).ok());
     ask.time_max = deadline::read(&fields)?;
     let wants_stream = fields.flag("stream")?.unwrap_or(false);
-    let parts = Parts { model: model.served.name.clone() };
+    let parts = Parts { model: model.name.clone() };
     let answers = Answers::begin(Arc::clone(model), ask).await?;
     if wants_stream {
         return Ok(wire::stream(answers, parts, Frames::Events { ping: ": ping\n\n" }));
@@ -65,23 +65,33 @@ fn fill(fields: &Fields<'_>) -> Result<Fill, Fault> {
 }
 
 /// The parts of a stream, of which the last says how it went.
-struct Parts {
-    model: String,
+pub(crate) struct Parts {
+    pub(crate) model: String,
 }
 
 impl Parts {
-    fn part(&self, text: &str, stop: bool) -> Value {
+    pub(crate) fn part(&self, text: &str, stop: bool) -> Value {
         json!({ "index": 0, "content": text, "stop": stop, "model": self.model, "id_slot": 0 })
     }
 
-    fn end(&self, text: &str, summary: &Summary) -> Value {
+    pub(crate) fn end(&self, text: &str, summary: &Summary) -> Value {
         let (usage, times) = (&summary.usage, &summary.timings);
         let (stop_type, word) = match &summary.ended {
-            Ended::Stop => ("eos", ""),
+            Ended::Stop | Ended::Calls => ("eos", ""),
             Ended::StopString(stop) => ("word", stop.as_str()),
             Ended::Length | Ended::Expired => ("limit", ""),
         };
         let ms = |time: std::time::Duration| time.as_secs_f64() * 1e3;
+        let read = usage.prompt_tokens.saturating_sub(usage.reused_tokens);
+        // The first token comes with the end of the prompt.
+        let decoded = usage.generated_tokens.saturating_sub(1);
+        let each = |time: std::time::Duration, count: usize| match u32::try_from(count) {
+            Ok(0) | Err(_) => std::time::Duration::ZERO,
+            Ok(count) => time / count,
+        };
+        let per_second = |count: usize, time: std::time::Duration| {
+            if time.is_zero() { 0.0 } else { count as f64 / time.as_secs_f64() }
+        };
         let mut part = self.part(text, true);
         part["stop_type"] = json!(stop_type);
         part["stopping_word"] = json!(word);
@@ -91,10 +101,15 @@ impl Parts {
         part["tokens_evaluated"] = json!(usage.prompt_tokens);
         part["tokens_cached"] = json!(usage.reused_tokens);
         part["timings"] = json!({
-            "prompt_n": usage.prompt_tokens - usage.reused_tokens.min(usage.prompt_tokens),
+            "cache_n": usage.reused_tokens,
+            "prompt_n": read,
             "prompt_ms": ms(times.prefill),
+            "prompt_per_second": per_second(read, times.prefill),
+            "prompt_per_token_ms": ms(each(times.prefill, read)),
             "predicted_n": usage.generated_tokens,
             "predicted_ms": ms(times.decode),
+            "predicted_per_second": per_second(decoded, times.decode),
+            "predicted_per_token_ms": ms(each(times.decode, decoded)),
         });
         part
     }
@@ -105,7 +120,7 @@ impl Wire for Parts {
         match piece {
             Piece::Chunk(chunk) => wire::event(None, &self.part(&chunk.text, false)),
             Piece::Done(summary) => wire::event(None, &self.end("", &summary)),
-            Piece::Prompt(_) | Piece::Vector(_) | Piece::Failed(_) => String::new(),
+            Piece::Prompt(_) | Piece::Vector(_) | Piece::Call(..) | Piece::Failed(_) => String::new(),
         }
     }
 

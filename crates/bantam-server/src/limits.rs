@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Bytes of a body.
 pub(crate) const BODY_BYTES_MAX: usize = 32 << 20;
+/// Time for the next bytes of a file to come.
+pub(crate) const FILE_PAUSE_MAX: Duration = Duration::from_secs(60);
 /// Time for a body to come.
 pub(crate) const BODY_TIME_MAX: Duration = Duration::from_secs(60);
 /// Bytes of a request's first line and headers together.
@@ -12,6 +14,10 @@ pub(crate) const HEAD_BYTES_MAX: usize = 64 << 10;
 pub(crate) const HEADERS_MAX: usize = 100;
 /// Time for a head to come, and for a connection to do nothing.
 pub(crate) const HEAD_TIME_MAX: Duration = Duration::from_secs(60);
+/// Adapters that can be asked for.
+pub(crate) const ADAPTERS_MAX: usize = 1024;
+/// Adapters, alone and together and at different scales, that are kept open for a model.
+pub(crate) const ADAPTER_MIXES_MAX: usize = 64;
 /// Requests that wait for models to be loaded.
 pub(crate) const LOADS_WAITING_MAX: usize = 256;
 /// Connections that are open.
@@ -32,5 +38,7 @@ pub(crate) const STOP_BYTES_MAX: usize = 1024;
 pub(crate) const BIASES_MAX: usize = 1024;
 /// Messages of a conversation.
 pub(crate) const MESSAGES_MAX: usize = 10_000;
+/// Tools that a request may offer.
+pub(crate) const TOOLS_MAX: usize = 256;
 /// A stream that has nothing to say says so this often.
 pub(crate) const PING_EVERY: Duration = Duration::from_secs(15);

@@ -16,6 +16,22 @@ pub(crate) fn of_chat(tokenizer: &Tokenizer, tokens: &[Token]) -> Vec<Value> {
     tokens.iter().map(entry).collect()
 }
 
+/// The same with ids, as llama.cpp's server has them.
+pub(crate) fn with_ids(tokenizer: &Tokenizer, tokens: &[Token]) -> Vec<Value> {
+    let with_id = |id: u32, logprob: f32| {
+        let mut entry = told(tokenizer, id, logprob);
+        entry.insert("id".into(), json!(id));
+        entry
+    };
+    let entry = |token: &Token| {
+        let mut entry = with_id(token.id, token.logprob);
+        let top = token.top.iter().map(|(id, logprob)| Value::Object(with_id(*id, *logprob)));
+        entry.insert("top_logprobs".into(), top.collect());
+        Value::Object(entry)
+    };
+    tokens.iter().map(entry).collect()
+}
+
 fn told(tokenizer: &Tokenizer, id: u32, logprob: f32) -> Map<String, Value> {
     let bytes = tokenizer.piece(id).map(|piece| piece.bytes).unwrap_or_default();
     let mut told = Map::new();

@@ -49,7 +49,10 @@ fn message(fields: &Fields<'_>) -> Result<Value, Fault> {
         message.insert("name".into(), json!(tool));
     }
     if let Some(calls) = fields.list("tool_calls")? {
-        message.insert("tool_calls".into(), calls.iter().map(call).collect());
+        let place = |at: usize| format!("{}[{at}]", fields.name("tool_calls"));
+        let numbered = calls.iter().enumerate();
+        let calls = numbered.map(|(at, value)| call(&Fields::at(value, place(at))?));
+        message.insert("tool_calls".into(), calls.collect::<Result<_, _>>()?);
     }
     Ok(Value::Object(message))
 }
@@ -90,15 +93,23 @@ fn part(fields: &Fields<'_>) -> Result<String, Fault> {
 }
 
 /// A call with its arguments as an object, as templates want them.
-fn call(call: &Value) -> Value {
-    let mut call = call.clone();
-    let arguments = call.pointer_mut("/function/arguments");
-    if let Some(arguments) = arguments
-        && let Some(parsed) = arguments.as_str().and_then(|text| serde_json::from_str(text).ok())
-    {
-        *arguments = parsed;
+fn call(fields: &Fields<'_>) -> Result<Value, Fault> {
+    let function = fields.object("function")?.ok_or_else(|| fields.missing("function", "an object"))?;
+    let arguments = match function.value("arguments") {
+        None => json!({}),
+        Some(Value::String(text)) if text.trim().is_empty() => json!({}),
+        Some(Value::String(text)) => serde_json::from_str(text).unwrap_or_default(),
+        Some(value) => value.clone(),
+    };
+    if !arguments.is_object() {
+        return Err(function.wrong("arguments", "a JSON object, or a text that is one"));
     }
-    call
+    Ok(made_call(fields.text("id")?, function.needed_text("name")?, &arguments))
+}
+
+/// A call in the form of the chat completions protocol.
+pub(crate) fn made_call(id: Option<&str>, name: &str, arguments: &Value) -> Value {
+    json!({ "id": id, "type": "function", "function": { "name": name, "arguments": arguments } })
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::fields::Fields;
 use crate::messages;
 use crate::models::{Model, Wanted};
 use crate::state::App;
+use crate::{thinking, tools};
 
 /// `GET /health`: the program lives.
 pub(crate) fn health() -> Response {
@@ -98,9 +99,13 @@ pub(crate) async fn apply_template(app: Arc<App>, body: Map<String, Value>) -> R
     let model = named(&app, &body).await?;
     blocking(move || {
         let fields = Fields::new(&body);
-        let switches = fields.map("chat_template_kwargs")?.cloned().unwrap_or_default();
-        let chat = Chat { messages: messages::read(fields.needed_list("messages")?)?, switches };
-        Ok(json!({ "prompt": chat.to_text(&model.served)? }))
+        let chat = Chat {
+            messages: messages::read(fields.needed_list("messages")?)?,
+            tools: tools::read(&fields)?,
+            thinking: thinking::read(&fields)?,
+            ..Chat::default()
+        };
+        Ok(json!({ "prompt": chat.to_text(&model)? }))
     })
     .await
 }

@@ -1,5 +1,5 @@
 //! `POST /v1/rerank`, `/v2/rerank`, `/rerank`: how well texts answer a question, in the forms of Jina, Cohere and
-//! llama.cpp's server.
+//! llama.cpp's server, and where they are called `texts`, in that of text-embeddings-inference.
 //!
 //! By itself the score is the cosine of the two embeddings, which is as good as the model's embeddings are. With
 //! `"method": "yes_no"` a model that chats is asked whether the text answers the question, and the score is how much of
@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use bantam_engine::Stopping;
-use bantam_text::{Special, Tokenizer};
+use bantam_text::{Special, Thinking, Tokenizer};
 use serde_json::{Map, Value, json};
 
 use crate::answer::{Answers, Whole};
@@ -33,9 +33,12 @@ use crate::vectors::{self, Shape, TooLong};
 pub(crate) async fn rerank(app: Arc<App>, body: Map<String, Value>) -> Result<Response, Fault> {
     let fields = Fields::new(&body);
     let model = &app.models.open(&fields).await?;
-    let (query, documents) = (fields.needed_text("query")?, documents(&fields)?);
+    // Where they are `texts`, the reply is a list of scores.
+    let is_list = fields.value("documents").is_none() && fields.value("texts").is_some();
+    let documents = documents(&fields, if is_list { "texts" } else { "documents" })?;
+    let query = fields.needed_text("query")?;
     let top_n = fields.count("top_n")?.unwrap_or(documents.len());
-    let tells = fields.flag("return_documents")?.unwrap_or(false);
+    let tells = fields.flag(if is_list { "return_text" } else { "return_documents" })?.unwrap_or(false);
     let (scores, tokens) = match fields.text("method")? {
         None | Some("cosine") => {
             by_cosine(model, query, &documents, Shape::read(&fields, &model.served)?).await?
@@ -45,6 +48,14 @@ pub(crate) async fn rerank(app: Arc<App>, body: Map<String, Value>) -> Result<Re
     };
     let mut order: Vec<usize> = (0..documents.len()).collect();
     order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
+    order.truncate(top_n);
+    if is_list {
+        let scored = |index: usize| {
+            let text = tells.then(|| documents[index].as_str());
+            json!({ "index": index, "score": scores[index], "text": text })
+        };
+        return Ok(json_reply(&order.into_iter().map(scored).collect()));
+    }
     let result = |index: &usize| {
         let mut result = json!({ "index": index, "relevance_score": scores[*index] });
         if tells {
@@ -55,23 +66,23 @@ pub(crate) async fn rerank(app: Arc<App>, body: Map<String, Value>) -> Result<Re
     Ok(json_reply(&json!({
         "id": clock::id("rerank-"),
         "object": "list",
-        "model": model.served.name,
-        "results": order.iter().take(top_n).map(result).collect::<Vec<Value>>(),
+        "model": model.name,
+        "results": order.iter().map(result).collect::<Vec<Value>>(),
         "usage": { "prompt_tokens": tokens, "total_tokens": tokens },
         "meta": { "billed_units": { "search_units": 0 } },
     })))
 }
 
 /// Texts, or objects with a `text`.
-fn documents(fields: &Fields<'_>) -> Result<Vec<String>, Fault> {
-    let list = fields.needed_list("documents")?;
+fn documents(fields: &Fields<'_>, name: &str) -> Result<Vec<String>, Fault> {
+    let list = fields.needed_list(name)?;
     if list.is_empty() || list.len() > INPUTS_MAX {
-        return Err(fields.wrong("documents", &format!("from 1 to {INPUTS_MAX} documents")));
+        return Err(fields.wrong(name, &format!("from 1 to {INPUTS_MAX} documents")));
     }
     let document = |(at, value): (usize, &Value)| {
         let text = value.as_str().or_else(|| value["text"].as_str());
         let wanted = "a string or an object with a `text`";
-        text.map(str::to_owned).ok_or_else(|| wrong(&format!("documents[{at}]"), wanted, value))
+        text.map(str::to_owned).ok_or_else(|| wrong(&format!("{name}[{at}]"), wanted, value))
     };
     list.iter().enumerate().map(document).collect()
 }
@@ -100,8 +111,8 @@ async fn by_answer(
         let system =
             "Judge whether the document answers the query. The answer can only be \"yes\" or \"no\".";
         let user = format!("<Query>: {query}\n<Document>: {document}");
-        let switches = Map::from_iter([("enable_thinking".to_owned(), json!(false))]);
-        Prompt::Chat(Chat { messages: vec![made("system", system), made("user", &user)], switches })
+        let messages = vec![made("system", system), made("user", &user)];
+        Prompt::Chat(Chat { messages, thinking: Thinking::switched(false), ..Chat::default() })
     };
     let mut ask = Ask::new(Prompt::Ids(Vec::new()), &model.served);
     ask.prompts = documents.iter().map(prompt).collect();

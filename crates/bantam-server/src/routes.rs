@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::HttpBody;
 use axum::extract::{Path, Request, State};
 use axum::http::Method;
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use serde_json::{Map, Value};
 
 use crate::deadline;
@@ -15,7 +16,10 @@ use crate::dialect::Dialect;
 use crate::fault::{Fault, Kind};
 use crate::openai::responses;
 use crate::state::App;
-use crate::{anthropic, fields, guard, infill, metrics, native, ollama, openai, openapi, page, rerank};
+use crate::{
+    anthropic, completion, fields, guard, infill, lora, metrics, native, ollama, openai, openapi, page,
+    props, rerank,
+};
 
 type Shared = State<Arc<App>>;
 
@@ -25,15 +29,17 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(of_openai())
         .merge(of_anthropic())
         .merge(of_ollama())
+        .merge(unversioned())
         .merge(of_native())
         .merge(page::router())
         .fallback(|request: Request| async move {
-            let fault = Fault::new(Kind::NotFound, "there is no such path");
-            Dialect::of(request.uri().path()).refusal(&fault)
+            refused(&request, &Fault::new(Kind::NotFound, "there is no such path"))
         })
         .method_not_allowed_fallback(|method: Method, request: Request| async move {
-            let fault = Fault::new(Kind::Method, format!("this path does not know the method {method}"));
-            Dialect::of(request.uri().path()).refusal(&fault)
+            refused(
+                &request,
+                &Fault::new(Kind::Method, format!("this path does not know the method {method}")),
+            )
         })
         .layer(from_fn_with_state(Arc::clone(&app), guard::guard))
         .with_state(app)
@@ -87,7 +93,33 @@ fn of_ollama() -> Router<Arc<App>> {
         .route("/api/show", post(|State(app): Shared, r: Request| asked(app, r, ollama::show)))
         .route("/api/tags", get(|State(app): Shared| async move { ollama::tags(&app).await }))
         .route("/api/ps", get(|State(app): Shared| async move { ollama::ps(&app) }))
+        .route("/api/pull", post(|State(app): Shared, r: Request| asked(app, r, ollama::pull)))
+        .route("/api/create", post(|State(app): Shared, r: Request| asked(app, r, ollama::create)))
+        .route("/api/copy", post(|State(app): Shared, r: Request| asked(app, r, ollama::copy)))
+        .route("/api/delete", delete(|State(app): Shared, r: Request| asked(app, r, ollama::delete)))
+        .route(
+            "/api/blobs/{digest}",
+            get(|State(app): Shared, Path(digest): Path<String>| async move {
+                told(Dialect::Ollama, ollama::has_blob(app, digest).await)
+            })
+            .post(|State(app): Shared, Path(digest): Path<String>, r: Request| async move {
+                told(Dialect::Ollama, ollama::put_blob(app, digest, r).await)
+            }),
+        )
         .route("/api/version", get(|| async { ollama::version() }))
+}
+
+/// What only llama.cpp's server has, and what it also has without `/v1`.
+fn unversioned() -> Router<Arc<App>> {
+    Router::new()
+        .route("/completion", post(|State(app): Shared, r: Request| asked(app, r, completion::completion)))
+        .route("/completions", post(|State(app): Shared, r: Request| asked(app, r, completion::completion)))
+        .route("/chat/completions", post(|State(app): Shared, r: Request| asked(app, r, openai::chat)))
+        .route("/models", get(|State(app): Shared| async move { openai::models(&app).await }))
+        .route(
+            "/props",
+            get(|State(app): Shared| async move { told(Dialect::OpenAi, props::props(&app).await) }),
+        )
 }
 
 fn of_native() -> Router<Arc<App>> {
@@ -104,12 +136,19 @@ fn of_native() -> Router<Arc<App>> {
         .route("/rerank", post(|State(app): Shared, r: Request| asked(app, r, rerank::rerank)))
         .route("/v1/rerank", post(|State(app): Shared, r: Request| asked(app, r, rerank::rerank)))
         .route("/v2/rerank", post(|State(app): Shared, r: Request| asked(app, r, rerank::rerank)))
+        .route("/lora-adapters", get(|State(app): Shared| async move { lora::list(&app) }))
+        .route("/v1/load_lora_adapter", post(|State(app): Shared, r: Request| asked(app, r, lora::load)))
+        .route("/v1/unload_lora_adapter", post(|State(app): Shared, r: Request| asked(app, r, lora::unload)))
         .route("/tokenize", post(|State(app): Shared, r: Request| asked(app, r, native::tokenize)))
         .route("/detokenize", post(|State(app): Shared, r: Request| asked(app, r, native::detokenize)))
         .route(
             "/apply-template",
             post(|State(app): Shared, r: Request| asked(app, r, native::apply_template)),
         )
+}
+
+fn refused(request: &Request, fault: &Fault) -> Response {
+    guard::unread(!request.body().is_end_stream(), Dialect::of(request.uri().path()).refusal(fault))
 }
 
 /// Hands the object in a request's body to its handler.

@@ -1,7 +1,13 @@
 //! A model as the server sees it: what generates, how text becomes tokens, and what is told of it.
 
-use bantam_engine::{Engine, Error, Event, Pooling, Request, Sampling};
+use std::sync::Arc;
+
+use bantam_engine::{Adapter, Engine, Error, Event, Pooling, Request, Sampling};
 use bantam_text::{ChatTemplate, Tokenizer};
+use serde_json::Value;
+
+use crate::library::Refusal;
+use crate::models::AdapterPart;
 
 /// What answers requests: an engine, or a script in tests.
 pub trait Generate: Send + Sync + 'static {
@@ -11,6 +17,15 @@ pub trait Generate: Send + Sync + 'static {
     ///
     /// What is wrong with the request, before anything is computed.
     fn submit(&self, request: Request) -> Result<Running, Error>;
+
+    /// Opens adapters for this model, added up.
+    ///
+    /// # Errors
+    ///
+    /// Adapters that cannot be read, or that are not for this model.
+    fn adapter(&self, parts: &[AdapterPart]) -> Result<Arc<Adapter>, Refusal> {
+        Err(Refusal::Unsupported(format!("this model takes no adapters: {} are wanted", parts.len())))
+    }
 }
 
 /// A request on its way. Dropping the events ends it too.
@@ -37,6 +52,12 @@ pub struct Served {
     pub generator: Box<dyn Generate>,
     /// Its tokeniser.
     pub tokenizer: Tokenizer,
+    /// What was said before each conversation, in the form of the chat completions protocol.
+    pub opening: Vec<Value>,
+    /// Texts that end an answer where a request has none.
+    pub stops: Vec<String>,
+    /// Tokens of an answer where a request says nothing; as many as the context holds if `None`.
+    pub max_tokens: Option<usize>,
     /// Its chat template; without one it only continues text.
     pub template: Option<ChatTemplate>,
     /// How tokens are chosen where a request says nothing.
@@ -80,6 +101,24 @@ pub struct Details {
     pub context_length: usize,
     /// The chat template's source.
     pub template: Option<String>,
+    /// What the model is told before each conversation.
+    pub system: Option<String>,
+    /// Its licence's name.
+    pub licence: Option<String>,
+    /// The model that it was made from.
+    pub parent: Option<String>,
+}
+
+impl Served {
+    /// A conversation with what was said before it. One that brings its own system text has no other.
+    pub(crate) fn opened(&self, messages: &[Value]) -> Vec<Value> {
+        let is_system = |message: &Value| message["role"] == "system";
+        let is_told = messages.first().is_some_and(is_system);
+        let (system, rest): (Vec<Value>, Vec<Value>) = self.opening.iter().cloned().partition(is_system);
+        let (own, said) = messages.split_at(usize::from(is_told));
+        let system = if is_told { own.to_vec() } else { system };
+        [system.as_slice(), &rest, said].concat()
+    }
 }
 
 impl Details {
@@ -91,11 +130,5 @@ impl Details {
             1_000_000..1_000_000_000 => format!("{:.0}M", count / 1e6),
             _ => format!("{:.1}B", count / 1e9),
         }
-    }
-
-    /// Whether the template speaks of thinking.
-    pub(crate) fn thinks(&self) -> bool {
-        let marks = ["enable_thinking", "<think>", "reasoning_content"];
-        self.template.as_ref().is_some_and(|template| marks.iter().any(|mark| template.contains(mark)))
     }
 }

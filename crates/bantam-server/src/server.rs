@@ -12,9 +12,10 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::error::Error;
@@ -29,6 +30,8 @@ use crate::state::App;
 /// A server that listens, and answers while [`Server::run`] runs.
 pub struct Server {
     listener: TcpListener,
+    #[cfg(unix)]
+    local: Option<std::os::unix::net::UnixListener>,
     address: SocketAddr,
     app: Arc<App>,
     stopping: watch::Sender<bool>,
@@ -60,7 +63,22 @@ impl Server {
         listener.set_nonblocking(true).map_err(Error::System)?;
         let address = listener.local_addr().map_err(Error::System)?;
         let app = Arc::new(App::new(models, settings));
-        Ok(Server { listener, address, app, stopping: watch::Sender::new(false) })
+        let stopping = watch::Sender::new(false);
+        Ok(Server {
+            listener,
+            #[cfg(unix)]
+            local: None,
+            address,
+            app,
+            stopping,
+        })
+    }
+
+    /// Listens on a socket of this machine's file system, too. Who may connect is up to the socket's file.
+    #[cfg(unix)]
+    #[must_use]
+    pub fn and_local(self, listener: std::os::unix::net::UnixListener) -> Self {
+        Server { local: Some(listener), ..self }
     }
 
     /// Where it listens.
@@ -88,7 +106,11 @@ impl Server {
     }
 
     async fn serve(self) -> Result<(), Error> {
-        let listener = tokio::net::TcpListener::from_std(self.listener).map_err(Error::System)?;
+        let doors = Doors {
+            tcp: tokio::net::TcpListener::from_std(self.listener).map_err(Error::System)?,
+            #[cfg(unix)]
+            local: self.local.map(local).transpose().map_err(Error::System)?,
+        };
         let drain_time = self.app.settings.drain_time;
         let connections = Connections::new(router(Arc::clone(&self.app)));
         tokio::spawn({
@@ -100,10 +122,10 @@ impl Server {
         let stopped = pin!(stopping.wait_for(|is_stopping| *is_stopping));
         let terminated = pin!(terminated()?);
         let mut ended = select(stopped, terminated);
-        while let Either::Left((accepted, _)) = select(pin!(listener.accept()), &mut ended).await {
+        while let Either::Left((accepted, _)) = select(pin!(doors.accept()), &mut ended).await {
             connections.take(accepted).await;
         }
-        drop(listener);
+        drop(doors);
         self.app.stop();
         // Those that take longer are cut off.
         let _ = timeout(drain_time, connections.graceful.shutdown()).await;
@@ -134,6 +156,38 @@ fn runtime() -> io::Result<Runtime> {
         .build()
 }
 
+/// Where connections come from.
+struct Doors {
+    tcp: tokio::net::TcpListener,
+    #[cfg(unix)]
+    local: Option<tokio::net::UnixListener>,
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Local(tokio::net::UnixStream),
+}
+
+impl Doors {
+    /// The next connection.
+    async fn accept(&self) -> io::Result<Stream> {
+        let tcp = async { self.tcp.accept().await.map(|(stream, _)| Stream::Tcp(stream)) };
+        #[cfg(unix)]
+        if let Some(listener) = &self.local {
+            let local = async { listener.accept().await.map(|(stream, _)| Stream::Local(stream)) };
+            return select(pin!(tcp), pin!(local)).await.factor_first().0;
+        }
+        tcp.await
+    }
+}
+
+#[cfg(unix)]
+fn local(listener: std::os::unix::net::UnixListener) -> io::Result<tokio::net::UnixListener> {
+    listener.set_nonblocking(true)?;
+    tokio::net::UnixListener::from_std(listener)
+}
+
 /// The connections that are open.
 struct Connections {
     router: Router,
@@ -147,16 +201,30 @@ impl Connections {
         Connections { router, graceful: GracefulShutdown::new(), places }
     }
 
-    async fn take(&self, accepted: io::Result<(TcpStream, SocketAddr)>) {
-        let Ok((stream, _)) = accepted else {
+    async fn take(&self, accepted: io::Result<Stream>) {
+        let Ok(stream) = accepted else {
             // Out of descriptors, most likely: some may be free soon.
             sleep(Duration::from_millis(50)).await;
             return;
         };
         // Beyond the limit, the connection is closed.
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return };
-        // Tokens are small and should not wait for each other; without it they come a little later.
-        let _ = stream.set_nodelay(true);
+        match stream {
+            Stream::Tcp(stream) => {
+                // Tokens are small and should not wait for each other; without it they come a little later.
+                let _ = stream.set_nodelay(true);
+                self.serve(stream, place);
+            }
+            #[cfg(unix)]
+            Stream::Local(stream) => self.serve(stream, place),
+        }
+    }
+
+    fn serve(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        place: OwnedSemaphorePermit,
+    ) {
         let service = TowerToHyperService::new(self.router.clone());
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::error::Error;
-use crate::models::{Alias, KeepAlive};
+use crate::models::{Alias, KeepAlive, NamedAdapter};
 
 /// How a server is set up.
 #[derive(Clone)]
@@ -16,12 +16,17 @@ pub struct Settings {
     pub address: SocketAddr,
     /// Keys, one of which each request must have; with none, all may ask, from this machine only.
     pub keys: Keys,
+    /// Keys for what changes the models that there are, which also open all else. Without any key at all everybody on
+    /// this machine may do that; with keys only those who have one of these.
+    pub admin_keys: Keys,
     /// Names by which this machine may be called, besides `localhost` and addresses.
     pub hosts: Vec<String>,
     /// Requests that may wait for each model.
     pub waiting_max: usize,
     /// Other names for models.
     pub aliases: Vec<Alias>,
+    /// Adapters for models.
+    pub adapters: Vec<NamedAdapter>,
     /// Models that are loaded before the first request asks for them.
     pub load_first: Vec<String>,
     /// Models that are loaded at the same time.
@@ -41,9 +46,11 @@ impl Default for Settings {
         Settings {
             address: SocketAddr::new(IpAddr::from([127, 0, 0, 1]), DEFAULT_PORT),
             keys: Keys::default(),
+            admin_keys: Keys::default(),
             hosts: Vec::new(),
             waiting_max: 64,
             aliases: Vec::new(),
+            adapters: Vec::new(),
             load_first: Vec::new(),
             models_max: usize::MAX,
             memory_max: u64::MAX,

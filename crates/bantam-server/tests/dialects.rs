@@ -150,7 +150,12 @@ fn a_message_tells_why_it_ended() {
     let stop = json!({ "max_tokens": 20, "stop_sequences": ["b"] });
     let reply = server.post("/v1/messages", &with(ask, stop)).json();
     assert_eq!((&reply["stop_reason"], &reply["stop_sequence"]), (&json!("stop_sequence"), &json!("b")));
-    assert_eq!(reply["content"], json!([{ "type": "text", "text": "a" }]));
+    assert_eq!(reply["content"], json!([{ "type": "text", "text": "a", "citations": null }]));
+    // As Anthropic's OpenAPI document has them.
+    let of_usage =
+        ["cache_creation", "output_tokens_details", "server_tool_use", "service_tier", "inference_geo"];
+    assert!(of_usage.iter().all(|field| reply["usage"].get(field).is_some()), "{reply}");
+    assert!(["stop_details", "container"].iter().all(|field| reply.get(field).is_some()), "{reply}");
 }
 
 #[test]

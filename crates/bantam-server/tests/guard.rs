@@ -235,3 +235,26 @@ fn no_value_of_a_field_makes_the_server_fail() {
     }
     assert_eq!(server.get("/health").status, 200);
 }
+
+#[test]
+fn a_connection_ends_behind_a_body_that_nobody_reads_and_goes_on_behind_others() {
+    let server = Running::with(with_key("a-long-key"), |_| {});
+    // Another request comes behind each, on the same connection.
+    let ask = |line: &str, headers: &str, body: &str| {
+        let host = "HTTP/1.1\r\nHost: localhost\r\n";
+        let first = format!("{line} {host}{headers}Content-Length: {}\r\n\r\n{body}", body.len());
+        let reply =
+            Reply::read(server.send(&(first + &format!("GET /health {host}Connection: close\r\n\r\n"))));
+        let is_closed = reply.headers.get("connection").is_some_and(|connection| connection == "close");
+        assert_ne!(is_closed, reply.body.contains("HTTP/1.1 200 OK"), "{line} {}", reply.body);
+        (reply.status, is_closed)
+    };
+    let (key, json) = ("x-api-key: a-long-key\r\n", "Content-Type: application/json\r\n");
+    let both = format!("{key}{json}");
+    assert_eq!(ask("POST /v1/completions", json, "{}"), (401, true));
+    assert_eq!(ask("POST /v1/completions", key, "{}"), (415, true));
+    assert_eq!(ask("POST /none", &both, "{}"), (404, true));
+    assert_eq!(ask("POST /v1/models", &both, "{}"), (405, true));
+    assert_eq!(ask("POST /v1/completions", &both, "[]"), (400, false));
+    assert_eq!(ask("GET /none", key, ""), (404, false));
+}

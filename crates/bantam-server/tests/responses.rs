@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Reply, Running, with};
+use common::{Reply, Running, settings, with};
 use serde_json::{Value, json};
 
 fn ask(input: Value) -> Value {
@@ -53,7 +53,7 @@ fn events_come_in_their_order_and_hold_what_the_whole_reply_holds() {
     assert_eq!((text(last), text(&whole)), ("ab", "ab"));
     assert_eq!((&last["status"], &last["usage"]), (&json!("completed"), &whole["usage"]));
     assert_eq!(events[0].1["response"]["status"], "in_progress");
-    assert_eq!(last["output"][0]["content"][0], json!({ "type": "reasoning_text", "text": "hm " }));
+    assert_eq!(last["output"][0]["content"][0], json!({ "type": "reasoning_text", "text": "hm" }));
     let deltas = events.iter().filter(|(name, _)| name == "response.output_text.delta");
     assert_eq!(deltas.map(|(_, data)| data["delta"].as_str().unwrap()).collect::<String>(), "ab");
     let fields: Vec<&String> = whole.as_object().unwrap().keys().collect();
@@ -78,20 +78,23 @@ fn an_answer_that_is_cut_or_fails_says_so() {
 
 #[test]
 fn items_of_all_kinds_become_messages() {
-    let server = Running::new();
+    let server = Running::with(settings(), |served| served.context_length = 400);
     let items = json!([
         { "role": "user", "content": "a" },
         { "type": "reasoning", "id": "rs_1", "summary": [] },
         { "type": "message", "role": "assistant", "content": [{ "type": "output_text", "text": "b" }] },
         { "type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}" },
         { "type": "function_call_output", "call_id": "c1", "output": "4" },
+        { "type": "message", "role": "assistant", "content": "c" },
         { "type": "message", "role": "user", "content": [{ "type": "input_text", "text": "say ok" }] },
     ]);
     let more = json!({ "instructions": "Be brief.", "include": ["message.output_text.logprobs"], "top_logprobs": 1 });
     let reply = server.post("/v1/responses", &with(ask(items), more)).json();
     assert_eq!(text(&reply), "ok");
-    // The six messages, instructions among them, as the template has them.
-    let prompt = ["system\nBe brief.", "user\na", "assistant\nb", "assistant\n", "tool\n4", "user\nsay ok"];
+    // The messages, instructions among them, as the template has them: it knows neither calls nor results.
+    let said = "assistant\nb\n<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</tool_call>";
+    let result = "user\n<tool_response>\n4\n</tool_response>";
+    let prompt = ["system\nBe brief.", "user\na", said, result, "assistant\nc", "user\nsay ok"];
     let tokens: usize =
         prompt.iter().map(|message| message.len() + 3).sum::<usize>() + "assistant\n".len() + 1;
     assert_eq!(reply["usage"]["input_tokens"], tokens);
@@ -134,7 +137,7 @@ fn what_is_wrong_is_named() {
             json!({ "input": [{ "role": "user", "content": [{ "type": "input_image" }] }] }),
             "input[0].content[0].type",
         ),
-        (json!({ "tools": [{ "type": "function", "name": "f" }] }), "tools"),
+        (json!({ "tools": [{ "type": "web_search" }] }), "tools[0].type"),
         (json!({ "text": { "format": { "type": "json_schema" } } }), "text.format.schema"),
         (json!({ "background": true }), "background"),
         (json!({ "conversation": "c" }), "conversation"),
@@ -164,4 +167,42 @@ fn what_one_key_made_is_not_there_for_another() {
         let more = with(ask(json!("say two")), json!({ "previous_response_id": made["id"] }));
         assert_eq!((post("second-key", &more).status, post("first-key", &more).status), (404, 200));
     }
+}
+
+#[test]
+fn a_call_is_an_item_and_its_result_comes_back_as_one() {
+    let server = Running::with(settings(), |served| served.context_length = 4000);
+    let a = json!({ "type": "object", "properties": { "a": { "type": "integer" } } });
+    let tools = json!([{ "type": "function", "name": "add", "parameters": a }, { "type": "function", "name": "now" }]);
+    let must = json!({ "tools": tools, "tool_choice": "required", "parallel_tool_calls": false });
+    let said = with(ask(json!("held a\"7}")), must);
+    let whole = server.post("/v1/responses", &said).json();
+    let call = whole["output"][0].clone();
+    assert_eq!(
+        (&call["type"], &call["name"], &call["status"]),
+        (&json!("function_call"), &json!("add"), &json!("completed"))
+    );
+    assert_eq!((&call["arguments"], whole["output"].as_array().unwrap().len()), (&json!("{\"a\": 7}"), 1));
+    assert_eq!((&whole["tools"][1]["name"], &whole["tools"][1]["parameters"]), (&json!("now"), &Value::Null));
+    let events = server.post("/v1/responses", &with(said, json!({ "stream": true }))).events();
+    let mut names: Vec<&str> = events.iter().map(|(name, _)| name.as_str()).collect();
+    names.dedup();
+    let call_names = [
+        "output_item.added",
+        "function_call_arguments.delta",
+        "function_call_arguments.done",
+        "output_item.done",
+    ];
+    let wanted = ["created", "in_progress"].into_iter().chain(call_names).chain(["completed"]);
+    assert_eq!(names, wanted.map(|name| format!("response.{name}")).collect::<Vec<_>>());
+    let deltas = events.iter().filter(|(name, _)| name == "response.function_call_arguments.delta");
+    let arguments: String = deltas.map(|(_, data)| data["delta"].as_str().unwrap()).collect();
+    assert_eq!(arguments, "{\"a\": 7}");
+    let result = json!([{ "type": "function_call_output", "call_id": call["call_id"], "output": "8" }]);
+    let more = json!({ "previous_response_id": whole["id"], "tools": tools });
+    let kept = server.post("/v1/responses", &with(ask(result.clone()), more)).json();
+    // The same without what is kept.
+    let items = json!([{ "role": "user", "content": "held a\"7}" }, call, result[0]]);
+    let sent = server.post("/v1/responses", &with(ask(items), json!({ "tools": tools }))).json();
+    assert_eq!((&kept["status"], &kept["usage"]), (&json!("completed"), &sent["usage"]), "{kept}");
 }

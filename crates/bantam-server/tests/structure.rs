@@ -50,6 +50,16 @@ fn every_protocol_holds_answers_to_what_they_are_to_be() {
     let reply =
         server.post("/v1/messages", &with(with(chat("x"), json!({ "max_tokens": 40 })), config)).json();
     assert!(is_it(reply["content"][0]["text"].as_str().unwrap()), "{reply}");
+    let format = json!({ "type": "json_schema", "name": "x", "schema": schema });
+    let ask = json!({ "input": "x", "text": { "format": format }, "max_output_tokens": 40 });
+    let reply = server.post("/v1/responses", &ask).json();
+    assert!(is_it(reply["output"][0]["content"][0]["text"].as_str().unwrap()), "{reply}");
+    let told = &reply["text"]["format"];
+    assert_eq!(
+        (&told["schema"], &told["description"], &told["strict"]),
+        (&schema, &Value::Null, &json!(true))
+    );
+    assert!(told.as_object().unwrap().contains_key("description"), "it is told even where it is null");
 }
 
 #[test]

@@ -114,6 +114,21 @@ fn documents_are_ordered_by_their_likeness() {
 }
 
 #[test]
+fn texts_have_a_list_of_scores() {
+    let server = Running::new();
+    let ask = json!({ "query": "!!\"", "texts": ["###", "!\"", "!!\""], "return_text": true });
+    let reply = server.post("/rerank", &ask).json();
+    let told: Vec<_> =
+        reply.as_array().unwrap().iter().map(|r| (r["index"].as_u64(), r["text"].as_str())).collect();
+    assert_eq!(told, [(Some(2), Some("!!\"")), (Some(1), Some("!\"")), (Some(0), Some("###"))]);
+    assert!((reply[0]["score"].as_f64().unwrap() - 1.0).abs() < 1e-6);
+    let one = server.post("/rerank", &with(ask.clone(), json!({ "top_n": 1, "return_text": false }))).json();
+    assert_eq!((one.as_array().unwrap().len(), &one[0]["text"]), (1, &json!(null)));
+    let refused = server.post("/rerank", &with(ask, json!({ "texts": [] })));
+    assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &json!("texts")));
+}
+
+#[test]
 fn a_model_that_chats_may_be_asked() {
     // Its tokeniser has no `yes` in one token: neither answer can be told, and all documents are alike.
     let server = Running::new();

@@ -192,3 +192,50 @@ fn folders_and_files_of_other_things_say_what_is_missing() {
     std::fs::write(folder.path().join("adapter_config.json"), b"{").unwrap();
     assert!(refusal(folder.path()).contains("JSON"));
 }
+
+/// A prefix of 3 tokens for 2 layers of 2 heads of 4 numbers.
+fn prefix() -> (Value, Tensor) {
+    let config = json!({
+        "peft_type": "PREFIX_TUNING", "num_virtual_tokens": 3, "num_layers": 2, "token_dim": 8,
+        "num_attention_heads": 2, "num_transformer_submodules": 1, "prefix_projection": false,
+    });
+    (config, tensor("prompt_embeddings", 3, 32))
+}
+
+#[test]
+fn a_prefix_is_read_and_written() {
+    let (mut config, rows) = prefix();
+    for kind in ["PREFIX_TUNING", "CARTRIDGE"] {
+        config["peft_type"] = json!(kind);
+        let from = AdapterFile::open(folder(&config, PEFT, std::slice::from_ref(&rows)).path()).unwrap();
+        let found = from.prefix.as_ref().unwrap();
+        assert_eq!((found.num_layers, found.num_kv_heads, found.width()), (2, 2, 8));
+        assert_eq!((from.pairs.len(), from.parameters()), (0, 96));
+        let again = tempdir().unwrap();
+        AdapterFile { fingerprint: Some("x".into()), ..from.clone() }.write(again.path()).unwrap();
+        let read = AdapterFile::open(again.path()).unwrap();
+        assert_eq!(read.prefix.unwrap().rows.to_f32(), rows.to_f32());
+        assert_eq!(read.fingerprint.as_deref(), Some("x"));
+        let gguf = AdapterFile { form: AdapterForm::Gguf, ..from };
+        assert!(gguf.write(&again.path().join("a.gguf")).unwrap_err().to_string().contains("prefix tuning"));
+    }
+}
+
+#[test]
+fn prefixes_of_other_shapes_are_refused() {
+    for (key, value, told) in [
+        ("num_virtual_tokens", json!(4), "4 tokens"),
+        ("num_virtual_tokens", json!(0), "num_virtual_tokens"),
+        ("num_layers", json!(u64::MAX), "layers"),
+        ("token_dim", Value::Null, "token_dim"),
+        ("num_transformer_submodules", json!(2), "an encoder and a decoder"),
+    ] {
+        let (mut config, rows) = prefix();
+        config[key] = value;
+        let error = refusal(folder(&config, PEFT, &[rows]).path());
+        assert!(error.contains(told), "{key}: {error}");
+    }
+    let (config, rows) = prefix();
+    assert!(refusal(folder(&config, PEFT, &[rows, tensor("more", 1, 1)]).path()).contains("more"));
+    assert!(refusal(folder(&config, PEFT, &[]).path()).contains("prompt_embeddings"));
+}

@@ -22,7 +22,6 @@ mod stream;
 mod template;
 #[cfg(test)]
 mod testing;
-mod thinking;
 mod tokenizer;
 mod train;
 mod vocab;
@@ -35,7 +34,6 @@ pub use spelling::Shown;
 pub use stops::{Scanned, StopStrings};
 pub use stream::TextStream;
 pub use template::{Answer, Begins, ChatTemplate, Conversation, DateTime, Rendered};
-pub use thinking::{ThinkingSplitter, Thought, is_thinking_marker, thinking_markers};
 pub use tokenizer::{Piece, Roles, Tokenizer};
 pub use train::{BpeSettings, BpeTrainer};
 pub use vocab::Kind;

@@ -5,7 +5,8 @@
 //! A line of IDS is `{"ids": [..], "learn": [..]}`; without `learn` all tokens are learnt. SETTINGS may hold, with the
 //! defaults below: `full`, `rank`, `alpha`, `rslora`, `adapter` (a folder of PEFT to begin with), `optimizer`
 //! (`adamw`, `adamw8`, `muon`), `rate`, `weight_decay`, `beta2`, `steps`, `warmup`, `batch` (examples in a step),
-//! `micro_tokens`, `clip`, `exact`, `keep` (activations, rather than compute them twice), `threads`.
+//! `micro_tokens`, `clip`, `exact`, `keep` (activations, rather than compute them twice), `threads`, `resume` (steps after
+//! which another trainer goes on from the state of the first).
 #![allow(clippy::print_stdout, reason = "the figures are what it is for")]
 
 use std::error::Error;
@@ -34,11 +35,14 @@ fn main() -> Result<()> {
     };
     let number = |name: &str, default: f64| settings[name].as_f64().unwrap_or(default);
     let examples = read_examples(data)?;
-    let model = Model::bind(&Checkpoint::open(Path::new(model))?)?;
+    let open = || -> Result<Model> { Ok(Model::bind(&Checkpoint::open(Path::new(model))?)?) };
     let machine = Machine::new(Isa::best(), number("threads", 0.0) as usize);
-    let mut trainer = trainer(model, &settings)?;
+    let mut trainer = begin(open()?, &settings)?;
     let batch = number("batch", 4.0) as usize;
     for step in 0..number("steps", 20.0) as usize {
+        if settings["resume"].as_u64() == Some(step as u64) {
+            trainer = resumed(&trainer, begin(open()?, &settings)?)?;
+        }
         let chosen: Vec<&Example> =
             (0..batch).map(|i| &examples[(step * batch + i) % examples.len()]).collect();
         let begin = Instant::now();
@@ -67,7 +71,15 @@ fn read_examples(path: &str) -> Result<Vec<Example>> {
     lines.lines().filter(|line| !line.is_empty()).map(one).collect()
 }
 
-fn trainer(model: Model, settings: &Value) -> Result<Trainer> {
+/// The second trainer, in the state of the first.
+fn resumed(first: &Trainer, mut second: Trainer) -> Result<Trainer> {
+    let mut state = Vec::new();
+    first.write_state(&mut state)?;
+    second.read_state(&mut state.as_slice())?;
+    Ok(second)
+}
+
+fn begin(model: Model, settings: &Value) -> Result<Trainer> {
     let number = |name: &str, default: f64| settings[name].as_f64().unwrap_or(default);
     let is = |name: &str| settings[name].as_bool().unwrap_or(false);
     let full = is("full");

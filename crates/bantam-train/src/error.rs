@@ -28,12 +28,16 @@ pub enum Error {
     },
 
     /// A span that continues a sequence, whose earlier keys and values the tape does not have.
-    #[error("span {span} begins at position {position}; the tape keeps no state, so each must begin at 0")]
+    #[error(
+        "span {span} begins at position {position}; the tape keeps no state, so each must begin at {wanted}"
+    )]
     Continued {
         /// Counted from zero.
         span: usize,
         /// Where it begins.
         position: usize,
+        /// 0, or behind the adapter's prefix.
+        wanted: usize,
     },
 
     /// Spans of one batch with different adapters.

@@ -39,9 +39,10 @@ pub(crate) struct Packed {
 impl Packed {
     pub(crate) fn new(examples: &[&Example], adapter: Option<&Arc<Adapter>>) -> Self {
         let mut packed = Packed { batch: Batch::default(), targets: Vec::new(), counts: Vec::new() };
+        let ahead = adapter.map_or(0, |adapter| adapter.virtual_tokens());
         for example in examples {
             let begin = packed.batch.tokens.len();
-            packed.batch.push(&example.ids, 0, example.ids.len(), Want::Nothing);
+            packed.batch.push(&example.ids, ahead, ahead + example.ids.len(), Want::Nothing);
             if let Some(adapter) = adapter {
                 packed.batch.adapt(adapter);
             }

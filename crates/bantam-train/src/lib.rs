@@ -4,7 +4,8 @@
 //!   operation is recorded together with its derivative.
 //! * [`gradients`] gives the loss of a batch and the gradients of all weights, in f32, from weights in any
 //!   storage.
-//! * [`Trainer`] learns from [`Example`]s: an adapter ([`Lora`]) beside frozen weights in any storage, or the weights.
+//! * [`Trainer`] learns from [`Example`]s: an adapter ([`Lora`], [`prefix_of`]) beside frozen weights in any storage, or the
+//!   weights.
 //! * [`sgd`] is plain gradient descent, enough to show that what runs is what learns.
 //!
 //! There is no second forward pass of anything here, and no text: tokens come in as ids. Results are the
@@ -27,6 +28,7 @@ mod pass;
 mod plan;
 mod pool;
 mod preference;
+mod prefix;
 mod primitives;
 mod private;
 mod random;
@@ -51,6 +53,7 @@ pub use parameters::{Kind, Parameter};
 pub use pass::Recompute;
 pub use plan::Plan;
 pub use preference::{Pair, PairEvaluation, Preference};
+pub use prefix::prefix_of;
 pub use private::{Accountant, Noise, Privacy};
 pub use reward::{Grpo, Rollout, advantages};
 pub use schedule::{Decay, Schedule};

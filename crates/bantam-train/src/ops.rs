@@ -58,8 +58,12 @@ impl Ops for Tape<'_> {
         elementwise::scale_rows(self, x, factors)
     }
 
-    fn attend(&mut self, _layer: usize, attention: &Attention, q: &Var, k: &Var, v: &Var) -> Var {
-        attention::attend(self, attention, [q, k, v])
+    fn attend(&mut self, layer: usize, attention: &Attention, q: &Var, k: &Var, v: &Var) -> Var {
+        if self.attended.is_some() {
+            let both = [k, v].map(|part| self.values(part).to_vec());
+            self.attended.get_or_insert_default().push(both);
+        }
+        attention::attend(self, layer, attention, [q, k, v])
     }
 
     fn activate(&mut self, x: Var, activation: Activation) -> Var {

@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use bantam_model::weights::*;
-use bantam_model::{Adapter, Model};
+use bantam_model::{Adapter, KvPrefixLayer, Model};
 use bantam_tensor::{Storage, Tensor};
 
 use crate::{Error, Wanted};
@@ -15,7 +15,7 @@ use crate::{Error, Wanted};
 pub enum Kind {
     /// Multiplies activations.
     Matrix,
-    /// One row for each token or position, or each logit.
+    /// One row for each token or position, a virtual one perhaps, or each logit.
     Table,
     /// A norm's weight, or a bias.
     Vector,
@@ -51,6 +51,11 @@ pub(crate) fn update(
             }
             if let Some(magnitude) = &mut low_rank.magnitude {
                 magnitude.lengths = changed(&magnitude.lengths, Kind::Vector, &mut change)?;
+            }
+        }
+        for layer in adapter.prefix.iter_mut().flat_map(|prefix| &mut prefix.layers) {
+            for tensor in [&mut layer.keys, &mut layer.values] {
+                *tensor = changed(tensor, Kind::Table, &mut change)?;
             }
         }
     }
@@ -114,13 +119,18 @@ fn change_vector(
 pub(crate) fn list(model: &Model, adapter: Option<&Adapter>, wanted: &Wanted) -> Vec<Parameter> {
     let mut list = Vec::new();
     let parameter = |name: &str, shape: Vec<usize>, kind| Parameter { name: name.to_owned(), shape, kind };
-    for low_rank in adapter.filter(|_| wanted.adapter()).iter().flat_map(|adapter| adapter.sites.values()) {
+    let adapter = adapter.filter(|_| wanted.adapter());
+    for low_rank in adapter.iter().flat_map(|adapter| adapter.sites.values()) {
         for matrix in [&low_rank.a, &low_rank.b] {
             list.push(parameter(matrix.tensor.name(), matrix.tensor.shape().to_vec(), Kind::Matrix));
         }
         if let Some(magnitude) = &low_rank.magnitude {
             list.push(parameter(magnitude.lengths.name(), magnitude.lengths.shape().to_vec(), Kind::Vector));
         }
+    }
+    let prefix = adapter.and_then(|adapter| adapter.prefix.as_ref());
+    for tensor in prefix.iter().flat_map(|prefix| &prefix.layers).flat_map(KvPrefixLayer::both) {
+        list.push(parameter(tensor.name(), tensor.shape().to_vec(), Kind::Table));
     }
     // A copy shares all numbers, and spares a second way through the weights.
     let mut weights = model.weights.clone();

@@ -166,7 +166,7 @@ impl<'a> Needs<'a> {
     }
 }
 
-/// Records a forward pass of one batch whose sequences all begin at position 0.
+/// Records a forward pass of one batch whose sequences all begin at position 0, or behind their adapter's prefix.
 pub struct Tape<'a> {
     pub(crate) machine: &'a Machine,
     pub(crate) batch: &'a Batch,
@@ -177,6 +177,8 @@ pub struct Tape<'a> {
     pub(crate) apart: bool,
     /// The one that all spans share.
     pub(crate) adapter: Option<&'a Adapter>,
+    /// Keys and values of each layer, if they are asked for.
+    pub(crate) attended: Option<Vec<[Vec<f32>; 2]>>,
     pub(crate) pool: Pool,
     /// The codes of a node's values, which several products share.
     codes: (Option<Place>, Codes),
@@ -191,13 +193,15 @@ impl<'a> Tape<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::Continued`] where a span does not begin at position 0; [`Error::AdaptersDiffer`] where spans have
+    /// [`Error::Continued`] where a span does not begin there; [`Error::AdaptersDiffer`] where spans have
     /// different adapters.
     pub fn new(machine: &'a Machine, batch: &'a Batch, wanted: &'a Wanted) -> Result<Self, Error> {
-        if let Some((span, found)) = batch.spans.iter().enumerate().find(|(_, span)| span.position != 0) {
-            return Err(Error::Continued { span, position: found.position });
-        }
         let adapter = batch.spans.first().and_then(|span| span.adapter);
+        let wanted_position = adapter.map_or(0, |place| batch.adapters[place].virtual_tokens());
+        let mut spans = batch.spans.iter().enumerate();
+        if let Some((span, found)) = spans.find(|(_, span)| span.position != wanted_position) {
+            return Err(Error::Continued { span, position: found.position, wanted: wanted_position });
+        }
         if let Some(span) = batch.spans.iter().position(|span| span.adapter != adapter) {
             return Err(Error::AdaptersDiffer { span });
         }
@@ -209,6 +213,7 @@ impl<'a> Tape<'a> {
             angles: Vec::new(),
             apart: false,
             adapter: adapter.map(|place| &*batch.adapters[place]),
+            attended: None,
             pool: Pool::default(),
             codes: (None, Codes::new()),
             nodes: Vec::new(),

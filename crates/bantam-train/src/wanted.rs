@@ -46,8 +46,9 @@ impl Wanted {
     /// Whether something in a layer learns.
     pub(crate) fn layer(&self, model: &Model, adapter: Option<&Adapter>, layer: usize) -> bool {
         let weights = &model.weights.layers[layer];
-        let adapted =
-            self.adapter() && adapter.is_some_and(|a| a.sites.keys().any(|site| site.layer == layer));
+        let is_adapted =
+            |of: &Adapter| of.prefix.is_some() || of.sites.keys().any(|site| site.layer == layer);
+        let adapted = self.adapter() && adapter.is_some_and(is_adapted);
         adapted
             || weights.linears().any(|linear| {
                 self.weight(linear.matrix.tensor.name())

@@ -28,7 +28,7 @@ fn the_tape_gives_the_bits_of_the_executor() {
         let expected =
             Executor::run(&machine, &model, Numerics::Exact, &batch, &mut states, &mut scratch).unwrap();
         let mut tape = Tape::new(&machine, &batch, &Wanted::All).unwrap();
-        let logits = forward(&mut tape, &model);
+        let logits = forward(&mut tape, &model).unwrap();
         assert_eq!(tape.values(&logits), expected, "{family}");
     }
 }

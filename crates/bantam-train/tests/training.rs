@@ -72,7 +72,7 @@ fn spans_that_need_a_state_are_refused() {
     batch.push(&[1, 2], 0, 2, Want::All);
     batch.push(&[3], 7, 8, Want::All);
     let refused = Tape::new(&machine, &batch, &Wanted::All).err();
-    assert!(matches!(refused, Some(Error::Continued { span: 1, position: 7 })));
+    assert!(matches!(refused, Some(Error::Continued { span: 1, position: 7, wanted: 0 })));
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn weighed(model: &Model, adapter: &Adapter) -> f64 {
     let (machine, adapter) = (Machine::new(Isa::best(), 1), Arc::new(adapter.clone()));
     let batch = batch(&adapter);
     let mut tape = Tape::new(&machine, &batch, &Wanted::Nothing).unwrap();
-    let logits = forward(&mut tape, model);
+    let logits = forward(&mut tape, model).unwrap();
     let logits = tape.values(&logits);
     logits.iter().zip(numbers(5, logits.len())).map(|(x, w)| f64::from(*x) * f64::from(w)).sum()
 }
@@ -111,7 +111,7 @@ fn gradients_agree_with_finite_differences() {
             let shared = Arc::new(adapter.clone());
             let batch = batch(&shared);
             let mut tape = Tape::new(&machine, &batch, &Wanted::Adapter).unwrap();
-            let logits = forward(&mut tape, &model);
+            let logits = forward(&mut tape, &model).unwrap();
             let count = tape.values(&logits).len();
             let gradients = tape.backward(logits, numbers(5, count));
             let tensors = 2 + usize::from(variant == Variant::Dora);
@@ -195,7 +195,7 @@ fn what_was_learnt_is_what_runs_and_what_is_written() {
         let machine = Machine::new(Isa::best(), 2);
         let batch = batch(adapter);
         let mut tape = Tape::new(&machine, &batch, &Wanted::Nothing).unwrap();
-        let taped = forward(&mut tape, &model);
+        let taped = forward(&mut tape, &model).unwrap();
         let near = |found: &[f32], wanted: &[f32]| {
             found.iter().zip(wanted).all(|(found, wanted)| (found - wanted).abs() < 2e-4)
         };

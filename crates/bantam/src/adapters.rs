@@ -17,6 +17,11 @@ pub struct WantedAdapter {
     pub scale: f32,
 }
 
+/// Positions of the context that an adapter takes before the first token.
+pub fn virtual_tokens(adapter: Option<&Arc<Adapter>>) -> usize {
+    adapter.map_or(0, |adapter| adapter.virtual_tokens())
+}
+
 impl Loaded {
     /// Adapters for this model, added up; none if none is wanted.
     ///

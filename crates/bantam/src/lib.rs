@@ -21,7 +21,7 @@ pub use bantam_model as model;
 pub use bantam_tensor as tensor;
 pub use bantam_text as text;
 
-pub use adapters::WantedAdapter;
+pub use adapters::{WantedAdapter, virtual_tokens};
 pub use defaults::{Defaults, Origin};
 pub use export::export_gguf;
 pub use load::{LoadError, Loaded, open_tokenizer};

@@ -5,6 +5,8 @@
 
 mod args;
 mod chat;
+mod client;
+mod config;
 mod interrupt;
 mod limits;
 mod models;
@@ -17,7 +19,6 @@ mod verbs;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Parser;
 
 use args::{Arguments, Verb};
 use interrupt::{Interrupt, Stopped};
@@ -25,8 +26,7 @@ use models::Models;
 use print::told;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match dispatch(&arguments) {
+    match config::arguments().and_then(|arguments| dispatch(&arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) if error.is::<Stopped>() => {
@@ -53,6 +53,10 @@ fn dispatch(arguments: &Arguments) -> Result<()> {
         Verb::Run(args) => verbs::run::run(args, &models, &interrupt),
         Verb::Generate(args) => verbs::generate::run(args, &models, &interrupt),
         Verb::Serve(args) => verbs::serve::run(args, models, &interrupt),
+        Verb::Ps(args) => verbs::ps::ps(args),
+        Verb::Stop(args) => verbs::ps::stop(args),
+        Verb::Top(args) => verbs::top::run(args, &interrupt),
+        Verb::Config(args) => verbs::config::run(args),
         Verb::Pull(args) => verbs::pull::run(args, &models),
         Verb::List(args) => verbs::list::run(args, &models),
         Verb::Show(args) => verbs::show::run(args, &models),

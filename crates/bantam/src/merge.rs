@@ -40,6 +40,9 @@ impl Merged {
         progress: impl FnMut(usize, usize),
     ) -> Result<Self, WriteError> {
         adapter.check(&loaded.model)?;
+        if adapter.prefix.is_some() {
+            return Err(WriteError::Prefix);
+        }
         if out.exists() {
             return Err(WriteError::Exists(out.to_owned()));
         }

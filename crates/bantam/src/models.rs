@@ -35,6 +35,11 @@ impl Models {
         Ok(Models { hub: Hub::new(settings)?, home, interrupt, accept_terms })
     }
 
+    /// Whether nobody is asked about licences.
+    pub(crate) fn accepts_terms(&self) -> bool {
+        self.accept_terms
+    }
+
     /// The file or folder of a model; it is fetched first if it is not on this machine.
     pub(crate) fn locate(&self, model: &str) -> Result<PathBuf> {
         Ok(self.pull(model)?.path)

@@ -35,6 +35,9 @@ pub enum WriteError {
     /// The head and the table of tokens are one matrix.
     #[error("the adapter changes the head, which in this model is the table of tokens, too: keep it apart")]
     TiedHead,
+    /// Keys and values before the first token belong to no matrix.
+    #[error("the adapter is a prefix (prefix tuning), which cannot be merged into weights: keep it apart")]
+    Prefix,
     /// A weight is too large for its storage.
     #[error("a weight of {tensor} is {value}, which {storage} cannot hold: choose bf16 or f32")]
     TooLarge {

@@ -112,3 +112,26 @@ fn rewards_and_other_kinds_of_adapters_are_learnt() {
     }
     assert!(!Path::new(&at("dora/adapter.gguf")).exists() && Path::new(&at("pissa/adapter.gguf")).exists());
 }
+
+#[test]
+fn a_prefix_is_learnt_and_used() {
+    let machine = Machine::new();
+    let (model, at) = (machine.model(), |name: &str| machine.folder.path().join(name).display().to_string());
+    write_echoes(Path::new(&at("echoes.jsonl")));
+    let (data, run) = (at("echoes.jsonl"), at("run"));
+    let learn = ["finetune", &model, &data, "-o", &run, "--method", "prefix", "--virtual-tokens", "8"];
+    let result = machine.json(&[&learn[..], &["--rate", "0.05", "--steps", "40", "--json"]].concat());
+    let losses: [f64; 2] = serde_json::from_value(result["validation_loss"].clone()).unwrap();
+    assert!(losses[1] < 0.95 * losses[0], "{result}");
+    assert!(!Path::new(&run).join("adapter.gguf").exists());
+    let told = machine.json(&["inspect", &run, "--json"]);
+    assert_eq!((&told["kind"], &told["virtual_tokens"]), (&json!("adapter"), &json!(8)));
+    assert_ne!(machine.ask(&["--temp", "0"]), machine.ask(&["--temp", "0", "--adapter", &run]));
+    let (code, error) = machine.failure(&["merge", &model, "--adapter", &run, "-o", &at("merged")]);
+    assert!(code == 1 && error.contains("prefix"), "{error}");
+    for (more, named) in [("--rslora", "--rslora"), ("--dp=4", "--prefix-text")] {
+        let args = [&learn[..], &["--resume", more, "--duplicates", "keep"]].concat();
+        let (code, error) = machine.failure(&args);
+        assert!(code == 1 && error.contains(named), "{error}");
+    }
+}

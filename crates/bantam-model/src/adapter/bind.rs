@@ -12,7 +12,7 @@ use bantam_tensor::kernels::{Isa, Machine};
 use bantam_tensor::{Bytes, Source, Tensor};
 
 use super::low_rank::transposed;
-use super::{Adapter, LowRank, Magnitude, Site, refuse};
+use super::{Adapter, KvPrefix, LowRank, Magnitude, Site, refuse};
 use crate::description::Mixer;
 use crate::names::{GgufRows, Prefix, Role};
 use crate::weights::{Linear, Matrix};
@@ -53,6 +53,7 @@ impl Adapter {
             let whole = LowRank::sum(&parts).map_err(|reason| refuse(&site.to_string(), reason))?;
             adapter.sites.insert(site, whole);
         }
+        adapter.prefix = file.prefix.as_ref().map(|prefix| KvPrefix::bind(prefix, model)).transpose()?;
         adapter.settle(&Machine::new(Isa::best(), 1), model);
         Ok(adapter)
     }
@@ -72,6 +73,7 @@ impl Adapter {
         Ok(AdapterFile {
             form,
             pairs,
+            prefix: folded.prefix.map(|prefix| prefix.to_file(model)).transpose()?,
             fingerprint: Some(model.fingerprint()),
             base_name: None,
             architecture: Some(model.gguf_architecture().to_owned()),

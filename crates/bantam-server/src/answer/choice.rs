@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bantam_engine::{Event, Reason, Usage};
-use bantam_text::{Shown, TextStream, Tokenizer};
+use bantam_grammar::{Grammar, Spec};
+use bantam_text::{Parser, Part, Shown, Stage, StopStrings, TextStream, Tokenizer};
 
 use crate::ask::{Ask, Prepared, broken};
+use crate::clock;
 use crate::fault::{Fault, Kind};
 use crate::served::Served;
-use bantam_grammar::{Grammar, Spec};
-use bantam_text::{StopStrings, ThinkingSplitter, Thought, is_thinking_marker};
 
 /// Some more of an answer, or its end.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +26,8 @@ pub(crate) enum Piece {
     Vector(Vec<f32>),
     /// Some more.
     Chunk(Chunk),
+    /// Some more of the call with this number.
+    Call(usize, CallPiece),
     /// The end.
     Done(Summary),
     /// The end, without an answer.
@@ -39,6 +41,17 @@ pub(crate) struct Chunk {
     pub(crate) text: String,
     /// The tokens of the text, where they were asked for.
     pub(crate) tokens: Vec<Token>,
+}
+
+/// Some more of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum CallPiece {
+    /// It begins.
+    Begin { id: String, name: String },
+    /// Some more of its arguments, as JSON.
+    Arguments(String),
+    /// It is complete; without this it was cut off.
+    End,
 }
 
 /// A token and how likely it was.
@@ -72,6 +85,8 @@ pub(crate) enum Ended {
     Length,
     /// Its time is over.
     Expired,
+    /// It ended with calls, whose results are wanted.
+    Calls,
 }
 
 /// How long an answer took.
@@ -95,7 +110,11 @@ impl Chunk {
 pub(crate) struct Choice {
     tokenizer: Tokenizer,
     text: TextStream,
-    thinking: ThinkingSplitter,
+    parser: Parser,
+    /// Calls that have begun, and that are complete.
+    calls_begun: usize,
+    calls: usize,
+    calls_max: usize,
     stops: StopStrings,
     /// The stop string that came.
     found: Option<String>,
@@ -127,7 +146,10 @@ impl Choice {
             tokenizer: served.tokenizer.clone(),
             // A text that goes on keeps the space before its first word; an answer of its own does not.
             text: if keeps_space { text.continuing() } else { text },
-            thinking: prompt.thinking.clone(),
+            parser: prompt.parser.clone(),
+            calls_begun: 0,
+            calls: 0,
+            calls_max: prompt.calls_max,
             stops: StopStrings::new(ask.stops.clone()),
             found: None,
             stop_tokens: if ask.tells_stop() { served.stop_tokens.clone() } else { Vec::new() },
@@ -160,7 +182,7 @@ impl Choice {
 
     /// Whether what comes from now on is not wanted.
     pub(crate) fn is_over(&self) -> bool {
-        self.found.is_some()
+        self.found.is_some() || self.calls >= self.calls_max
     }
 
     /// Takes an event in.
@@ -170,10 +192,7 @@ impl Choice {
                 self.score(Token { id, logprob, top }).into_iter().collect()
             }
             Event::Token { .. } if self.is_over() => Vec::new(),
-            Event::Token { id, logprob, top } => {
-                let chunk = self.token(Token { id, logprob, top });
-                if chunk.is_empty() { Vec::new() } else { vec![Piece::Chunk(chunk)] }
-            }
+            Event::Token { id, logprob, top } => self.token(Token { id, logprob, top }),
             Event::Done { reason, usage } => self.end(reason, usage),
             Event::Failed(error) => vec![Piece::Failed(error.into())],
             Event::Pooled(vector) => vec![Piece::Vector(vector)],
@@ -187,7 +206,7 @@ impl Choice {
         (self.prompt_left == 0).then(|| Piece::Prompt(std::mem::take(&mut self.prompt)))
     }
 
-    fn token(&mut self, token: Token) -> Chunk {
+    fn token(&mut self, token: Token) -> Vec<Piece> {
         self.clock.tick();
         let id = token.id;
         self.has_stopped |= self.stop_tokens.contains(&id);
@@ -195,45 +214,90 @@ impl Choice {
         let mut text = self.text.push(id);
         if text.is_empty() && self.tokenizer.is_special(id) {
             let piece = self.tokenizer.piece(id).map(|piece| piece.text()).unwrap_or_default();
-            text = if is_thinking_marker(&piece) { piece } else { text };
+            text = if self.parser.needs(&piece) { piece } else { text };
         }
-        let was_thinking = self.thinking.is_thinking();
-        let split = self.thinking.push(&text);
-        let is_thinking = self.thinking.is_thinking();
-        self.thinking_tokens += usize::from(was_thinking || is_thinking);
-        if is_thinking || (was_thinking && split.answer.is_empty()) {
+        let was_thinking = self.parser.stage() == Stage::Thinking;
+        let parts = self.parser.push(&text);
+        let stage = self.parser.stage();
+        self.thinking_tokens += usize::from(was_thinking || stage == Stage::Thinking);
+        let is_text = parts.iter().any(|part| matches!(part, Part::Text(_)));
+        let is_behind_mark = stage == Stage::Before && (self.thinking_tokens > 0 || self.calls > 0);
+        if matches!(stage, Stage::Thinking | Stage::Call) || (is_behind_mark && !is_text) {
             self.tokens.forget();
         }
-        self.chunk(split)
+        self.pieces(parts)
     }
 
-    fn chunk(&mut self, split: Thought) -> Chunk {
-        self.tokens.seen += split.answer.len();
-        let scanned = self.stops.push(&split.answer);
+    fn pieces(&mut self, parts: Vec<Part>) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        for part in parts {
+            match part {
+                Part::Text(text) => {
+                    let chunk = self.text(&text);
+                    push_chunk(&mut pieces, chunk);
+                }
+                Part::Thinking(thinking) => push_chunk(&mut pieces, Chunk { thinking, ..Chunk::default() }),
+                part => {
+                    // The text before a call is over.
+                    let chunk = self.text_end();
+                    push_chunk(&mut pieces, chunk);
+                    pieces.push(self.call(part));
+                }
+            }
+            if self.is_over() {
+                break;
+            }
+        }
+        pieces
+    }
+
+    fn text(&mut self, text: &str) -> Chunk {
+        self.tokens.seen += text.len();
+        let scanned = self.stops.push(text);
         self.tokens.told += scanned.text.len();
         self.say(&scanned.text);
         self.found = scanned.found;
-        Chunk { thinking: split.thinking, text: scanned.text, tokens: self.tokens.ready() }
+        Chunk { thinking: String::new(), text: scanned.text, tokens: self.tokens.ready() }
+    }
+
+    /// What was held back of the text, which is over.
+    fn text_end(&mut self) -> Chunk {
+        let text = self.stops.finish();
+        self.tokens.told += text.len();
+        self.say(&text);
+        Chunk { thinking: String::new(), text, tokens: self.tokens.ready() }
+    }
+
+    fn call(&mut self, part: Part) -> Piece {
+        let number = self.calls_begun.saturating_sub(1);
+        match part {
+            Part::CallBegin { name, .. } => {
+                self.calls_begun += 1;
+                Piece::Call(self.calls_begun - 1, CallPiece::Begin { id: clock::id("call_"), name })
+            }
+            Part::CallArguments(text) => Piece::Call(number, CallPiece::Arguments(text)),
+            Part::CallEnd | Part::Text(_) | Part::Thinking(_) => {
+                self.calls += 1;
+                Piece::Call(number, CallPiece::End)
+            }
+        }
     }
 
     /// What was held back, now that no more comes.
-    fn rest(&mut self) -> Chunk {
+    fn rest(&mut self) -> Vec<Piece> {
         if self.is_over() {
-            return Chunk::default();
+            return Vec::new();
         }
         let text = std::mem::replace(&mut self.text, self.tokenizer.stream(Shown::Text)).finish();
-        let mut split = self.thinking.push(&text);
-        let last = self.thinking.finish();
-        split.thinking.push_str(&last.thinking);
-        split.answer.push_str(&last.answer);
-        let mut chunk = self.chunk(split);
+        let mut parts = self.parser.push(&text);
+        parts.extend(self.parser.finish());
+        let mut pieces = self.pieces(parts);
         if !self.is_over() {
-            let held = self.stops.finish();
-            self.say(&held);
-            chunk.text.push_str(&held);
+            let mut chunk = self.text_end();
             chunk.tokens.extend(self.tokens.rest());
+            push_chunk(&mut pieces, chunk);
         }
-        chunk
+        pieces
     }
 
     fn say(&mut self, text: &str) {
@@ -259,12 +323,11 @@ impl Choice {
         if self.prompt_left == 0 && !self.prompt.is_empty() {
             pieces.push(Piece::Prompt(std::mem::take(&mut self.prompt)));
         }
-        let rest = self.rest();
-        if !rest.is_empty() {
-            pieces.push(Piece::Chunk(rest));
-        }
+        pieces.extend(self.rest());
         let ended = match (self.found.take(), reason) {
             (Some(stop), _) => Ended::StopString(stop),
+            (None, _) if self.calls >= self.calls_max => Ended::Calls,
+            (None, Reason::Stop(_) | Reason::Complete) if self.calls > 0 => Ended::Calls,
             (None, Reason::Stop(_) | Reason::Complete) => Ended::Stop,
             (None, _) if self.has_stopped => Ended::Stop,
             (None, Reason::Length | Reason::ContextFull) => Ended::Length,
@@ -280,6 +343,12 @@ impl Choice {
             Err(fault) => Piece::Failed(fault),
         });
         pieces
+    }
+}
+
+fn push_chunk(pieces: &mut Vec<Piece>, chunk: Chunk) {
+    if !chunk.is_empty() {
+        pieces.push(Piece::Chunk(chunk));
     }
 }
 

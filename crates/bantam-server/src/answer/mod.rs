@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bantam_engine::{Request, Usage};
-use bantam_grammar::{Grammar, Start};
+use bantam_grammar::Grammar;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -24,7 +24,7 @@ use crate::served::Running;
 use crate::structure::Format;
 use timed::Timed;
 
-pub(crate) use choice::{Choice, Chunk, Ended, Piece, Summary, Token};
+pub(crate) use choice::{CallPiece, Choice, Chunk, Ended, Piece, Summary, Token};
 
 /// Answers on their way, numbered by prompt, then by choice.
 pub(crate) struct Answers {
@@ -45,8 +45,32 @@ pub(crate) struct Whole {
     pub(crate) vector: Vec<f32>,
     pub(crate) thinking: String,
     pub(crate) text: String,
+    pub(crate) calls: Vec<Called>,
     pub(crate) tokens: Vec<Token>,
     pub(crate) summary: Summary,
+}
+
+/// A call that is complete.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Called {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    /// A JSON object.
+    pub(crate) arguments: String,
+}
+
+impl Whole {
+    fn call(&mut self, piece: CallPiece) {
+        match piece {
+            CallPiece::Begin { id, name } => self.calls.push(Called { id, name, arguments: String::new() }),
+            CallPiece::Arguments(more) => {
+                if let Some(call) = self.calls.last_mut() {
+                    call.arguments.push_str(&more);
+                }
+            }
+            CallPiece::End => {}
+        }
+    }
 }
 
 type Pieces = UnboundedSender<(usize, Piece)>;
@@ -61,7 +85,7 @@ impl Answers {
         let begun = Instant::now();
         let place = model.queue.enter()?;
         check_sampling(&ask.sampling, &model.served)?;
-        let (ask, prepared, grammar) = prepare(&model, ask).await?;
+        let (ask, prepared, grammar) = prepare(&model, ask.completed(&model.served)).await?;
         if let (Some(limit), Some(first)) = (ask.time_max, prepared.first()) {
             deadline::admit(limit, model.wait(), first.ids.len(), &model.counters.pace)?;
         }
@@ -70,11 +94,11 @@ impl Answers {
         for prompt in &prepared {
             for number in 0..ask.choices {
                 let mut request = ask.request(prompt, number, &model.served);
-                request.constraint = grammar.as_ref().map(|grammar| {
-                    let constraint =
-                        grammar.constraint(&Start::behind(&prompt.thinking, &model.served.tokenizer));
-                    Box::new(Timed::new(constraint, Arc::clone(&model.counters))) as _
-                });
+                request.adapter.clone_from(&model.adapter);
+                request.constraint = prompt
+                    .constraint
+                    .clone()
+                    .map(|constraint| Box::new(Timed::new(constraint, Arc::clone(&model.counters))) as _);
                 jobs.push((request, Choice::new(&ask, prompt, &model.served, grammar.clone())));
             }
         }
@@ -116,6 +140,7 @@ impl Answers {
                     whole.text.push_str(&chunk.text);
                     whole.tokens.extend(chunk.tokens);
                 }
+                Piece::Call(_, piece) => whole.call(piece),
                 Piece::Done(summary) => whole.summary = summary,
                 Piece::Failed(fault) => return Err(fault),
             }
@@ -134,7 +159,8 @@ pub(crate) async fn prepare(
         let compile =
             |format: &Format| model.vocabulary.compile(&format.spec).map_err(|error| format.refusal(&error));
         let grammar = ask.format.as_ref().map(compile).transpose()?;
-        let prepared = ask.prompts.iter().map(|prompt| prompt.prepare(&model.served));
+        let format = ask.format.as_ref().zip(grammar.as_ref());
+        let prepared = ask.prompts.iter().map(|prompt| prompt.prepare(&model, format));
         let prepared = prepared.collect::<Result<_, _>>()?;
         Ok((ask, prepared, grammar))
     };
@@ -229,7 +255,7 @@ impl Out {
                 counters.done(usage, is_cut, first_token, first_token + timings.decode);
             }
             Piece::Failed(_) => counters.failed.add(1),
-            Piece::Prompt(_) | Piece::Vector(_) | Piece::Chunk(_) => {}
+            Piece::Prompt(_) | Piece::Vector(_) | Piece::Chunk(_) | Piece::Call(..) => {}
         }
         // Where nobody reads on the answers were dropped, which cancels.
         let _ = self.pieces.send((self.number, piece));

@@ -6,10 +6,9 @@ mod request;
 use std::sync::Arc;
 
 use axum::response::Response;
-use bantam_engine::Usage;
 use serde_json::{Map, Value, json};
 
-use crate::answer::{Answers, Ended, Whole, prepare};
+use crate::answer::{Answers, Ended, Summary, Whole, prepare};
 use crate::clock;
 use crate::dialect::json_reply;
 use crate::fault::Fault;
@@ -29,7 +28,7 @@ pub(crate) async fn messages(app: Arc<App>, body: Map<String, Value>) -> Result<
     fields.needed_text("model")?;
     let model = app.models.open(&fields).await?;
     let ask = request::read(&fields, &model.served)?;
-    let head = Head { id: clock::id("msg_"), model: model.served.name.clone() };
+    let head = Head { id: clock::id("msg_"), model: model.name.clone() };
     let wants_stream = fields.flag("stream")?.unwrap_or(false);
     let answers = Answers::begin(Arc::clone(&model), ask).await?;
     if wants_stream {
@@ -72,6 +71,8 @@ impl Head {
             "content": content,
             "stop_reason": ended.map(stop_reason),
             "stop_sequence": ended.and_then(stop_sequence),
+            "stop_details": null,
+            "container": null,
             "usage": usage,
         })
     }
@@ -83,9 +84,27 @@ fn whole(head: &Head, answer: &Whole) -> Value {
         content.push(json!({ "type": "thinking", "thinking": answer.thinking, "signature": "" }));
     }
     if !answer.text.is_empty() {
-        content.push(json!({ "type": "text", "text": answer.text }));
+        content.push(text_block(&answer.text));
     }
-    head.message(&content.into(), Some(&answer.summary.ended), &usage(answer.summary.usage))
+    for call in &answer.calls {
+        let input: Value = serde_json::from_str(&call.arguments).unwrap_or_else(|_| json!({}));
+        content.push(tool_use_block(&call.id, &call.name, &input));
+    }
+    head.message(&content.into(), Some(&answer.summary.ended), &usage(&answer.summary))
+}
+
+fn text_block(text: &str) -> Value {
+    json!({ "type": "text", "text": text, "citations": null })
+}
+
+fn tool_use_block(id: &str, name: &str, input: &Value) -> Value {
+    let (id, caller) = (tool_use_id(id), json!({ "type": "direct" }));
+    json!({ "type": "tool_use", "id": id, "name": name, "input": input, "caller": caller })
+}
+
+/// A call's id as these clients know it.
+fn tool_use_id(id: &str) -> String {
+    format!("toolu_{}", id.trim_start_matches("call_"))
 }
 
 fn stop_reason(ended: &Ended) -> &'static str {
@@ -93,22 +112,29 @@ fn stop_reason(ended: &Ended) -> &'static str {
         Ended::Stop => "end_turn",
         Ended::StopString(_) => "stop_sequence",
         Ended::Length | Ended::Expired => "max_tokens",
+        Ended::Calls => "tool_use",
     }
 }
 
 fn stop_sequence(ended: &Ended) -> Option<&str> {
     match ended {
         Ended::StopString(stop) => Some(stop),
-        Ended::Stop | Ended::Length | Ended::Expired => None,
+        Ended::Stop | Ended::Length | Ended::Expired | Ended::Calls => None,
     }
 }
 
-/// Tokens that were there already do not count as input here.
-fn usage(usage: Usage) -> Value {
+/// Tokens that were there already do not count as input here. All fields are there that Anthropic's document wants.
+fn usage(summary: &Summary) -> Value {
+    let usage = &summary.usage;
     json!({
         "input_tokens": usage.prompt_tokens.saturating_sub(usage.reused_tokens),
         "cache_creation_input_tokens": 0,
         "cache_read_input_tokens": usage.reused_tokens,
+        "cache_creation": null,
         "output_tokens": usage.generated_tokens,
+        "output_tokens_details": { "thinking_tokens": summary.thinking_tokens },
+        "server_tool_use": null,
+        "service_tier": "standard",
+        "inference_geo": null,
     })
 }

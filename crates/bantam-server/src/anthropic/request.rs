@@ -1,15 +1,17 @@
 //! What a request for a message asks for.
 
-use serde_json::{Map, Value, json};
+use bantam_text::Thinking;
+use serde_json::{Value, json};
 
 use crate::ask::{Ask, Chat, Prompt, check_stops};
 use crate::deadline;
 use crate::fault::Fault;
 use crate::fields::Fields;
 use crate::limits::MESSAGES_MAX;
-use crate::messages::{content, made};
+use crate::messages::{content, made, made_call};
 use crate::served::Served;
 use crate::structure;
+use crate::tools;
 
 /// The whole request.
 ///
@@ -41,7 +43,6 @@ pub(super) fn read(fields: &Fields<'_>, served: &Served) -> Result<Ask, Fault> {
 ///
 /// As [`read`].
 pub(super) fn read_prompt(fields: &Fields<'_>, served: &Served) -> Result<Ask, Fault> {
-    refuse_unsupported(fields)?;
     let list = fields.needed_list("messages")?;
     if list.is_empty() || list.len() > MESSAGES_MAX {
         return Err(fields.wrong("messages", &format!("from 1 to {MESSAGES_MAX} messages")));
@@ -52,50 +53,68 @@ pub(super) fn read_prompt(fields: &Fields<'_>, served: &Served) -> Result<Ask, F
         messages.push(made("system", &system));
     }
     for (at, value) in list.iter().enumerate() {
-        messages.push(message(&Fields::at(value, format!("messages[{at}]"))?)?);
+        messages.extend(said(&Fields::at(value, format!("messages[{at}]"))?)?);
     }
-    Ok(Ask::new(Prompt::Chat(Chat { messages, switches: switches(fields)? }), served))
+    let (tools, telling) = (tools::read_anthropic(fields)?, tools::telling(fields)?);
+    let chat = Chat { messages, tools, thinking: thinking(fields)?, telling };
+    Ok(Ask::new(Prompt::Chat(chat), served))
 }
 
-fn message(fields: &Fields<'_>) -> Result<Value, Fault> {
+/// A message, with the results that it brings before it as messages of their own.
+fn said(fields: &Fields<'_>) -> Result<Vec<Value>, Fault> {
     let role = match fields.needed_text("role")? {
         role @ ("user" | "assistant" | "system") => role,
         _ => return Err(fields.wrong("role", "user or assistant")),
     };
     let Some(Value::Array(blocks)) = fields.value("content") else {
-        return Ok(made(role, &content(fields, "content")?));
+        return Ok(vec![made(role, &content(fields, "content")?)]);
     };
     let (mut text, mut thinking) = (String::new(), String::new());
+    let (mut calls, mut said) = (Vec::new(), Vec::new());
     for (at, block) in blocks.iter().enumerate() {
         let block = Fields::at(block, format!("{}[{at}]", fields.name("content")))?;
-        match block.needed_text("type")? {
-            "text" => text += block.needed_text("text")?,
-            "thinking" => thinking += block.needed_text("thinking")?,
-            "redacted_thinking" => {}
-            _ => return Err(block.wrong("type", "text: this server takes text only")),
+        match (block.needed_text("type")?, role) {
+            ("text", _) => text += block.needed_text("text")?,
+            ("thinking", _) => thinking += block.needed_text("thinking")?,
+            ("redacted_thinking", _) => {}
+            ("tool_use", "assistant") => calls.push(call(&block)?),
+            ("tool_result", "user") => said.push(result(&block)?),
+            _ => {
+                return Err(block.wrong("type", "text, tool_use or tool_result: this server takes text only"));
+            }
         }
+    }
+    if !said.is_empty() && text.is_empty() {
+        return Ok(said);
     }
     let mut message = made(role, &text);
     if !thinking.is_empty() {
         message["reasoning_content"] = json!(thinking);
     }
+    if !calls.is_empty() {
+        message["tool_calls"] = calls.into();
+    }
+    said.push(message);
+    Ok(said)
+}
+
+fn call(block: &Fields<'_>) -> Result<Value, Fault> {
+    let input = block.map("input")?.cloned().unwrap_or_default();
+    Ok(made_call(Some(block.needed_text("id")?), block.needed_text("name")?, &input.into()))
+}
+
+fn result(block: &Fields<'_>) -> Result<Value, Fault> {
+    let mut message = made("tool", &content(block, "content")?);
+    message["tool_call_id"] = block.needed_text("tool_use_id")?.into();
     Ok(message)
 }
 
 /// Here a model thinks only where it is asked to.
-fn switches(fields: &Fields<'_>) -> Result<Map<String, Value>, Fault> {
-    let thinks = match fields.object("thinking")? {
-        Some(thinking) => thinking.needed_text("type")? != "disabled",
-        None => false,
-    };
-    Ok(Map::from_iter([("enable_thinking".to_owned(), json!(thinks))]))
-}
-
-/// What would change the answer and is not there is refused.
-fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Fault> {
-    let is_none = fields.value("tool_choice").is_some_and(|choice| choice["type"] == "none");
-    if !is_none && fields.list("tools")?.is_some_and(|tools| !tools.is_empty()) {
-        return Err(Fault::unsupported("tools", " yet: leave it out"));
+fn thinking(fields: &Fields<'_>) -> Result<Thinking, Fault> {
+    let Some(asked) = fields.object("thinking")? else { return Ok(Thinking::switched(false)) };
+    if asked.needed_text("type")? == "disabled" {
+        return Ok(Thinking::switched(false));
     }
-    Ok(())
+    let budget = asked.count("budget_tokens")?;
+    Ok(Thinking { budget, ..Thinking::switched(true) })
 }

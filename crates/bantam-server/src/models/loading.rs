@@ -7,10 +7,11 @@
 
 use std::future::pending;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use bantam_grammar::Vocabulary;
+use bantam_text::Dialect;
 use futures_util::future::select;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep_until;
@@ -24,9 +25,16 @@ use crate::models::{Core, KeepAlive, Model, Shared};
 use crate::queue::Queue;
 
 /// Memory that is set aside until this is dropped.
-struct Reserved {
+pub(super) struct Reserved {
     shared: Arc<Shared>,
     bytes: u64,
+}
+
+impl Reserved {
+    /// Of memory that the shelf counts as moving already.
+    pub(super) fn new(shared: &Arc<Shared>, bytes: u64) -> Self {
+        Reserved { shared: Arc::clone(shared), bytes }
+    }
 }
 
 impl Drop for Reserved {
@@ -39,7 +47,7 @@ impl Drop for Reserved {
 }
 
 /// What is being let go: first the model, then its memory.
-struct Gone {
+pub(super) struct Gone {
     _resident: Resident,
     _reserved: Reserved,
 }
@@ -152,13 +160,13 @@ impl Shared {
         };
         let bytes = need.bytes(fit);
         shelf.moving_bytes = shelf.moving_bytes.saturating_add(bytes);
-        Step::Load(fit, Reserved { shared: Arc::clone(self), bytes })
+        Step::Load(fit, Reserved::new(self, bytes))
     }
 
     /// The shelf has set its memory aside already.
-    fn gone(self: &Arc<Self>, resident: Resident) -> Gone {
-        let bytes = resident.bytes;
-        Gone { _resident: resident, _reserved: Reserved { shared: Arc::clone(self), bytes } }
+    pub(super) fn gone(self: &Arc<Self>, resident: Resident) -> Gone {
+        let bytes = resident.bytes();
+        Gone { _resident: resident, _reserved: Reserved::new(self, bytes) }
     }
 
     /// Lets go of models when their time is over, for ever.
@@ -200,7 +208,7 @@ fn many_loads() -> Fault {
     Fault::new(kind, "too many requests wait for models to be loaded: try again later")
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Fault> {
     let done = spawn_blocking(work).await.map_err(|_| broken("the library broke off"))?;
@@ -211,6 +219,7 @@ impl Core {
     fn new(served: crate::served::Served, waiting_max: usize) -> Self {
         let queue = Arc::new(Queue::new(served.sequences_max, waiting_max));
         let vocabulary = Vocabulary::new(&served.tokenizer, served.vocab_size, &served.stop_tokens);
-        Core { served, queue, counters: Arc::default(), vocabulary }
+        let dialect = served.template.as_ref().map(Dialect::of).unwrap_or_default();
+        Core { served, dialect, queue, counters: Arc::default(), vocabulary, adapters: Mutex::default() }
     }
 }

@@ -1,5 +1,6 @@
 //! The models that are served, by their names: loaded when they are asked for, let go when they are not.
 
+mod adapters;
 mod keep_alive;
 mod loading;
 mod memory;
@@ -10,7 +11,9 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bantam_engine::Adapter;
 use bantam_grammar::Vocabulary;
+use bantam_text::Dialect;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
 
@@ -19,35 +22,45 @@ use crate::counters::Counters;
 use crate::error::Error;
 use crate::fault::{Fault, Kind};
 use crate::fields::Fields;
-use crate::library::{Library, Listed};
+use crate::library::{Library, Listed, Refusal};
 use crate::limits::LOADS_WAITING_MAX;
 use crate::queue::Queue;
 use crate::served::Served;
 use crate::settings::Settings;
 
+pub use adapters::{AdapterPart, NamedAdapter};
 pub use keep_alive::KeepAlive;
 pub use memory::{Fit, Need};
 pub use names::Alias;
 
+use loading::blocking;
 pub(crate) use names::Wanted;
-use names::{are_same, canonical};
+use names::{AdapterName, are_same, canonical};
 pub(crate) use shelf::{Figures, Loaded};
 use shelf::{LastUsed, Shelf};
 
 /// A model that a request uses, which stays loaded as long as this is held.
 pub(crate) struct Model {
+    /// What the reply calls it: the model, or its adapter.
+    pub(crate) name: String,
+    /// What changes the model for this request.
+    pub(crate) adapter: Option<Arc<Adapter>>,
     core: Arc<Core>,
     // Behind the model: when this goes, the model is no longer in use.
-    _release: Release,
+    release: Release,
 }
 
 /// What all requests for a model share.
 pub(crate) struct Core {
     pub(crate) served: Served,
+    /// How it thinks and calls.
+    pub(crate) dialect: Dialect,
     pub(crate) queue: Arc<Queue>,
     pub(crate) counters: Arc<Counters>,
     /// What grammars are compiled over.
     pub(crate) vocabulary: Vocabulary,
+    /// Those that are open, longest first.
+    adapters: Mutex<Vec<(Vec<AdapterPart>, Arc<Adapter>)>>,
 }
 
 struct Release(Arc<LastUsed>);
@@ -77,7 +90,14 @@ impl Deref for Model {
 
 impl Model {
     fn new(core: &Arc<Core>, last_used: &Arc<LastUsed>) -> Self {
-        Model { core: Arc::clone(core), _release: Release(Arc::clone(last_used)) }
+        let (name, core) = (core.served.name.clone(), Arc::clone(core));
+        Model { name, adapter: None, core, release: Release(Arc::clone(last_used)) }
+    }
+
+    /// The same model, changed by an adapter.
+    fn with(&self, name: String, adapter: Arc<Adapter>) -> Self {
+        let (core, release) = (Arc::clone(&self.core), Release(Arc::clone(&self.release.0)));
+        Model { name, adapter: Some(adapter), core, release }
     }
 }
 
@@ -92,6 +112,7 @@ struct Shared {
     models_max: usize,
     waiting_max: usize,
     keep_alive: KeepAlive,
+    adapters: Mutex<Vec<NamedAdapter>>,
     shelf: Mutex<Shelf>,
     /// Whose turn it is to load.
     loading: Arc<tokio::sync::Mutex<()>>,
@@ -110,7 +131,8 @@ impl Models {
     pub(crate) fn new(library: Box<dyn Library>, settings: &Settings) -> Result<Self, Error> {
         let mut shelf = Shelf::default();
         shelf.refresh(library.list());
-        check_names(&shelf, &settings.aliases)?;
+        let adapters = adapters_of(&shelf, &settings.adapters)?;
+        check_names(&shelf, settings)?;
         Ok(Models(Arc::new(Shared {
             library,
             aliases: settings.aliases.clone(),
@@ -118,6 +140,7 @@ impl Models {
             models_max: settings.models_max.max(1),
             waiting_max: settings.waiting_max,
             keep_alive: settings.keep_alive,
+            adapters: Mutex::new(adapters),
             shelf: Mutex::new(shelf),
             loading: Arc::default(),
             places: Semaphore::new(LOADS_WAITING_MAX),
@@ -137,17 +160,28 @@ impl Models {
     /// As [`Models::open`]; where several models stand in for each other, the first that can be had.
     pub(crate) async fn open_wanted(&self, wanted: &Wanted) -> Result<Arc<Model>, Fault> {
         let mut first = None;
-        for name in self.names_of(wanted.name.as_deref()).await? {
-            let model = match self.0.lease(&name, wanted.keep_alive) {
-                Some(model) => Ok(model),
-                None => self.0.load(&name, wanted.keep_alive).await,
-            };
-            match model {
+        for target in self.targets(wanted.name.as_deref()).await? {
+            match self.open_target(&target, wanted).await {
                 Ok(model) => return Ok(model),
                 Err(fault) => drop(first.get_or_insert(fault)),
             }
         }
         Err(first.unwrap_or_else(|| self.0.unknown("")))
+    }
+
+    async fn open_target(&self, target: &Target, wanted: &Wanted) -> Result<Arc<Model>, Fault> {
+        let model = match self.0.lease(&target.model, wanted.keep_alive) {
+            Some(model) => model,
+            None => self.0.load(&target.model, wanted.keep_alive).await?,
+        };
+        let named = target.adapter.iter().map(|name| (AdapterName::Name(name.clone()), 1.0));
+        let adapters = wanted.adapters.clone().unwrap_or_else(|| named.collect());
+        self.0.adapted(model, &adapters).await
+    }
+
+    /// The model of a name.
+    async fn open_name(&self, name: Option<&str>) -> Result<Arc<Model>, Fault> {
+        self.open_wanted(&Wanted { name: name.map(str::to_owned), ..Wanted::default() }).await
     }
 
     /// What is known of the model that a request wants, loaded or not.
@@ -156,9 +190,10 @@ impl Models {
     ///
     /// A name that nothing has.
     pub(crate) async fn find(&self, name: Option<&str>) -> Result<Listed, Fault> {
-        let names = self.names_of(name).await?;
+        let targets = self.targets(name).await?;
         let shelf = self.0.shelf();
-        let found = names.iter().find_map(|name| shelf.find(name)).map(|entry| entry.listed.clone());
+        let found = targets.iter().find_map(|target| shelf.find(&target.model));
+        let found = found.map(|entry| entry.listed.clone());
         drop(shelf);
         found.ok_or_else(|| self.0.unknown(name.unwrap_or_default()))
     }
@@ -216,14 +251,40 @@ impl Models {
         Arc::clone(&self.0).unload_expired().await;
     }
 
-    /// The names of the models that a name stands for, of which the first can be found. What is new in the library is
-    /// looked for if it cannot.
-    async fn names_of(&self, name: Option<&str>) -> Result<Vec<String>, Fault> {
-        if let Some(names) = self.0.resolve(name) {
-            return Ok(names);
+    /// What a name stands for. What is new in the library is looked for if that is nothing.
+    async fn targets(&self, name: Option<&str>) -> Result<Vec<Target>, Fault> {
+        if let Some(targets) = self.0.resolve(name) {
+            return Ok(targets);
         }
         self.refresh().await?;
         self.0.resolve(name).ok_or_else(|| self.0.unknown(name.unwrap_or_default()))
+    }
+
+    /// Has the library do something that changes what there is.
+    ///
+    /// # Errors
+    ///
+    /// Why it does not.
+    pub(crate) async fn change(
+        &self,
+        change: impl FnOnce(&dyn Library) -> Result<(), Refusal> + Send + 'static,
+    ) -> Result<(), Fault> {
+        let done = self.ask(change).await;
+        self.refresh().await?;
+        done
+    }
+
+    /// Has the library do something that takes its time.
+    ///
+    /// # Errors
+    ///
+    /// Why it does not.
+    pub(crate) async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn Library) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let shared = Arc::clone(&self.0);
+        blocking(move || work(&*shared.library)).await
     }
 
     async fn refresh(&self) -> Result<(), Fault> {
@@ -249,21 +310,37 @@ impl Shared {
         Some(Arc::new(Model::new(&resident.core, &resident.last_used)))
     }
 
-    /// The names of the models that a name stands for; `None` if none of them is known.
-    fn resolve(&self, name: Option<&str>) -> Option<Vec<String>> {
+    fn adapters(&self) -> MutexGuard<'_, Vec<NamedAdapter>> {
+        self.adapters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a name stands for: a model, an adapter, or several that stand in for each other; `None` if none of them is
+    /// known.
+    fn resolve(&self, name: Option<&str>) -> Option<Vec<Target>> {
         let shelf = self.shelf();
-        let default = || shelf.listed().next().map(|listed| vec![listed.name.clone()]);
+        let plain = |listed: &Listed| Target { model: listed.name.clone(), adapter: None };
+        let default = || shelf.listed().next().map(|listed| vec![plain(listed)]);
         let Some(name) = name else { return default() };
         if let Some(alias) = self.aliases.iter().find(|alias| are_same(&alias.name, name)) {
-            let known = alias.models.iter().filter_map(|name| shelf.find(name));
-            let known: Vec<String> = known.map(|entry| entry.listed.name.clone()).collect();
+            let known = alias.models.iter().filter_map(|name| self.named(&shelf, name));
+            let known: Vec<Target> = known.collect();
             return if alias.models.is_empty() {
                 default()
             } else {
                 Some(known).filter(|known| !known.is_empty())
             };
         }
-        shelf.find(name).map(|entry| vec![entry.listed.name.clone()])
+        self.named(&shelf, name).map(|target| vec![target])
+    }
+
+    /// A model, or a model with an adapter.
+    fn named(&self, shelf: &Shelf, name: &str) -> Option<Target> {
+        if let Some(entry) = shelf.find(name) {
+            return Some(Target { model: entry.listed.name.clone(), adapter: None });
+        }
+        let adapters = self.adapters();
+        let adapter = adapters.iter().find(|adapter| are_same(&adapter.name, name))?;
+        Some(Target { model: adapter.model.clone()?, adapter: Some(adapter.name.clone()) })
     }
 
     fn unknown(&self, name: &str) -> Fault {
@@ -281,18 +358,46 @@ impl Shared {
     }
 }
 
+/// What a name stands for.
+struct Target {
+    model: String,
+    adapter: Option<String>,
+}
+
 /// Names that an error tells.
 const NAMES_TOLD_MAX: usize = 20;
 
-fn check_names(shelf: &Shelf, aliases: &[Alias]) -> Result<(), Error> {
+/// Adapters with the names of their models.
+fn adapters_of(shelf: &Shelf, adapters: &[NamedAdapter]) -> Result<Vec<NamedAdapter>, Error> {
+    let of = |adapter: &NamedAdapter| {
+        let listed = match &adapter.model {
+            Some(model) => shelf.find(model).map(|entry| &entry.listed),
+            None => shelf.listed().next(),
+        };
+        let model = listed.map(|listed| listed.name.clone());
+        let unknown = || Error::AdapterOfNothing {
+            name: adapter.name.clone(),
+            model: adapter.model.clone().unwrap_or_default(),
+        };
+        Ok(NamedAdapter { model: Some(model.ok_or_else(unknown)?), ..adapter.clone() })
+    };
+    adapters.iter().map(of).collect()
+}
+
+fn check_names(shelf: &Shelf, settings: &Settings) -> Result<(), Error> {
+    let (aliases, adapters) = (&settings.aliases, &settings.adapters);
     let names = shelf.listed().map(|listed| &listed.name).chain(aliases.iter().map(|alias| &alias.name));
+    let names = names.chain(adapters.iter().map(|adapter| &adapter.name));
     let mut names: Vec<String> = names.map(|name| canonical(name)).collect();
     names.sort_unstable();
     if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(Error::SameName { name: twice[0].clone() });
     }
+    let is_named = |name: &String| {
+        shelf.find(name).is_some() || adapters.iter().any(|adapter| are_same(&adapter.name, name))
+    };
     for alias in aliases {
-        let is_known = alias.models.is_empty() || alias.models.iter().any(|name| shelf.find(name).is_some());
+        let is_known = alias.models.is_empty() || alias.models.iter().any(is_named);
         if !is_known {
             let (name, models) = (alias.name.clone(), alias.models.join(", "));
             return Err(Error::AliasOfNothing { name, models });

@@ -3,9 +3,10 @@
 //! A model in use is one whose `Core` somebody besides the shelf holds. Only the shelf hands it out, so while the
 //! shelf is locked a model that is not in use stays so, and can be let go.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
+use bantam_engine::Adapter;
 use tokio::sync::watch;
 
 use crate::counters::Counters;
@@ -34,7 +35,9 @@ pub(crate) struct Entry {
 /// A model that is loaded.
 pub(crate) struct Resident {
     pub(super) core: Arc<Core>,
-    pub(super) bytes: u64,
+    own_bytes: u64,
+    /// What its adapters take that somebody still holds.
+    adapters: Vec<(Weak<Adapter>, u64)>,
     pub(super) keep_alive: KeepAlive,
     pub(super) last_used: Arc<LastUsed>,
     /// Whether its place is wanted: who asks for it now waits behind those who want the place.
@@ -85,7 +88,21 @@ impl LastUsed {
 
 impl Resident {
     pub(super) fn new(core: Arc<Core>, bytes: u64, keep_alive: KeepAlive, last_used: Arc<LastUsed>) -> Self {
-        Resident { core, bytes, keep_alive, last_used, is_leaving: false, is_outdated: false }
+        Resident {
+            core,
+            own_bytes: bytes,
+            adapters: Vec::new(),
+            keep_alive,
+            last_used,
+            is_leaving: false,
+            is_outdated: false,
+        }
+    }
+
+    /// What it takes at most, adapters included.
+    pub(super) fn bytes(&self) -> u64 {
+        let held = self.adapters.iter().filter(|(adapter, _)| adapter.strong_count() > 0);
+        held.fold(self.own_bytes, |sum, (_, bytes)| sum.saturating_add(*bytes))
     }
 
     fn is_idle(&self) -> bool {
@@ -141,7 +158,7 @@ impl Shelf {
 
     /// Bytes that are spoken for.
     pub(super) fn used_bytes(&self) -> u64 {
-        self.residents().fold(self.moving_bytes, |sum, resident| sum.saturating_add(resident.bytes))
+        self.residents().fold(self.moving_bytes, |sum, resident| sum.saturating_add(resident.bytes()))
     }
 
     /// The model that was used longest ago and is not in use.
@@ -167,7 +184,7 @@ impl Shelf {
         let entry =
             self.entries.iter_mut().find(|entry| entry.listed.name == name && entry.resident.is_some())?;
         let resident = entry.resident.take()?;
-        self.moving_bytes = self.moving_bytes.saturating_add(resident.bytes);
+        self.moving_bytes = self.moving_bytes.saturating_add(resident.bytes());
         Some(resident)
     }
 
@@ -176,6 +193,15 @@ impl Shelf {
         let residents = self.entries.iter_mut().filter_map(|entry| entry.resident.as_mut());
         if let Some(oldest) = residents.min_by_key(|resident| resident.last_used.at()) {
             oldest.is_leaving = true;
+        }
+    }
+
+    /// A model has one more adapter.
+    pub(super) fn adapt(&mut self, core: &Arc<Core>, adapter: &Arc<Adapter>, bytes: u64) {
+        let residents = self.entries.iter_mut().filter_map(|entry| entry.resident.as_mut());
+        for resident in residents.filter(|resident| Arc::ptr_eq(&resident.core, core)) {
+            resident.adapters.retain(|(adapter, _)| adapter.strong_count() > 0);
+            resident.adapters.push((Arc::downgrade(adapter), bytes));
         }
     }
 
@@ -207,7 +233,7 @@ impl Shelf {
         let told = |entry: &Entry| {
             entry.resident.as_ref().map(|resident| Loaded {
                 listed: entry.listed.clone(),
-                bytes: resident.bytes,
+                bytes: resident.bytes(),
                 context_length: resident.core.served.context_length,
                 expires: resident.expires(),
             })
@@ -220,7 +246,7 @@ impl Shelf {
             name: entry.listed.name.clone(),
             counters: Arc::clone(&entry.counters),
             queue: entry.resident.as_ref().map(|resident| Arc::clone(&resident.core.queue)),
-            loaded_bytes: entry.resident.as_ref().map_or(0, |resident| resident.bytes),
+            loaded_bytes: entry.resident.as_ref().map_or(0, Resident::bytes),
         };
         self.entries.iter().map(figures).collect()
     }

@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde_json::{Map, Value};
 
 use super::{Lines, Place, moved, options};
-use crate::answer::Answers;
+use crate::answer::{Answers, Called};
 use crate::ask::{Ask, Chat, Prompt};
 use crate::dialect::json_reply;
 use crate::fault::Fault;
@@ -14,6 +14,7 @@ use crate::fields::Fields;
 use crate::messages;
 use crate::models::Model;
 use crate::state::App;
+use crate::tools;
 use crate::wire::{self, Frames};
 
 /// Answers a conversation.
@@ -29,7 +30,12 @@ pub(crate) async fn chat(app: Arc<App>, body: Map<String, Value>) -> Result<Resp
         return moved(&app, &fields, Place::Message).await;
     }
     let model = &app.models.open(&fields).await?;
-    let chat = Chat { messages: messages::read(list)?, switches: options::switches(&fields)? };
+    let chat = Chat {
+        messages: messages::read(list)?,
+        tools: tools::read(&fields)?,
+        thinking: options::thinking(&fields)?,
+        ..Chat::default()
+    };
     let mut ask = Ask::new(Prompt::Chat(chat), &model.served);
     options::read(&fields, &mut ask)?;
     answer(model, ask, Place::Message, &fields).await
@@ -37,7 +43,7 @@ pub(crate) async fn chat(app: Arc<App>, body: Map<String, Value>) -> Result<Resp
 
 fn lines(model: &Model, place: Place, has_logprobs: bool) -> Lines {
     let tokenizer = has_logprobs.then(|| model.served.tokenizer.clone());
-    Lines { model: model.served.name.clone(), place, tokenizer }
+    Lines { model: model.name.clone(), place, tokenizer, call: Called::default() }
 }
 
 /// One answer, in lines or whole.

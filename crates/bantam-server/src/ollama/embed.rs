@@ -38,7 +38,7 @@ pub(crate) async fn embed(app: Arc<App>, body: Map<String, Value>) -> Result<Res
     };
     vectors.iter_mut().for_each(|vector| shape.fit(vector));
     Ok(json_reply(&json!({
-        "model": model.served.name,
+        "model": model.name,
         "embeddings": vectors,
         "total_duration": nanos(begun.elapsed()),
         "load_duration": 0,

@@ -45,7 +45,7 @@ fn read(fields: &Fields<'_>, prompt: &str, served: &Served) -> Result<Prompt, Fa
     let system = fields.text("system")?.filter(|system| !system.is_empty());
     let mut messages: Vec<Value> = system.map(|system| made("system", system)).into_iter().collect();
     messages.push(made("user", prompt));
-    Ok(Prompt::Chat(Chat { messages, switches: options::switches(fields)? }))
+    Ok(Prompt::Chat(Chat { messages, thinking: options::thinking(fields)?, ..Chat::default() }))
 }
 
 fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Fault> {

@@ -3,13 +3,16 @@
 mod chat;
 mod embed;
 mod generate;
+mod modelfile;
 mod models;
 mod options;
+mod store;
 
 pub(crate) use chat::chat;
 pub(crate) use embed::{embed, embeddings};
 pub(crate) use generate::generate;
 pub(crate) use models::{ps, show, tags, version};
+pub(crate) use store::{copy, create, delete, has_blob, pull, put_blob};
 
 use std::time::Duration;
 
@@ -17,7 +20,7 @@ use axum::response::Response;
 use bantam_text::Tokenizer;
 use serde_json::{Map, Value, json};
 
-use crate::answer::{Ended, Piece, Summary, Token, Whole};
+use crate::answer::{CallPiece, Called, Ended, Piece, Summary, Token, Whole};
 use crate::clock;
 use crate::dialect::{Dialect, json_reply};
 use crate::fault::Fault;
@@ -33,9 +36,9 @@ async fn moved(app: &App, fields: &Fields<'_>, place: Place) -> Result<Response,
     let reason = if wanted.keep_alive == Some(KeepAlive::For(Duration::ZERO)) { "unload" } else { "load" };
     let model = match reason {
         "unload" => app.models.unload(wanted.name.as_deref()).await?,
-        _ => app.models.open_wanted(&wanted).await?.served.name.clone(),
+        _ => app.models.open_wanted(&wanted).await?.name.clone(),
     };
-    Ok(json_reply(&Lines { model, place, tokenizer: None }.moved(reason)))
+    Ok(json_reply(&Lines { model, place, tokenizer: None, call: Called::default() }.moved(reason)))
 }
 
 /// Where the text of an answer lies in a line.
@@ -52,6 +55,8 @@ struct Lines {
     model: String,
     place: Place,
     tokenizer: Option<Tokenizer>,
+    /// The call that is coming.
+    call: Called,
 }
 
 impl Lines {
@@ -87,7 +92,11 @@ impl Lines {
 
     /// All of an answer in one line.
     fn whole(&self, answer: &Whole) -> Value {
-        let line = self.line(&answer.text, &answer.thinking, &answer.tokens);
+        let mut line = self.line(&answer.text, &answer.thinking, &answer.tokens);
+        if !answer.calls.is_empty() {
+            let calls = answer.calls.iter().enumerate().map(|(index, call)| called(index, call));
+            add_calls(&mut line, calls.collect());
+        }
         Value::Object(self.done(line, &answer.summary))
     }
 
@@ -113,11 +122,46 @@ impl Lines {
     fn moved(&self, reason: &str) -> Value {
         Value::Object(self.end(self.line("", "", &[]), reason))
     }
+
+    /// A line for each call that is complete.
+    fn call(&mut self, index: usize, piece: CallPiece) -> Option<Map<String, Value>> {
+        match piece {
+            CallPiece::Begin { id, name } => {
+                self.call = Called { id, name, arguments: String::new() };
+                None
+            }
+            CallPiece::Arguments(more) => {
+                self.call.arguments.push_str(&more);
+                None
+            }
+            CallPiece::End => {
+                let mut line = self.line("", "", &[]);
+                add_calls(&mut line, json!([called(index, &self.call)]));
+                Some(line)
+            }
+        }
+    }
+}
+
+fn add_calls(line: &mut Map<String, Value>, calls: Value) {
+    if let Some(message) = line.get_mut("message") {
+        message["tool_calls"] = calls;
+    }
+}
+
+/// A call with its arguments as an object, as these clients want them.
+fn called(index: usize, call: &Called) -> Value {
+    let arguments: Value = serde_json::from_str(&call.arguments).unwrap_or_else(|_| json!({}));
+    json!({ "id": call.id, "function": { "index": index, "name": call.name, "arguments": arguments } })
 }
 
 impl Wire for Lines {
     fn piece(&mut self, _: usize, piece: Piece) -> String {
         let line = match piece {
+            Piece::Call(index, piece) => match self.call(index, piece) {
+                Some(line) => line,
+                None => return String::new(),
+            },
             Piece::Chunk(chunk) => self.line(&chunk.text, &chunk.thinking, &chunk.tokens),
             Piece::Done(summary) => self.done(self.line("", "", &[]), &summary),
             Piece::Prompt(_) | Piece::Vector(_) | Piece::Failed(_) => return String::new(),
@@ -132,7 +176,7 @@ impl Wire for Lines {
 
 fn done_reason(ended: &Ended) -> &'static str {
     match ended {
-        Ended::Stop | Ended::StopString(_) => "stop",
+        Ended::Stop | Ended::StopString(_) | Ended::Calls => "stop",
         Ended::Length | Ended::Expired => "length",
     }
 }

@@ -4,8 +4,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::response::Response;
+use bantam_text::{ChatTemplate, Dialect};
 use serde_json::{Map, Value, json};
+use tokio::task::spawn_blocking;
 
+use crate::ask::broken;
 use crate::clock;
 use crate::dialect::json_reply;
 use crate::fault::Fault;
@@ -66,10 +69,9 @@ pub(crate) async fn show(app: Arc<App>, body: Map<String, Value>) -> Result<Resp
     };
     let listed = &app.models.find(Some(name)).await?;
     let told = &listed.details;
-    let mut capabilities = vec!["completion"];
-    if told.thinks() {
-        capabilities.push("thinking");
-    }
+    let template = told.template.clone();
+    let capabilities = spawn_blocking(move || capabilities(template.as_deref()));
+    let capabilities = capabilities.await.map_err(|_| broken("reading the template broke off"))?;
     let of_architecture = |name: &str| format!("{}.{name}", told.architecture);
     let mut info = Map::new();
     info.insert("general.architecture".into(), json!(told.architecture));
@@ -77,7 +79,9 @@ pub(crate) async fn show(app: Arc<App>, body: Map<String, Value>) -> Result<Resp
     info.insert(of_architecture("context_length"), json!(told.context_length));
     info.insert(of_architecture("vocab_size"), json!(listed.vocab_size));
     Ok(json_reply(&json!({
-        "modelfile": format!("FROM {}", listed.name),
+        "modelfile": modelfile(listed),
+        "license": told.licence.as_deref().unwrap_or_default(),
+        "system": told.system.as_deref().unwrap_or_default(),
         "parameters": parameters(listed),
         "template": told.template.as_deref().unwrap_or_default(),
         "details": details(listed),
@@ -85,6 +89,20 @@ pub(crate) async fn show(app: Arc<App>, body: Map<String, Value>) -> Result<Resp
         "capabilities": capabilities,
         "modified_at": clock::rfc3339(told.modified_unix_s, 0),
     })))
+}
+
+/// What a model with this template can do.
+fn capabilities(template: Option<&str>) -> Vec<&'static str> {
+    let dialect = template.and_then(|template| ChatTemplate::compile(template, "", "").ok());
+    let dialect = dialect.as_ref().map(Dialect::of).unwrap_or_default();
+    let mut all = vec!["completion"];
+    if dialect.is_native() {
+        all.push("tools");
+    }
+    if dialect.thinking().is_some() {
+        all.push("thinking");
+    }
+    all
 }
 
 /// The settings that hold where a request says nothing, a line each.
@@ -101,6 +119,13 @@ fn parameters(listed: &Listed) -> String {
     )
 }
 
+fn modelfile(listed: &Listed) -> String {
+    let from = listed.details.parent.as_ref().unwrap_or(&listed.name);
+    let system = listed.details.system.as_ref().map(|system| format!("SYSTEM \"\"\"{system}\"\"\"\n"));
+    let parameters: String = parameters(listed).lines().map(|line| format!("PARAMETER {line}\n")).collect();
+    format!("FROM {from}\n{}{parameters}", system.unwrap_or_default())
+}
+
 fn entry(listed: &Listed) -> Map<String, Value> {
     let digest = listed.details.digest.as_deref().unwrap_or_default();
     let mut entry = Map::new();
@@ -115,7 +140,7 @@ fn entry(listed: &Listed) -> Map<String, Value> {
 fn details(listed: &Listed) -> Value {
     let details = &listed.details;
     json!({
-        "parent_model": "",
+        "parent_model": details.parent.as_deref().unwrap_or_default(),
         "format": details.format,
         "family": details.architecture,
         "families": [details.architecture],

@@ -1,6 +1,7 @@
 //! How to answer, as Ollama's requests say it.
 
-use serde_json::{Map, Value, json};
+use bantam_text::Thinking;
+use serde_json::Value;
 
 use crate::ask::{Ask, check_stops};
 use crate::deadline;
@@ -41,26 +42,18 @@ fn read_options(options: &Fields<'_>, ask: &mut Ask) -> Result<(), Fault> {
 }
 
 fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Fault> {
-    if fields.list("tools")?.is_some_and(|tools| !tools.is_empty()) {
-        return Err(Fault::unsupported("tools", " yet: leave it out"));
-    }
     if fields.list("images")?.is_some_and(|images| !images.is_empty()) {
         return Err(Fault::unsupported("images", ": it takes text only"));
     }
     Ok(())
 }
 
-/// Switches of the template: whether to think, and how much.
-pub(super) fn switches(fields: &Fields<'_>) -> Result<Map<String, Value>, Fault> {
-    let mut switches = Map::new();
+/// Whether to think, and how much.
+pub(super) fn thinking(fields: &Fields<'_>) -> Result<Thinking, Fault> {
     match fields.value("think") {
-        None => {}
-        Some(Value::Bool(think)) => drop(switches.insert("enable_thinking".into(), json!(think))),
-        Some(Value::String(effort)) => {
-            switches.insert("enable_thinking".into(), json!(true));
-            switches.insert("reasoning_effort".into(), json!(effort));
-        }
-        Some(_) => return Err(fields.wrong("think", "true, false or a word such as \"low\"")),
+        None => Ok(Thinking::default()),
+        Some(Value::Bool(thinks)) => Ok(Thinking::switched(*thinks)),
+        Some(Value::String(effort)) => Ok(Thinking::of(effort)),
+        Some(_) => Err(fields.wrong("think", "true, false or a word such as \"low\"")),
     }
-    Ok(switches)
 }

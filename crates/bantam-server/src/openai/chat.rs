@@ -7,7 +7,7 @@ use bantam_text::Tokenizer;
 use serde_json::{Map, Value, json};
 
 use super::{Head, Tally, finish, settings};
-use crate::answer::{Answers, Chunk, Ended, Piece, Whole};
+use crate::answer::{Answers, CallPiece, Called, Chunk, Ended, Piece, Whole};
 use crate::ask::{Ask, Chat, Prompt};
 use crate::dialect::{Dialect, json_reply};
 use crate::fault::Fault;
@@ -17,7 +17,12 @@ use crate::logprobs;
 use crate::messages;
 use crate::served::Served;
 use crate::state::App;
+use crate::thinking;
+use crate::tools;
 use crate::wire::{self, Frames, Wire};
+
+/// There is no agreed name: these are llama.cpp's and DeepSeek's, and vLLM's and OpenRouter's.
+const THINKING: [&str; 2] = ["reasoning_content", "reasoning"];
 
 /// Answers a conversation.
 ///
@@ -31,7 +36,7 @@ pub(crate) async fn chat(app: Arc<App>, body: Map<String, Value>) -> Result<Resp
     let wants_stream = fields.flag("stream")?.unwrap_or(false);
     let (choices, has_logprobs) = (ask.choices, ask.top_logprobs.is_some());
     let tokenizer = has_logprobs.then(|| model.served.tokenizer.clone());
-    let head = Head::new("chatcmpl-", &model.served.name);
+    let head = Head::new("chatcmpl-", &model.name);
     let has_usage = match fields.object("stream_options")? {
         Some(options) => options.flag("include_usage")?.unwrap_or(false),
         None => false,
@@ -47,7 +52,12 @@ pub(crate) async fn chat(app: Arc<App>, body: Map<String, Value>) -> Result<Resp
 /// What a request asks for.
 pub(super) fn read(fields: &Fields<'_>, served: &Served) -> Result<Ask, Fault> {
     refuse_unsupported(fields)?;
-    let chat = Chat { messages: messages::read(messages_of(fields)?)?, switches: switches(fields)? };
+    let chat = Chat {
+        messages: messages::read(messages_of(fields)?)?,
+        tools: tools::read(fields)?,
+        thinking: thinking::read(fields)?,
+        telling: tools::telling(fields)?,
+    };
     let mut ask = Ask::new(Prompt::Chat(chat), served);
     settings::read(fields, &mut ask)?;
     ask.max_tokens = match fields.count("max_completion_tokens")? {
@@ -79,11 +89,15 @@ fn messages_of<'a>(fields: &Fields<'a>) -> Result<&'a [Value], Fault> {
 
 /// What would change the answer and is not there is refused: an answer that ignored it would be wrong.
 fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Fault> {
-    let is_none = fields.value("tool_choice").is_some_and(|choice| choice == "none");
-    for name in ["tools", "functions"] {
-        if !is_none && fields.list(name)?.is_some_and(|tools| !tools.is_empty()) {
-            return Err(Fault::unsupported(name, " yet: leave it out, or set `tool_choice` to \"none\""));
-        }
+    if fields.list("functions")?.is_some_and(|functions| !functions.is_empty()) {
+        return Err(Fault::unsupported("functions", ": `tools` took its place"));
+    }
+    // An answer that goes on with the last message has no beginning of its own.
+    let [goes_on, begins] = ["continue_final_message", "add_generation_prompt"].map(|name| fields.flag(name));
+    if goes_on?.unwrap_or(false) && begins?.unwrap_or(false) {
+        let message =
+            "`continue_final_message` and `add_generation_prompt` exclude each other: leave one out";
+        return Err(Fault::field("continue_final_message", message));
     }
     for name in ["audio", "web_search_options"] {
         if fields.value(name).is_some() {
@@ -93,25 +107,21 @@ fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Switches of the template: those given by name, and how much to think.
-fn switches(fields: &Fields<'_>) -> Result<Map<String, Value>, Fault> {
-    let mut switches = Map::new();
-    if let Some(effort) = fields.text("reasoning_effort")? {
-        switches.insert("enable_thinking".into(), json!(effort != "none"));
-        switches.insert("reasoning_effort".into(), json!(effort));
-    }
-    let given = fields.map("chat_template_kwargs")?.into_iter().flatten();
-    switches.extend(given.map(|(name, value)| (name.clone(), value.clone())));
-    Ok(switches)
-}
-
 fn whole(head: &Head, answers: &[Whole], tokenizer: Option<&Tokenizer>) -> Value {
     let mut tally = Tally::default();
     answers.iter().enumerate().for_each(|(number, answer)| tally.add(number, &answer.summary));
     let choices = answers.iter().enumerate().map(|(index, answer)| {
         let mut message = json!({ "role": "assistant", "content": answer.text, "refusal": null });
+        if !answer.calls.is_empty() {
+            message["tool_calls"] = answer.calls.iter().map(called).collect();
+            if answer.text.is_empty() {
+                message["content"] = Value::Null;
+            }
+        }
         if !answer.thinking.is_empty() {
-            message["reasoning_content"] = json!(answer.thinking);
+            for name in THINKING {
+                message[name] = json!(answer.thinking);
+            }
         }
         let logprobs = content_logprobs(tokenizer, answer.tokens.as_slice());
         let mut choice = json!({ "index": index, "message": message, "logprobs": logprobs });
@@ -121,6 +131,29 @@ fn whole(head: &Head, answers: &[Whole], tokenizer: Option<&Tokenizer>) -> Value
     let mut reply = head.reply("chat.completion", choices.collect());
     reply.insert("usage".into(), tally.into_json(answers.len()));
     Value::Object(reply)
+}
+
+fn called(call: &Called) -> Value {
+    json!({
+        "id": call.id,
+        "type": "function",
+        "function": { "name": call.name, "arguments": call.arguments },
+    })
+}
+
+/// Some more of a call: its id and name once, its number always.
+fn call_delta(index: usize, piece: CallPiece) -> Option<Value> {
+    let call = match piece {
+        CallPiece::Begin { id, name } => json!({
+            "index": index,
+            "id": id,
+            "type": "function",
+            "function": { "name": name, "arguments": "" },
+        }),
+        CallPiece::Arguments(more) => json!({ "index": index, "function": { "arguments": more } }),
+        CallPiece::End => return None,
+    };
+    Some(json!({ "tool_calls": [call] }))
 }
 
 fn content_logprobs(tokenizer: Option<&Tokenizer>, tokens: &[crate::answer::Token]) -> Value {
@@ -154,7 +187,9 @@ impl Chunks {
     fn text(&self, index: usize, chunk: Chunk) -> String {
         let mut out = String::new();
         if !chunk.thinking.is_empty() {
-            out += &self.chunk(index, &json!({ "reasoning_content": chunk.thinking }), &Value::Null, None);
+            let delta: Map<String, Value> =
+                THINKING.map(|name| (name.to_owned(), json!(chunk.thinking))).into_iter().collect();
+            out += &self.chunk(index, &Value::Object(delta), &Value::Null, None);
         }
         if !chunk.text.is_empty() || !chunk.tokens.is_empty() {
             let logprobs = content_logprobs(self.tokenizer.as_ref(), &chunk.tokens);
@@ -173,6 +208,10 @@ impl Wire for Chunks {
     fn piece(&mut self, number: usize, piece: Piece) -> String {
         match piece {
             Piece::Chunk(chunk) => self.text(number, chunk),
+            Piece::Call(index, piece) => match call_delta(index, piece) {
+                Some(delta) => self.chunk(number, &delta, &Value::Null, None),
+                None => String::new(),
+            },
             Piece::Done(summary) => {
                 self.tally.add(number, &summary);
                 self.chunk(number, &json!({}), &Value::Null, Some(&summary.ended))

@@ -40,7 +40,7 @@ pub(crate) async fn completions(app: Arc<App>, body: Map<String, Value>) -> Resu
     let tokenizer = model.served.tokenizer.clone();
     let given: Vec<Option<String>> = ask.prompts.iter().map(given_text).collect();
     let (choices, has_logprobs) = (ask.choices, ask.top_logprobs.is_some());
-    let head = Head::new("cmpl-", &model.served.name);
+    let head = Head::new("cmpl-", &model.name);
     let answers = Answers::begin(Arc::clone(&model), ask).await?;
     let prompts = Prompts { ids: answers.prompts.clone(), given, choices, tokenizer, echo, has_logprobs };
     if wants_stream {
@@ -221,7 +221,7 @@ impl Wire for Chunks {
                 self.tally.add(number, &summary);
                 self.chunk(number, "", &Value::Null, Some(&summary.ended))
             }
-            Piece::Vector(_) | Piece::Failed(_) => String::new(),
+            Piece::Vector(_) | Piece::Call(..) | Piece::Failed(_) => String::new(),
         }
     }
 

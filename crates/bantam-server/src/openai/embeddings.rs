@@ -35,7 +35,7 @@ pub(crate) async fn embeddings(app: Arc<App>, body: Map<String, Value>) -> Resul
     Ok(json_reply(&json!({
         "object": "list",
         "data": vectors.iter().enumerate().map(entry).collect::<Vec<Value>>(),
-        "model": model.served.name,
+        "model": model.name,
         "usage": { "prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens },
     })))
 }

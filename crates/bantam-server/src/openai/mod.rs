@@ -4,9 +4,9 @@ mod chat;
 mod completions;
 mod embeddings;
 mod models;
-mod prompts;
+pub(crate) mod prompts;
 pub(crate) mod responses;
-mod settings;
+pub(crate) mod settings;
 
 pub(crate) use chat::chat;
 pub(crate) use completions::completions;
@@ -50,6 +50,7 @@ fn finish_reason(ended: &Ended) -> &'static str {
     match ended {
         Ended::Stop | Ended::StopString(_) => "stop",
         Ended::Length | Ended::Expired => "length",
+        Ended::Calls => "tool_calls",
     }
 }
 

@@ -11,7 +11,12 @@ use crate::state::App;
 
 /// All models.
 pub(crate) async fn models(app: &App) -> Response {
-    let data: Vec<Value> = app.models.all().await.iter().map(|model| told(app, model)).collect();
+    let models = app.models.all().await;
+    let mut data: Vec<Value> = models.iter().map(|model| told(app, model)).collect();
+    for adapter in app.models.adapters() {
+        let base = models.iter().find(|model| Some(&model.name) == adapter.model.as_ref());
+        data.extend(base.map(|base| adapted(app, base, &adapter.name)));
+    }
     json_reply(&json!({
         "object": "list",
         "first_id": data.first().map(|model| &model["id"]),
@@ -27,7 +32,23 @@ pub(crate) async fn models(app: &App) -> Response {
 ///
 /// A name that nothing has.
 pub(crate) async fn model(app: &App, name: &str) -> Result<Response, Fault> {
-    Ok(json_reply(&told(app, &app.models.find(Some(name)).await?)))
+    let listed = app.models.find(Some(name)).await?;
+    let adapter = app.models.adapters().into_iter().find(|adapter| adapter.name.eq_ignore_ascii_case(name));
+    Ok(json_reply(&match adapter {
+        Some(adapter) => adapted(app, &listed, &adapter.name),
+        None => told(app, &listed),
+    }))
+}
+
+/// An adapter, which is asked for as a model is.
+fn adapted(app: &App, base: &Listed, name: &str) -> Value {
+    let mut told = told(app, base);
+    let own = [("id", name), ("display_name", name), ("root", name), ("parent", base.name.as_str())];
+    for (key, value) in own {
+        told[key] = json!(value);
+    }
+    told["aliases"] = json!(app.models.aliases_of(name));
+    told
 }
 
 fn told(app: &App, listed: &Listed) -> Value {

@@ -11,7 +11,7 @@ use crate::fields::Fields;
 /// # Errors
 ///
 /// Anything else, and nothing.
-pub(super) fn read(fields: &Fields<'_>, field: &str, most: usize) -> Result<Vec<Prompt>, Fault> {
+pub(crate) fn read(fields: &Fields<'_>, field: &str, most: usize) -> Result<Vec<Prompt>, Fault> {
     let wanted = "a string, a list of strings, a list of token ids, or a list of such lists";
     let prompts = match fields.value(field) {
         None => return Err(fields.missing(field, wanted)),

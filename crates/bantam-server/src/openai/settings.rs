@@ -1,6 +1,7 @@
 //! How to answer, as chat completions and completions say it, with the names that local servers added.
 
 use bantam_engine::Stopping;
+use serde_json::Value;
 
 use crate::ask::{Ask, check_stops};
 use crate::deadline;
@@ -15,7 +16,7 @@ use crate::structure;
 /// # Errors
 ///
 /// Wrong types, and what goes beyond a limit.
-pub(super) fn read(fields: &Fields<'_>, ask: &mut Ask) -> Result<(), Fault> {
+pub(crate) fn read(fields: &Fields<'_>, ask: &mut Ask) -> Result<(), Fault> {
     read_sampling(fields, ask)?;
     ask.time_max = deadline::read(fields)?;
     ask.stops = fields.texts("stop")?;
@@ -42,14 +43,37 @@ fn read_sampling(fields: &Fields<'_>, ask: &mut Ask) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Tokens as names with a number each, or as llama.cpp's server also takes them: a list of pairs.
 fn biases(fields: &Fields<'_>) -> Result<Vec<(u32, f32)>, Fault> {
-    let Some(biases) = fields.object("logit_bias")? else { return Ok(Vec::new()) };
-    if biases.entries().count() > BIASES_MAX {
+    let biases = match fields.value("logit_bias") {
+        None => Vec::new(),
+        Some(Value::Array(pairs)) => {
+            let wanted = "an object, or a list of pairs: a token id, and a number or false";
+            let read: Option<Vec<(u32, f32)>> = pairs.iter().map(pair).collect();
+            read.ok_or_else(|| fields.wrong("logit_bias", wanted))?
+        }
+        Some(object) => named(&Fields::at(object, fields.name("logit_bias"))?)?,
+    };
+    if biases.len() > BIASES_MAX {
         return Err(fields.wrong("logit_bias", &format!("at most {BIASES_MAX} tokens")));
     }
+    Ok(biases)
+}
+
+fn named(biases: &Fields<'_>) -> Result<Vec<(u32, f32)>, Fault> {
     let read = |id: &String| {
         let token = id.parse().map_err(|_| biases.wrong(id, "a token id as the name"))?;
         Ok((token, biases.number(id)?.unwrap_or(0.0)))
     };
     biases.entries().map(|(id, _)| read(id)).collect()
+}
+
+fn pair(pair: &Value) -> Option<(u32, f32)> {
+    let id = u32::try_from(pair.get(0)?.as_u64()?).ok()?;
+    let bias = match pair.get(1)? {
+        // It may not come at all.
+        Value::Bool(false) => f32::NEG_INFINITY,
+        bias => Some(bias.as_f64()? as f32).filter(|bias| bias.is_finite())?,
+    };
+    Some((id, bias))
 }

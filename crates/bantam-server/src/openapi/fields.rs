@@ -35,12 +35,17 @@ pub(super) enum Kind {
     /// Texts, or objects with a `text`.
     Documents,
     Ids,
+    /// Objects with an adapter's number or name, and its scale.
+    Adapters,
     /// A text or a list of items.
     Items,
     /// `true`, `false` or a word.
     FlagOrText,
     /// A number or a text.
     NumberOrText,
+    Objects,
+    /// A word, or an object that says more.
+    TextOrObject,
 }
 
 /// A body with these fields.
@@ -78,15 +83,26 @@ impl Kind {
             Kind::Prompts => json!({ "anyOf": [text(), list(text()), ids(), list(ids())] }),
             Kind::Documents => list(json!({ "anyOf": [text(), with_text()] })),
             Kind::Ids => ids(),
+            Kind::Adapters => list(adapter()),
             Kind::Items => json!({ "anyOf": [text(), list(message())] }),
             Kind::FlagOrText => json!({ "type": ["boolean", "string"] }),
             Kind::NumberOrText => json!({ "type": ["number", "string"] }),
+            Kind::Objects => list(json!({ "type": "object" })),
+            Kind::TextOrObject => json!({ "type": ["string", "object"] }),
         }
     }
 }
 
 fn with_text() -> Value {
     json!({ "type": "object", "properties": { "text": { "type": "string" } }, "required": ["text"] })
+}
+
+fn adapter() -> Value {
+    json!({ "type": "object", "properties": {
+        "id": { "type": "integer", "minimum": 0 },
+        "name": { "type": "string" },
+        "scale": { "type": "number" },
+    }})
 }
 
 fn message() -> Value {

@@ -20,6 +20,7 @@ struct Operation {
     method: &'static str,
     path: &'static str,
     summary: &'static str,
+    /// Fields of a JSON object; where one can be posted and has none, it is bytes.
     body: &'static [&'static [Field]],
     /// What replies are, besides failures.
     reply: Reply,
@@ -36,6 +37,10 @@ enum Reply {
     Lines,
     /// Text.
     Text,
+    /// Nothing.
+    Nothing,
+    /// Nothing, for what is there now.
+    Created,
 }
 
 /// The document.
@@ -67,7 +72,8 @@ fn document(wants_key: bool) -> Value {
 
 impl Operation {
     fn to_json(&self) -> Value {
-        let mut replies = json!({ "200": { "description": "It is answered.", "content": self.content() } });
+        let status = if self.reply == Reply::Created { "201" } else { "200" };
+        let mut replies = json!({ status: { "description": "It is answered.", "content": self.content() } });
         for (status, description) in FAILURES {
             replies[status] = json!({ "description": description, "content": { "application/json": {} } });
         }
@@ -82,23 +88,33 @@ impl Operation {
         if !parameters.is_empty() {
             operation["parameters"] = parameters.into();
         }
-        if self.method == "post" {
-            let content = json!({ "application/json": { "schema": schema(self.body) } });
+        if self.method == "post" || !self.body.is_empty() {
+            let content = match self.body {
+                [] => json!({ "application/octet-stream": {} }),
+                fields => json!({ "application/json": { "schema": schema(fields) } }),
+            };
             operation["requestBody"] = json!({ "required": true, "content": content });
         }
         operation
     }
 
     fn content(&self) -> Value {
-        let value = json!({ "schema": { "type": "object" } });
+        let value = match MAY_BE_LISTS.contains(&self.path) {
+            true => json!({ "schema": { "type": ["object", "array"] } }),
+            false => json!({ "schema": { "type": "object" } }),
+        };
         match self.reply {
             Reply::Json => json!({ "application/json": value }),
             Reply::Events => json!({ "application/json": value, "text/event-stream": {} }),
             Reply::Lines => json!({ "application/json": value, "application/x-ndjson": {} }),
             Reply::Text => json!({ "text/plain": {} }),
+            Reply::Nothing | Reply::Created => json!({}),
         }
     }
 }
+
+/// What replies with a list where it is asked for several answers, or in the way of another server.
+const MAY_BE_LISTS: [&str; 5] = ["/completion", "/completions", "/rerank", "/v1/rerank", "/v2/rerank"];
 
 /// How requests fail.
 const FAILURES: [(&str, &str); 11] = [

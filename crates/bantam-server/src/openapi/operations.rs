@@ -10,6 +10,8 @@ const MODEL_NEEDED: &[Field] = &[("model", Text, Needed)];
 const STREAM: &[Field] = &[("stream", Flag, Free)];
 const TIME: &[Field] = &[("timeout_ms", Whole(-1, 86_400_000), Free)];
 const MESSAGES: &[Field] = &[("messages", Kind::Messages, Needed)];
+const TOOLS: &[Field] =
+    &[("tools", Objects, Free), ("tool_choice", TextOrObject, Free), ("parallel_tool_calls", Flag, Free)];
 
 /// As `sampling` reads them.
 const SAMPLING: &[Field] = &[
@@ -49,8 +51,11 @@ const CHAT: &[Field] = &[
     ("logprobs", Flag, Free),
     ("top_logprobs", Whole(0, 20), Free),
     ("reasoning_effort", Text, Free),
+    ("enable_thinking", Flag, Free),
     ("chat_template_kwargs", Object, Free),
 ];
+
+const CHAT_COMPLETION: &[&[Field]] = &[MODEL, ADAPTED, MESSAGES, TOOLS, SAMPLING, OPENAI, CHAT, STREAM, TIME];
 
 const COMPLETION: &[Field] = &[
     ("prompt", Prompts, Free),
@@ -81,7 +86,9 @@ const RESPONSE: &[Field] = &[
 
 const RERANK: &[Field] = &[
     ("query", Text, Needed),
-    ("documents", Documents, Needed),
+    ("documents", Documents, Free),
+    ("texts", Documents, Free),
+    ("return_text", Flag, Free),
     ("top_n", Whole(0, 2048), Free),
     ("return_documents", Flag, Free),
     ("method", Word(&["cosine", "yes_no"]), Free),
@@ -91,6 +98,8 @@ const RERANK: &[Field] = &[
 const ANTHROPIC: &[Field] = &[
     ("system", Texts, Free),
     ("thinking", Object, Free),
+    ("tools", Objects, Free),
+    ("tool_choice", Object, Free),
     ("stop_sequences", Texts, Free),
     ("temperature", Number(0.0, 2.0), Free),
     ("top_p", Number(0.0, 1.0), Free),
@@ -118,6 +127,16 @@ const INFILL: &[Field] = &[
     ("stop", Texts, Free),
 ];
 
+const CONTINUATION: &[Field] = &[
+    ("prompt", Prompts, Needed),
+    ("n_predict", Whole(-1, 1 << 20), Free),
+    ("t_max_predict_ms", Whole(0, 86_400_000), Free),
+    ("n_probs", Whole(0, 20), Free),
+    ("return_tokens", Flag, Free),
+];
+
+const NATIVE_COMPLETION: &[&[Field]] = &[MODEL, ADAPTED, CONTINUATION, SAMPLING, OPENAI, STREAM, TIME];
+
 const TOKENIZE: &[Field] = &[
     ("content", Text, Free),
     ("prompt", Text, Free),
@@ -126,6 +145,28 @@ const TOKENIZE: &[Field] = &[
     ("parse_special", Flag, Free),
     ("with_pieces", Flag, Free),
 ];
+
+/// What a model that is made consists of.
+const CREATE: &[Field] = &[
+    ("from", Text, Free),
+    ("files", Object, Free),
+    ("adapters", Object, Free),
+    ("template", Text, Free),
+    ("system", Text, Free),
+    ("parameters", Object, Free),
+    ("messages", Kind::Messages, Free),
+    ("modelfile", Text, Free),
+];
+
+const ADAPTER: &[Field] = &[
+    ("lora_name", Text, Needed),
+    ("lora_path", Text, Needed),
+    ("base_model_name", Text, Free),
+    ("load_inplace", Flag, Free),
+];
+
+/// Which adapters change the model for a request.
+const ADAPTED: &[Field] = &[("adapter", Text, Free), ("lora", Adapters, Free)];
 
 const fn get(path: &'static str, summary: &'static str) -> Operation {
     Operation { method: "get", path, summary, body: &[], reply: Reply::Json }
@@ -144,24 +185,19 @@ const fn post(
 pub(super) const OPERATIONS: &[Operation] = &[
     get("/v1/models", "The models"),
     get("/v1/models/{name}", "One model, by any of its names"),
-    post(
-        "/v1/chat/completions",
-        "Answers a conversation",
-        Reply::Events,
-        &[MODEL, MESSAGES, SAMPLING, OPENAI, CHAT, STREAM, TIME],
-    ),
+    post("/v1/chat/completions", "Answers a conversation", Reply::Events, CHAT_COMPLETION),
     post(
         "/v1/completions",
         "Continues texts",
         Reply::Events,
-        &[MODEL, COMPLETION, SAMPLING, OPENAI, STREAM, TIME],
+        &[MODEL, ADAPTED, COMPLETION, SAMPLING, OPENAI, STREAM, TIME],
     ),
     post("/v1/embeddings", "Texts as vectors", Reply::Json, &[MODEL, EMBEDDINGS]),
     post(
         "/v1/responses",
         "Answers items, and keeps the conversation",
         Reply::Events,
-        &[MODEL, RESPONSE, SAMPLING, STREAM, TIME],
+        &[MODEL, ADAPTED, RESPONSE, TOOLS, SAMPLING, STREAM, TIME],
     ),
     get("/v1/responses/{id}", "A response that is kept"),
     Operation { method: "delete", ..get("/v1/responses/{id}", "Forgets a response") },
@@ -182,7 +218,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "/api/chat",
         "Answers a conversation, as Ollama has it",
         Reply::Lines,
-        &[MODEL_NEEDED, &[("messages", Kind::Messages, Free)], OLLAMA, STREAM, TIME],
+        &[MODEL_NEEDED, &[("messages", Kind::Messages, Free)], TOOLS, OLLAMA, STREAM, TIME],
     ),
     post(
         "/api/generate",
@@ -205,7 +241,28 @@ pub(super) const OPERATIONS: &[Operation] = &[
     post("/api/show", "What a model is", Reply::Json, &[MODEL_NEEDED]),
     get("/api/tags", "The models, as Ollama lists them"),
     get("/api/ps", "The models that are loaded"),
+    post("/api/pull", "Fetches a model", Reply::Lines, &[MODEL_NEEDED, STREAM]),
+    post(
+        "/api/create",
+        "Makes a model of another, or of blobs",
+        Reply::Lines,
+        &[MODEL_NEEDED, CREATE, STREAM],
+    ),
+    post(
+        "/api/copy",
+        "Gives a model another name, too",
+        Reply::Nothing,
+        &[&[("source", Text, Needed), ("destination", Text, Needed)]],
+    ),
+    Operation { method: "delete", ..post("/api/delete", "Removes a model", Reply::Nothing, &[MODEL_NEEDED]) },
+    Operation { reply: Reply::Nothing, ..get("/api/blobs/{digest}", "Whether a blob is there") },
+    post("/api/blobs/{digest}", "Takes in a blob", Reply::Created, &[]),
     get("/api/version", "The version of Ollama whose clients are understood"),
+    post("/completion", "Continues texts, as llama.cpp has it", Reply::Events, NATIVE_COMPLETION),
+    post("/completions", "Continues texts, as llama.cpp has it", Reply::Events, NATIVE_COMPLETION),
+    post("/chat/completions", "Answers a conversation", Reply::Events, CHAT_COMPLETION),
+    get("/models", "The models"),
+    get("/props", "The first model and its settings, as llama.cpp tells them"),
     get("/health", "Whether the program lives"),
     get("/ready", "Whether it takes requests"),
     Operation { reply: Reply::Text, ..get("/metrics", "Figures for Prometheus") },
@@ -215,7 +272,10 @@ pub(super) const OPERATIONS: &[Operation] = &[
     post("/rerank", "Documents in the order in which they answer", Reply::Json, &[MODEL, RERANK]),
     post("/v1/rerank", "Documents in the order in which they answer", Reply::Json, &[MODEL, RERANK]),
     post("/v2/rerank", "Documents in the order in which they answer", Reply::Json, &[MODEL, RERANK]),
+    get("/lora-adapters", "The adapters"),
+    post("/v1/load_lora_adapter", "Takes in an adapter", Reply::Text, &[ADAPTER]),
+    post("/v1/unload_lora_adapter", "Forgets an adapter", Reply::Text, &[&[("lora_name", Text, Needed)]]),
     post("/tokenize", "A text as tokens", Reply::Json, &[MODEL, TOKENIZE]),
     post("/detokenize", "Tokens as a text", Reply::Json, &[MODEL, &[("tokens", Ids, Needed)]]),
-    post("/apply-template", "A conversation as a text", Reply::Json, &[MODEL, MESSAGES]),
+    post("/apply-template", "A conversation as a text", Reply::Json, &[MODEL, MESSAGES, TOOLS]),
 ];

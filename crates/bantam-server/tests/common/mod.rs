@@ -202,6 +202,9 @@ pub(crate) fn served(generator: Box<dyn bantam_server::Generate>) -> Served {
     Served {
         name: "tiny".into(),
         generator,
+        opening: Vec::new(),
+        stops: Vec::new(),
+        max_tokens: None,
         template: Some(ChatTemplate::compile(TEMPLATE, "", "<|end|>").unwrap()),
         sampling: Sampling::default(),
         seed: Some(1),
@@ -219,14 +222,14 @@ pub(crate) fn served(generator: Box<dyn bantam_server::Generate>) -> Served {
 pub(crate) const TEMPLATE: &str = "{% for m in messages %}<|begin|>{{ m.role }}\n{{ m.content }}<|end|>\n\
                                    {% endfor %}{% if add_generation_prompt %}<|begin|>assistant\n{% endif %}";
 
-/// Two special tokens, then one for each of 94 characters.
+/// Two special tokens, then one for each of 94 characters, with `}` in the place of `^`.
 pub(crate) fn tokenizer() -> Tokenizer {
     tokenizer_with(&[])
 }
 
 /// With more special tokens behind them, from 96 on.
 pub(crate) fn tokenizer_with(more: &[&str]) -> Tokenizer {
-    let chars = ('!'..='|').chain(['Ġ', 'Ċ']);
+    let chars = ('!'..='|').map(|c| if c == '^' { '}' } else { c }).chain(['Ġ', 'Ċ']);
     let vocab: Map<String, Value> = chars.zip(2..).map(|(c, id)| (c.to_string(), json!(id))).collect();
     let special = (0..).zip(["<|begin|>", "<|end|>"]).chain((96..).zip(more.iter().copied()));
     let special = special.map(|(id, text)| json!({ "id": id, "content": text, "special": true }));

@@ -1,13 +1,14 @@
 //! A generator that does what it is told: the last thing said is an order.
 //!
-//! `say TEXT` answers the text; `fail TEXT` fails behind it; `panic` panics; `hold TEXT` answers and then waits until
+//! `say TEXT` answers the text; `held TEXT` too, but keeps to the request's constraint: what is forced comes in between,
+//! and what may not come is left out; `fail TEXT` fails behind it; `panic` panics; `hold TEXT` answers and then waits until
 //! it is released or cancelled. Anything else is answered by itself. As a vector, a prompt is how often it has each of
 //! 32 tokens, from `!` on.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
-use bantam_engine::{Error, Event, PromptOutput, Reason, Request, Usage};
+use bantam_engine::{Allowed, Constraint, Error, Event, PromptOutput, Reason, Request, Usage};
 use bantam_server::{Generate, Running};
 use bantam_text::{Shown, Special, Tokenizer};
 
@@ -96,15 +97,15 @@ impl Generate for Script {
         let order = self.order(&request.prompt);
         let (word, rest) = order.split_once(' ').unwrap_or((&order, ""));
         let (text, end) = match word {
-            "say" => (rest, End::Stop),
+            "say" | "held" => (rest, End::Stop),
             "fail" => (rest, End::Fail),
             "hold" => (rest, End::Hold),
             "panic" => ("", End::Panic),
             _ => (order.as_str(), End::Stop),
         };
         let ids = self.tokenizer.to_ids(text, Special::Parse).unwrap();
-        let is_cut = request.max_tokens.is_some_and(|most| most < ids.len() || most == 0);
-        let most = request.max_tokens.unwrap_or(ids.len()).min(ids.len());
+        let is_cut = word != "held" && request.max_tokens.is_some_and(|most| most < ids.len() || most == 0);
+        let most = request.max_tokens.filter(|_| word != "held").unwrap_or(ids.len()).min(ids.len());
         let scored = if request.prompt_output == PromptOutput::Logprobs { &request.prompt[1..] } else { &[] };
         let mut tokens: Vec<u32> = scored.iter().chain(&ids[..most]).copied().collect();
         tokens.reverse();
@@ -128,6 +129,8 @@ impl Generate for Script {
             is_over: false,
             cancelled: Arc::clone(&cancelled),
             signals: self.signals.clone(),
+            held: request.constraint.clone().filter(|_| word == "held"),
+            left: request.max_tokens.unwrap_or(1000),
         };
         self.signals.change(|counts| {
             counts.submitted += 1;
@@ -162,9 +165,46 @@ struct Play {
     is_over: bool,
     cancelled: Arc<AtomicBool>,
     signals: Signals,
+    /// What it keeps to, for so many tokens at most.
+    held: Option<Box<dyn Constraint>>,
+    left: usize,
+}
+
+fn allows(allowed: Allowed<'_>, id: u32) -> bool {
+    match allowed {
+        Allowed::All => true,
+        Allowed::Set(words) => words.get(id as usize / 32).is_some_and(|word| word >> (id % 32) & 1 == 1),
+    }
 }
 
 impl Play {
+    fn token(&mut self) -> Option<u32> {
+        let Some(held) = &mut self.held else { return self.tokens.pop() };
+        if held.is_complete() {
+            return None;
+        }
+        if self.left == 0 {
+            self.end = End::Length;
+            return None;
+        }
+        self.left -= 1;
+        let forced = held.forced().unwrap();
+        let allowed = held.allowed().unwrap();
+        let id = match forced.first() {
+            Some(&id) => id,
+            None => loop {
+                match self.tokens.pop() {
+                    Some(id) if allows(allowed, id) => break id,
+                    Some(_) => {}
+                    None if allows(allowed, 1) => return None,
+                    None => break (2..96).find(|id| allows(allowed, *id))?,
+                }
+            },
+        };
+        held.commit(id).unwrap();
+        Some(id)
+    }
+
     fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::SeqCst)
     }
@@ -201,7 +241,7 @@ impl Iterator for Play {
             (self.tokens, self.end) = (Vec::new(), End::Length);
             return Some(Event::Pooled(vector));
         }
-        if let Some(id) = self.tokens.pop() {
+        if let Some(id) = self.token() {
             // As likely as the token is high in the table, and the likeliest of those told.
             let logprob = -(id as f32) / 7.0;
             let top = (0..self.top as u32).map(|below| (id + below, logprob - below as f32)).collect();

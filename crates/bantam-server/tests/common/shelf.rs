@@ -14,6 +14,8 @@ pub(crate) struct Shelf {
     models: Vec<(Listed, Need, Make)>,
     /// What was loaded, in this order.
     pub(crate) loads: Arc<Mutex<Vec<String>>>,
+    /// What each adapter takes, whose places are numbers; without it, there are none.
+    adapters_bytes: Option<u64>,
     pub(crate) broken: Arc<Mutex<HashMap<String, String>>>,
 }
 
@@ -31,6 +33,11 @@ impl Shelf {
             shelf.models.push((listed, SMALL, Box::new(move |_| once.lock().unwrap().take().unwrap())));
         }
         shelf
+    }
+
+    /// A library where each adapter takes so much, and has a number for a place.
+    pub(crate) fn with_adapters(bytes: u64) -> Self {
+        Shelf { adapters_bytes: Some(bytes), ..Shelf::default() }
     }
 
     /// One more, which is made anew each time.
@@ -77,5 +84,10 @@ impl Library for Shelf {
         let (_, _, make) = self.find(name)?;
         self.loads.lock().unwrap().push(name.to_owned());
         Ok(make(fit))
+    }
+
+    fn adapter_bytes(&self, place: &str) -> Result<u64, Refusal> {
+        let bytes = self.adapters_bytes.filter(|_| place.parse::<usize>().is_ok());
+        bytes.ok_or_else(|| Refusal::NotFound(format!("no adapter at {place}")))
     }
 }

@@ -1,5 +1,6 @@
 //! An engine over a tiny model of random weights.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ pub(crate) const CONTEXT_LENGTH: usize = 64;
 mod golden_weights;
 
 /// Two layers, 96 tokens, weights that are a function of their names.
-fn model() -> Arc<Model> {
+pub(crate) fn model() -> Arc<Model> {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/golden");
     let truth = std::fs::read(golden.join("tinyllama.json")).unwrap();
     let truth: Value = serde_json::from_slice(&truth).unwrap();
@@ -34,7 +35,11 @@ fn model() -> Arc<Model> {
 }
 
 pub(crate) fn engine() -> Engine {
+    over(&model())
+}
+
+pub(crate) fn over(model: &Arc<Model>) -> Engine {
     let settings =
         Settings { context_length: CONTEXT_LENGTH, threads: 2, kv: KvStorage::F32, ..Settings::default() };
-    Engine::start(model(), settings).unwrap()
+    Engine::start(Arc::clone(model), settings).unwrap()
 }

@@ -14,11 +14,13 @@ use crate::tokenizer::Tokenizer;
 
 /// What an answer may consist of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Calling {
+pub enum Calling<'a> {
     /// Text, with calls behind it or none.
     Allowed,
     /// Calls alone.
     Required,
+    /// Calls alone, or else what this says, an expression of Lark.
+    OrElse(&'a str),
 }
 
 /// More calls than this are no answer but a loop.
@@ -36,18 +38,26 @@ impl Form {
     pub(super) fn grammar<E>(
         &self,
         tools: &[Tool],
-        calling: Calling,
+        calling: Calling<'_>,
         several: bool,
         mut lark: Lark<'_, E>,
     ) -> Result<Option<String>, E> {
         let start = self.start();
-        if calling == Calling::Required {
+        let otherwise = match calling {
+            Calling::Required => Some(""),
+            Calling::OrElse(otherwise) => Some(otherwise),
+            Calling::Allowed if start.is_empty() => return Ok(None),
+            Calling::Allowed => None,
+        };
+        if let Some(otherwise) = otherwise {
             let calls = self.calls(tools, several, "", &mut lark)?;
-            lark.rule("start", &calls);
+            if otherwise.is_empty() {
+                lark.rule("start", &calls);
+            } else {
+                lark.rule("otherwise", otherwise);
+                lark.rule("start", &format!("{calls} | otherwise"));
+            }
             return Ok(Some(lark.finish()));
-        }
-        if start.is_empty() {
-            return Ok(None);
         }
         lark.rule("ANY_TEXT", ANY);
         if lark.text(start).starts_with("<[") {

@@ -117,7 +117,7 @@ impl Dialect {
     pub fn grammar<E>(
         &self,
         tools: &[Tool],
-        calling: Calling,
+        calling: Calling<'_>,
         several: bool,
         tokenizer: &Tokenizer,
         to_lark: ToLark<'_, E>,

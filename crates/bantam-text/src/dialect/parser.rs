@@ -145,6 +145,12 @@ impl Parser {
         }
     }
 
+    /// The marks, before and behind, of thinking that may begin now.
+    pub fn thinking_marks(&self) -> impl Iterator<Item = (&'static str, &'static str)> + use<> {
+        let may_begin = matches!(self.state, State::Before);
+        THINKING.iter().filter(move |_| may_begin).map(|pair| (pair.open, pair.close))
+    }
+
     /// Whether a special token with this text must be pushed like any other text.
     pub fn needs(&self, token: &str) -> bool {
         let has = |marker: &str| !marker.is_empty() && marker.contains(token);

@@ -14,7 +14,7 @@ use super::MachineArgs;
 /// Which adapters change the model.
 #[derive(Args, Debug, Clone, Default)]
 pub(crate) struct AdapterArgs {
-    /// Change the model by a LoRA adapter: a PEFT or MLX folder, or a GGUF file; =SCALE behind it makes it count more or
+    /// Change the model by an adapter (LoRA, prefix): a PEFT or MLX folder, or a GGUF file; =SCALE behind it makes it count more or
     /// less; several are added up
     #[arg(long = "adapter", visible_alias = "lora", value_name = "PATH[=SCALE]", value_parser = parse_adapter)]
     pub(crate) adapters: Vec<WantedAdapter>,

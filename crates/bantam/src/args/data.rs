@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use bantam_data::{Columns, Duplicates, Encoder, Form, Learn, Loader, Similarity, TooLong};
+use bantam_text::Thinking;
 use clap::{Args, Subcommand, ValueEnum};
-use serde_json::json;
 
 use super::{CanariesArgs, MachineArgs};
 
@@ -257,7 +257,7 @@ impl SourceArgs {
         };
         encoder.system.clone_from(&self.system);
         if self.no_think {
-            encoder.switches.insert("enable_thinking".into(), json!(false));
+            encoder.switches.extend(Thinking::switched(false).switches);
         }
         if self.raw {
             encoder.template = None;

@@ -57,6 +57,12 @@ pub(crate) struct CourseArgs {
     /// What learns
     #[arg(long, value_enum, default_value_t)]
     pub(crate) method: MethodArg,
+    /// With --method prefix: how many keys and values stand before each sequence; default: 32, or those of --prefix-text
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) virtual_tokens: Option<u16>,
+    /// With --method prefix: begin as these words; default: as the first tokens of the examples
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) prefix_text: Option<String>,
     /// Width of the adapter
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) rank: Option<u16>,
@@ -137,20 +143,27 @@ impl FinetuneArgs {
     /// Refuses what means nothing together.
     pub(crate) fn check(&self) -> Result<()> {
         let course = &self.course;
-        let of_adapters = [
-            ("--rank", course.rank.is_some()),
-            ("--alpha", course.alpha.is_some()),
-            ("--rslora", course.rslora),
-            ("--dora", course.dora),
-            ("--start", course.start != StartArg::Zero),
-            ("--dp", self.private.dp.is_some()),
-            ("--loss grpo", self.loss.loss == Some(LossArg::Grpo)),
+        let full: &[MethodArg] = &[MethodArg::Full];
+        let (lora, prefix) = (&[MethodArg::Lora][..], &[MethodArg::Prefix][..]);
+        let adapters = &[MethodArg::Lora, MethodArg::Prefix][..];
+        let of_methods = [
+            ("--rank", lora, course.rank.is_some()),
+            ("--alpha", lora, course.alpha.is_some()),
+            ("--rslora", lora, course.rslora),
+            ("--dora", lora, course.dora),
+            ("--start", lora, course.start != StartArg::Zero),
+            ("--virtual-tokens", prefix, course.virtual_tokens.is_some()),
+            ("--prefix-text", prefix, course.prefix_text.is_some()),
+            ("--dp", adapters, self.private.dp.is_some()),
+            ("--loss grpo", adapters, self.loss.loss == Some(LossArg::Grpo)),
+            ("--storage", full, self.storage.is_some()),
         ];
-        let given = of_adapters.iter().find(|(_, is_given)| *is_given);
-        match (course.method, given) {
-            (MethodArg::Full, Some((name, _))) => bail!("{name} is for adapters, and --method full has none"),
-            (MethodArg::Lora, _) if self.storage.is_some() => bail!("--storage is for --method full"),
-            _ => {}
+        let is_wrong = |methods: &[MethodArg], is_given: bool| is_given && !methods.contains(&course.method);
+        if let Some((name, methods, _)) =
+            of_methods.iter().find(|(_, methods, is_given)| is_wrong(methods, *is_given))
+        {
+            let names: Vec<&str> = methods.iter().map(|method| method.name()).collect();
+            bail!("{name} is for --method {}, and it is {}", names.join(" or "), course.method.name());
         }
         self.check_private()?;
         if self.loss.loss == Some(LossArg::Grpo) && (self.tensorboard || !self.sample.is_empty()) {
@@ -173,7 +186,11 @@ impl FinetuneArgs {
         let is_plain = matches!(how.loss, None | Some(LossArg::NextToken))
             && how.teacher.is_none()
             && how.logits.is_none();
+        let course = &self.course;
         match self.private.dp {
+            Some(_) if course.method == MethodArg::Prefix && course.prefix_text.is_none() => {
+                bail!("--dp: a prefix that begins as examples do tells of them; give --prefix-text")
+            }
             Some(_) if self.source.duplicates == DuplicatesArg::Near => {
                 bail!("--dp: what --duplicates near leaves out depends on other examples; give exact or keep")
             }
@@ -191,8 +208,20 @@ pub(crate) enum MethodArg {
     /// An adapter beside the weights, which stay as they are
     #[default]
     Lora,
+    /// Keys and values before the first token (prefix tuning), beside the weights, which stay as they are
+    Prefix,
     /// All weights, in f32
     Full,
+}
+
+impl MethodArg {
+    const fn name(self) -> &'static str {
+        match self {
+            MethodArg::Lora => "lora",
+            MethodArg::Prefix => "prefix",
+            MethodArg::Full => "full",
+        }
+    }
 }
 
 /// What is wanted of examples.

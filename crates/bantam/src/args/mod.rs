@@ -12,6 +12,7 @@ mod reward;
 mod run;
 mod sampling;
 mod serve;
+mod server;
 mod speculation;
 mod train;
 
@@ -33,7 +34,8 @@ pub(crate) use privacy::{CanariesArgs, DpArgs, EvalVerb, PrivacyArgs};
 pub(crate) use reward::{RewardArg, RewardArgs};
 pub(crate) use run::{BatchArgs, CompletionsArgs, GenerateArgs, ManArgs, OverflowArg, RunArgs, SgdArgs};
 pub(crate) use sampling::{SamplingArgs, random_seed};
-pub(crate) use serve::ServeArgs;
+pub(crate) use serve::{ListenArgs, ServeArgs};
+pub(crate) use server::{ConfigArgs, ConfigVerb, PsArgs, StopArgs, TopArgs};
 pub(crate) use speculation::SpeculationArgs;
 pub(crate) use train::TrainArgs;
 
@@ -65,6 +67,15 @@ pub(crate) enum Verb {
     /// Serve models to other programs: OpenAI's, Anthropic's and Ollama's clients
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(ServeArgs),
+    /// List the models that a server has loaded
+    Ps(PsArgs),
+    /// Have a server let go of models
+    Stop(StopArgs),
+    /// Watch what a server does
+    Top(TopArgs),
+    /// Show settings, which come from flags, the environment and a file
+    #[command(after_help = CONFIG_HELP)]
+    Config(ConfigArgs),
     /// Bring a model to this machine
     #[command(after_help = "Examples:\n  bantam pull qwen3:0.6b\n  bantam pull hf.co/ORG/REPO:Q4_K_M")]
     Pull(PullArgs),
@@ -175,6 +186,15 @@ Examples:
   bantam run qwen3:0.6b \"Why is the sky blue?\"
   git diff | bantam run \"Write a commit message:\"
   bantam run ./model.gguf --temp 0 --json \"Hi\"";
+
+const CONFIG_HELP: &str = "\
+The file is $BANTAM_CONFIG, else bantam/config.toml in $XDG_CONFIG_HOME or ~/.config. It has a section for each command, and in
+it the long names of flags:
+
+  [serve]
+  models = [\"smollm2:135m\"]
+  keep-alive = \"30m\"
+  parallel = 4";
 
 const SERVE_EXAMPLES: &str = "\
 Examples:

@@ -20,11 +20,15 @@ pub(crate) struct RunArgs {
     /// What the model is told before the conversation
     #[arg(long)]
     pub(crate) system: Option<String>,
-    /// Ask the model not to think first, where its template has a switch for that
-    #[arg(long)]
+    /// Let a model that can think first do so, or not (false), or for so many tokens at most; a word such as low
+    /// or high, where its template knows it
+    #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) think: Option<String>,
+    /// Do not let the model think first, as --think=false
+    #[arg(long, conflicts_with = "think")]
     pub(crate) no_think: bool,
     /// Do not print the model's thinking
-    #[arg(long)]
+    #[arg(long, alias = "hidethinking")]
     pub(crate) hide_thinking: bool,
     /// Continue the prompt as it is, without the chat template
     #[arg(long)]

@@ -1,11 +1,12 @@
 //! Arguments of `bantam serve`.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use bantam::Loaded;
-use bantam_server::{Alias, DEFAULT_PORT, KeepAlive};
+use bantam::model::BaseCheck;
+use bantam_server::{Alias, DEFAULT_PORT, KeepAlive, NamedAdapter};
 use clap::Args;
 
 use super::run::ContextArgs;
@@ -21,10 +22,14 @@ pub(crate) struct ServeArgs {
     pub(crate) models: Vec<String>,
     #[command(flatten)]
     pub(crate) listen: ListenArgs,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
     /// Another name for a model, as NAME=MODEL; NAME alone is for the first. Behind commas stand models that answer
     /// where it cannot be loaded. May be given again
     #[arg(long, value_name = "NAME[=MODEL,..]", value_parser = alias)]
     pub(crate) alias: Vec<Alias>,
+    #[command(flatten)]
+    pub(crate) adapters: ServedAdapters,
     /// Answers that are computed together, for each model; fewer where there is no room for more
     #[arg(long, visible_alias = "np", env = "OLLAMA_NUM_PARALLEL", default_value_t = PARALLEL_DEFAULT)]
     parallel: usize,
@@ -60,6 +65,9 @@ pub(crate) struct ServeArgs {
     pub(crate) quiet: bool,
     #[command(flatten)]
     context: ContextArgs,
+    /// As --ctx
+    #[arg(long, hide = true, env = "OLLAMA_CONTEXT_LENGTH")]
+    ollama_context: Option<usize>,
     #[command(flatten)]
     pub(crate) sampling: SamplingArgs,
     #[command(flatten)]
@@ -68,22 +76,89 @@ pub(crate) struct ServeArgs {
     pub(crate) machine: MachineArgs,
 }
 
-/// Where to listen, and who may ask.
+/// Adapters that requests can choose.
+#[derive(Args, Debug, Clone, Default)]
+pub(crate) struct ServedAdapters {
+    /// A LoRA adapter that requests choose by its name, for the first model or the one behind a comma; may be given
+    /// again
+    #[arg(long = "adapter", visible_alias = "lora-modules", value_name = "NAME=PATH[,MODEL]", value_parser = adapter)]
+    pub(crate) named: Vec<NamedAdapter>,
+    /// A folder from which adapters may be loaded while the server runs; may be given again
+    #[arg(long = "adapter-dir", value_name = "FOLDER")]
+    folders: Vec<PathBuf>,
+    /// Take adapters that were made for another base, if their shapes fit
+    #[arg(long)]
+    any_base: bool,
+}
+
+impl ServedAdapters {
+    pub(crate) fn check(&self) -> BaseCheck {
+        if self.any_base { BaseCheck::Shapes } else { BaseCheck::Fingerprint }
+    }
+
+    /// The path of an adapter that may be opened: one that was named at the start, or one within a folder. Of others not
+    /// even whether they are there is told.
+    pub(crate) fn path(&self, place: &str) -> Option<PathBuf> {
+        if self.named.iter().any(|adapter| adapter.place == place) {
+            return Some(place.into());
+        }
+        let path = std::fs::canonicalize(place).ok()?;
+        let folders = self.folders.iter().filter_map(|folder| std::fs::canonicalize(folder).ok());
+        folders.into_iter().any(|folder| path.starts_with(&folder)).then_some(path)
+    }
+
+    /// The folders, for people.
+    pub(crate) fn folders_told(&self) -> String {
+        let folders: Vec<String> = self.folders.iter().map(|folder| folder.display().to_string()).collect();
+        if folders.is_empty() {
+            "a folder of --adapter-dir, of which there is none".into()
+        } else {
+            folders.join(", ")
+        }
+    }
+}
+
+fn adapter(text: &str) -> Result<NamedAdapter, String> {
+    let wanted = || "wanted NAME=PATH or NAME=PATH,MODEL".to_owned();
+    let (name, rest) = text.split_once('=').ok_or_else(wanted)?;
+    let (place, model) = rest.rsplit_once(',').map_or((rest, None), |(place, model)| (place, Some(model)));
+    if name.is_empty() || place.is_empty() || model == Some("") {
+        return Err(wanted());
+    }
+    Ok(NamedAdapter { name: name.into(), place: place.into(), model: model.map(str::to_owned) })
+}
+
+/// Where a server is, and the keys that it wants.
 #[derive(Args, Debug, Clone, Default)]
 #[command(next_help_heading = "Listening")]
 pub(crate) struct ListenArgs {
-    /// The address to listen on; without a key only one of this machine's own [default: 127.0.0.1, or OLLAMA_HOST]
+    /// The server's address; without a key only one of this machine's own [default: 127.0.0.1, or OLLAMA_HOST]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) host: Option<String>,
     /// The port [default: 11434, or OLLAMA_HOST's]
     #[arg(long)]
     pub(crate) port: Option<u16>,
+    /// A socket in the file system, which only its owner can use, beside the address
+    #[arg(long, value_name = "PATH", env = "BANTAM_UNIX")]
+    pub(crate) unix: Option<PathBuf>,
     /// A key that requests must have; others on this machine can read it here, unlike in BANTAM_API_KEY
     #[arg(long, value_name = "KEY", env = "BANTAM_API_KEY", hide_env_values = true)]
     pub(crate) api_key: Option<String>,
     /// A file of keys, one on each line
     #[arg(long, value_name = "FILE")]
     pub(crate) api_key_file: Option<PathBuf>,
+}
+
+/// Who may ask for what.
+#[derive(Args, Debug, Clone, Default)]
+#[command(next_help_heading = "Listening")]
+pub(crate) struct AccessArgs {
+    /// A key for what changes the models that there are (pulling, making, removing, adapters); with keys, others may not
+    #[arg(long, value_name = "KEY", env = "BANTAM_ADMIN_KEY", hide_env_values = true)]
+    admin_key: Option<String>,
+    /// A file of such keys, one on each line
+    #[arg(long, value_name = "FILE")]
+    admin_key_file: Option<PathBuf>,
     /// A name by which clients call this machine, besides localhost and addresses; may be given again
     #[arg(long, value_name = "NAME")]
     pub(crate) allow_host: Vec<String>,
@@ -98,9 +173,10 @@ impl ServeArgs {
         if self.parallel == 0 { PARALLEL_DEFAULT } else { self.parallel }
     }
 
-    /// The context of a model, as wished or by default.
-    pub(crate) fn context_length(&self, loaded: &Loaded) -> usize {
-        self.context.length(loaded)
+    /// The context of a model: as wished here, else as the model's recipe wishes, else by default.
+    pub(crate) fn context_length(&self, loaded: &Loaded, recipe: Option<usize>) -> usize {
+        let ollama = self.ollama_context.filter(|length| *length > 0);
+        ContextArgs { ctx: self.context.ctx.or(recipe).or(ollama) }.length(loaded)
     }
 }
 
@@ -126,19 +202,35 @@ impl ListenArgs {
 
     /// All keys that are given.
     pub(crate) fn keys(&self) -> Result<Vec<String>> {
-        let mut keys: Vec<String> = self.api_key.iter().cloned().collect();
-        if let Some(file) = &self.api_key_file {
-            let text =
-                std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-            keys.extend(lines.map(str::to_owned));
-            // A file without a key would leave the door open without a word.
-            if keys.is_empty() {
-                return Err(anyhow!("{} holds no key: wanted one on each line", file.display()));
-            }
-        }
-        Ok(keys)
+        all_keys(self.api_key.as_ref(), self.api_key_file.as_deref())
     }
+
+    /// The key that a client sends.
+    pub(crate) fn key(&self) -> Option<String> {
+        self.keys().ok()?.into_iter().next()
+    }
+}
+
+impl AccessArgs {
+    /// Keys for what changes the models.
+    pub(crate) fn admin_keys(&self) -> Result<Vec<String>> {
+        all_keys(self.admin_key.as_ref(), self.admin_key_file.as_deref())
+    }
+}
+
+fn all_keys(key: Option<&String>, file: Option<&Path>) -> Result<Vec<String>> {
+    let mut keys: Vec<String> = key.into_iter().cloned().collect();
+    if let Some(file) = file {
+        let text =
+            std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        keys.extend(lines.map(str::to_owned));
+        // A file without a key would leave the door open without a word.
+        if keys.is_empty() {
+            return Err(anyhow!("{} holds no key: wanted one on each line", file.display()));
+        }
+    }
+    Ok(keys)
 }
 
 fn parse_host(host: &str) -> Result<IpAddr> {
@@ -199,6 +291,42 @@ mod tests {
         let args = ListenArgs::default();
         for bad in ["https://a", "a:b", "name.example"] {
             assert!(args.address(Some(bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_adapter_has_a_name_a_path_and_perhaps_a_model() {
+        let read = |text: &str| adapter(text).map(|adapter| (adapter.name, adapter.place, adapter.model));
+        assert_eq!(read("a=./x"), Ok(("a".into(), "./x".into(), None)));
+        assert_eq!(read("a=x=1,m:t"), Ok(("a".into(), "x=1".into(), Some("m:t".into()))));
+        for bad in ["a", "=x", "a=", "a=x,", "a=,m"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_adapters_of_the_start_and_of_its_folders_may_be_opened() {
+        let (inside, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let path = |folder: &tempfile::TempDir, name: &str| folder.path().join(name).display().to_string();
+        for folder in [&inside, &outside] {
+            std::fs::write(path(folder, "a.gguf"), "").unwrap();
+        }
+        let named = vec![adapter("mine=./elsewhere.gguf").unwrap()];
+        let adapters = ServedAdapters { named, folders: vec![inside.path().into()], any_base: false };
+        assert!(adapters.path(&path(&inside, "a.gguf")).is_some());
+        assert!(adapters.path("./elsewhere.gguf").is_some());
+        let around = format!(
+            "{}/../{}/a.gguf",
+            inside.path().display(),
+            outside.path().file_name().unwrap().display()
+        );
+        for refused in [path(&outside, "a.gguf"), path(&inside, "b.gguf"), around, "/etc/passwd".into()] {
+            assert_eq!(adapters.path(&refused), None, "{refused}");
+        }
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink(outside.path(), inside.path().join("link")).unwrap();
+            assert_eq!(adapters.path(&path(&inside, "link/a.gguf")), None);
         }
     }
 

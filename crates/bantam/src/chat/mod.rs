@@ -16,8 +16,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use bantam::engine::Settings;
+use bantam::text::Thinking;
 use bantam::{Loaded, Session, Summary};
-use serde_json::json;
 
 use crate::args::{RunArgs, parse_adapter, random_seed};
 use crate::models::Models;
@@ -146,8 +146,8 @@ impl<'a> Chat<'a> {
                 Ok(())
             }
             "think" | "nothink" => {
-                let thinks = name == "think" && value != "false";
-                self.session.options.switches.insert("enable_thinking".into(), json!(thinks));
+                let how = if name == "nothink" { "false" } else { value };
+                self.session.options.thinking = Thinking::of(how);
                 Ok(())
             }
             "showthinking" | "hidethinking" => {

@@ -4,9 +4,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use bantam::engine::Settings;
-use bantam::text::{DateTime, Special};
+use bantam::text::{DateTime, Special, Thinking};
 use bantam::{Loaded, Options, Session, WhenFull};
-use serde_json::json;
 
 use crate::args::{OverflowArg, RunArgs};
 use crate::models::Models;
@@ -30,9 +29,11 @@ pub(crate) fn open(args: &RunArgs, models: &Models, loaded: &Loaded) -> Result<S
         OverflowArg::Stop => WhenFull::Stop,
         OverflowArg::Shift => WhenFull::Shift,
     };
-    if args.no_think {
-        options.switches.insert("enable_thinking".into(), json!(false));
-    }
+    options.thinking = match args.think.as_deref() {
+        _ if args.no_think => Thinking::switched(false),
+        Some(how) => Thinking::of(how),
+        None => Thinking::default(),
+    };
     let hint = "--raw leaves the chat template out";
     let mut session = Session::new(loaded, settings, options).context(hint)?;
     if args.raw {

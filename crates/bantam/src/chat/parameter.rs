@@ -89,6 +89,7 @@ fn when_full(text: &str) -> Result<WhenFull, String> {
 mod tests {
     use super::*;
     use bantam::engine::Sampling;
+    use bantam::text::Thinking;
 
     fn options() -> Options {
         Options {
@@ -98,7 +99,7 @@ mod tests {
             stops: Vec::new(),
             stop_tokens: Vec::new(),
             when_full: WhenFull::Stop,
-            switches: serde_json::Map::new(),
+            thinking: Thinking::default(),
             now: None,
             adapter: None,
             format: None,

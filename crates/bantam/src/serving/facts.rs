@@ -24,7 +24,9 @@ pub(crate) fn version(located: &Located) -> String {
     match &located.manifest {
         Some(manifest) => {
             let digests = manifest.files.iter().map(|file| file.digest.hex());
-            digests.collect::<Vec<_>>().join(" ")
+            let digests = digests.collect::<Vec<_>>().join(" ");
+            let recipe = manifest.recipe.as_ref().and_then(|recipe| serde_json::to_string(recipe).ok());
+            digests + &recipe.unwrap_or_default()
         }
         None => format!("{} {}", modified_unix_s(&located.path), bytes_at(&located.path)),
     }
@@ -40,6 +42,7 @@ fn modified_unix_s(path: &Path) -> u64 {
 }
 
 pub(crate) fn details(loaded: &Loaded, located: &Located) -> Details {
+    let recipe = located.manifest.as_ref().and_then(|manifest| manifest.recipe.as_ref());
     Details {
         architecture: loaded.model.architecture.clone(),
         parameters: loaded.parameters(),
@@ -52,7 +55,10 @@ pub(crate) fn details(loaded: &Loaded, located: &Located) -> Details {
         modified_unix_s: modified_unix_s(&located.path),
         digest: located.manifest.as_ref().and_then(only_digest),
         context_length: loaded.model.description.context_length,
-        template: loaded.chat_template(),
+        template: recipe.and_then(|recipe| recipe.template.clone()).or_else(|| loaded.chat_template()),
+        system: recipe.and_then(|recipe| recipe.system.clone()),
+        licence: located.manifest.as_ref().and_then(|manifest| manifest.licence.clone()),
+        parent: recipe.and_then(|recipe| recipe.from.clone()),
     }
 }
 

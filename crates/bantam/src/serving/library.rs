@@ -4,14 +4,16 @@
 //! text, is not listed.
 
 use std::collections::HashMap;
+use std::io::Read;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
-use bantam::Loaded;
 use bantam_hub::Located;
-use bantam_server::{Fit, Library, Listed, Need, Refusal, Served};
+use bantam_server::{Fit, Library, Listed, Need, Progress, Recipe, Refusal, Served};
+use bantam_tensor::format::adapter::AdapterFile;
 
-use super::{facts, load};
+use super::load::{self, Opened};
+use super::{facts, store};
 use crate::args::ServeArgs;
 use crate::models::Models;
 use crate::units;
@@ -53,9 +55,7 @@ impl ModelLibrary {
         let named = self.named.iter().map(|named| (named.name.clone(), named.located.clone()));
         let mut all: Vec<(String, Located)> = named.collect();
         for manifest in self.models.hub.list().models {
-            // What lies in the store under no name of the catalogue is found by its own.
-            let reference = manifest.name.parse();
-            let located = reference.ok().and_then(|reference| self.models.hub.resolve(&reference).ok());
+            let located = self.models.hub.stored(&manifest.name).ok().flatten();
             if let Some(located) = located.filter(|_| all.iter().all(|(name, _)| *name != manifest.name)) {
                 all.push((manifest.name, located));
             }
@@ -76,8 +76,8 @@ impl ModelLibrary {
         if let Some(listed) = seen.filter(|listed| listed.version == version) {
             return Some(listed);
         }
-        let loaded = Loaded::open(&located.path).ok()?;
-        let listed = load::listed(&self.args, name, located, &loaded);
+        let listed =
+            Opened::open(&self.args, &self.models, located).and_then(|opened| opened.listed(name)).ok()?;
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), listed.clone());
         Some(listed)
     }
@@ -101,23 +101,55 @@ impl Library for ModelLibrary {
 
     fn need(&self, name: &str) -> Result<Need, Refusal> {
         let located = self.find(name)?;
-        let need = Loaded::open(&located.path)
-            .map_err(anyhow::Error::from)
-            .and_then(|loaded| load::need(&self.args, &self.models, &loaded));
+        let need = Opened::open(&self.args, &self.models, &located).and_then(|opened| opened.need());
         need.with_context(|| format!("cannot load {name}")).map_err(failed)
     }
 
     fn load(&self, name: &str, fit: Fit) -> Result<Served, Refusal> {
         let located = self.find(name)?;
         let load = || -> Result<Served> {
-            let loaded = Loaded::open(&located.path)?;
-            let need = load::need(&self.args, &self.models, &loaded)?;
-            let listed = load::listed(&self.args, name, &located, &loaded);
-            let served = load::load(&self.args, &self.models, listed, &loaded, fit)?;
+            let opened = Opened::open(&self.args, &self.models, &located)?;
+            let need = opened.need()?;
+            let served = opened.serve(name, fit)?;
             self.announce(name, &need, fit);
             Ok(served)
         };
         load().with_context(|| format!("cannot load {name}")).map_err(failed)
+    }
+
+    fn pull(&self, name: &str, tell: &mut dyn FnMut(Progress) -> bool) -> Result<(), Refusal> {
+        store::pull(&self.models, name, tell)
+    }
+
+    fn create(&self, name: &str, recipe: &Recipe) -> Result<(), Refusal> {
+        store::create(&self.models, name, recipe)
+    }
+
+    fn copy(&self, from: &str, to: &str) -> Result<(), Refusal> {
+        store::copy(&self.models, from, to)
+    }
+
+    fn delete(&self, name: &str) -> Result<(), Refusal> {
+        store::delete(&self.models, name)
+    }
+
+    fn has_blob(&self, digest: &str) -> Result<bool, Refusal> {
+        store::has_blob(&self.models, digest)
+    }
+
+    fn put_blob(&self, digest: &str, bytes: &mut dyn Read, announced: u64) -> Result<(), Refusal> {
+        store::put_blob(&self.models, digest, bytes, announced)
+    }
+
+    fn adapter_bytes(&self, place: &str) -> Result<u64, Refusal> {
+        let path = self.args.adapters.path(place).ok_or_else(|| {
+            let folders = self.args.adapters.folders_told();
+            Refusal::NotFound(format!(
+                "no adapter at {place}: wanted one that the server was started with, or in {folders}"
+            ))
+        })?;
+        let file = AdapterFile::open(&path).map_err(|error| Refusal::Invalid(error.to_string()))?;
+        Ok(load::adapter_bytes(&file))
     }
 }
 

@@ -4,7 +4,13 @@ mod budget;
 mod facts;
 mod library;
 mod load;
+#[cfg(unix)]
+mod local;
 mod prompt_cache;
+mod recipe;
+mod store;
 
 pub(crate) use budget::room_bytes;
 pub(crate) use library::{ModelLibrary, Named};
+#[cfg(unix)]
+pub(crate) use local::LocalSocket;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bantam_engine::{Event, Reason, Stream, Usage};
 use bantam_grammar::Grammar;
-use bantam_text::{Shown, StopStrings, TextStream, ThinkingSplitter, Thought, is_thinking_marker};
+use bantam_text::{Parser, Part, Shown, Stage, StopStrings, TextStream};
 
 use super::{Message, Mode, Role, Session, SessionError};
 
@@ -85,7 +85,7 @@ fn rate(count: usize, ms: f64) -> Option<f64> {
 pub(super) struct Question {
     pub(super) prompt: Vec<u32>,
     pub(super) text: String,
-    pub(super) thinking: ThinkingSplitter,
+    pub(super) parser: Parser,
     /// What the answer's text is to be.
     pub(super) format: Option<Grammar>,
     pub(super) begun: Instant,
@@ -96,7 +96,7 @@ pub struct Answer<'a> {
     session: &'a mut Session,
     stream: Stream,
     text: TextStream,
-    thinking: ThinkingSplitter,
+    parser: Parser,
     stops: StopStrings,
     found: Option<String>,
     question: String,
@@ -131,14 +131,14 @@ impl Clock {
 
 impl<'a> Answer<'a> {
     pub(super) fn new(session: &'a mut Session, stream: Stream, question: Question) -> Self {
-        let Question { prompt, text: question, thinking, format, begun } = question;
+        let Question { prompt, text: question, parser, format, begun } = question;
         let text = session.tokenizer.stream(Shown::Text);
         // A text that goes on keeps the space before its first word; an answer of its own does not.
         let keeps_space = session.mode == Mode::Continue || format.is_some();
         let text = if keeps_space { text.continuing() } else { text };
         Answer {
             text,
-            thinking,
+            parser,
             stops: StopStrings::new(session.options.stops.clone()),
             found: None,
             question,
@@ -165,7 +165,7 @@ impl<'a> Answer<'a> {
 
     /// Whether the model is thinking.
     pub fn is_thinking(&self) -> bool {
-        self.thinking.is_thinking()
+        self.parser.stage() == Stage::Thinking
     }
 
     fn token(&mut self, id: u32) -> Chunk {
@@ -175,21 +175,30 @@ impl<'a> Answer<'a> {
         let tokenizer = &self.session.tokenizer;
         if text.is_empty() && tokenizer.is_special(id) {
             let piece = tokenizer.piece(id).map(|piece| piece.text()).unwrap_or_default();
-            text = if is_thinking_marker(&piece) { piece } else { text };
+            text = if self.parser.needs(&piece) { piece } else { text };
         }
-        let split = self.thinking.push(&text);
-        self.chunk(Some(id), split)
+        let parts = self.parser.push(&text);
+        self.chunk(Some(id), parts)
     }
 
-    fn chunk(&mut self, token: Option<u32>, split: Thought) -> Chunk {
-        let scanned = self.stops.push(&split.answer);
+    fn chunk(&mut self, token: Option<u32>, parts: Vec<Part>) -> Chunk {
+        let (mut thinking, mut text) = (String::new(), String::new());
+        for part in parts {
+            match part {
+                Part::Thinking(more) => thinking.push_str(&more),
+                Part::Text(more) => text.push_str(&more),
+                // It is offered no tools.
+                Part::CallBegin { .. } | Part::CallArguments(_) | Part::CallEnd => {}
+            }
+        }
+        let scanned = self.stops.push(&text);
         if scanned.found.is_some() {
             self.found = scanned.found;
             self.stream.cancel();
         }
-        self.said.thinking.push_str(&split.thinking);
+        self.said.thinking.push_str(&thinking);
         self.said.content.push_str(&scanned.text);
-        Chunk { token, thinking: split.thinking, text: scanned.text }
+        Chunk { token, thinking, text: scanned.text }
     }
 
     /// What was held back, now that no more comes.
@@ -198,11 +207,9 @@ impl<'a> Answer<'a> {
             return Chunk::default();
         }
         let text = std::mem::replace(&mut self.text, self.session.tokenizer.stream(Shown::Text)).finish();
-        let mut split = self.thinking.push(&text);
-        let last = self.thinking.finish();
-        split.thinking.push_str(&last.thinking);
-        split.answer.push_str(&last.answer);
-        let mut chunk = self.chunk(None, split);
+        let mut parts = self.parser.push(&text);
+        parts.extend(self.parser.finish());
+        let mut chunk = self.chunk(None, parts);
         if self.found.is_none() {
             let held = self.stops.finish();
             self.said.content.push_str(&held);

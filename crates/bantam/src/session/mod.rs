@@ -8,10 +8,12 @@ mod message;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bantam_engine::{Adapter, Engine, Overflow, Request, Sampling, Settings};
-use bantam_grammar::{Grammar, Spec, Start, Vocabulary};
-use bantam_text::{ChatTemplate, Conversation, DateTime, Shown, Special, ThinkingSplitter, Tokenizer};
-use serde_json::{Map, Value};
+use bantam_engine::{Adapter, Constraint, Engine, Overflow, Request, Sampling, Settings};
+use bantam_grammar::{Grammar, Spec, Start, ThinkingBudget, Vocabulary};
+use bantam_text::{
+    ChatTemplate, Conversation, DateTime, Dialect, Parser, Shown, Special, Thinking, Tokenizer,
+};
+use serde_json::Value;
 
 use crate::{Defaults, LoadError, Loaded};
 
@@ -63,8 +65,8 @@ pub struct Options {
     pub stop_tokens: Vec<u32>,
     /// What happens when the context is full.
     pub when_full: WhenFull,
-    /// Switches of the template, such as `enable_thinking`.
-    pub switches: Map<String, Value>,
+    /// How much it may think.
+    pub thinking: Thinking,
     /// The time that the template may tell the model.
     pub now: Option<DateTime>,
     /// What changes the model.
@@ -85,7 +87,7 @@ impl Options {
             stops: Vec::new(),
             stop_tokens,
             when_full: WhenFull::default(),
-            switches: Map::new(),
+            thinking: Thinking::default(),
             now: None,
             adapter: None,
             format: None,
@@ -131,6 +133,7 @@ pub struct Session {
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
     vocabulary: Vocabulary,
+    dialect: Dialect,
     mode: Mode,
     /// How it answers; may be changed between messages.
     pub options: Options,
@@ -156,6 +159,7 @@ impl Session {
             vocabulary: Vocabulary::new(&tokenizer, vocab_size, &stop_tokens),
             engine: Engine::start(loaded.model.clone(), settings)?,
             tokenizer,
+            dialect: template.as_ref().map(Dialect::of_text).unwrap_or_default(),
             template,
             mode,
             options,
@@ -213,6 +217,12 @@ impl Session {
         (self.context_used, self.engine.settings().context_length)
     }
 
+    /// Tokens that a prompt and its answer may have together.
+    fn room(&self) -> usize {
+        let taken = crate::virtual_tokens(self.options.adapter.as_ref());
+        self.engine.settings().context_length.saturating_sub(taken)
+    }
+
     /// Says something; gives the answer as it comes. What was said and answered becomes part of the conversation
     /// when the answer ends or is dropped.
     ///
@@ -221,25 +231,50 @@ impl Session {
     /// A template that fails on this conversation; a context that is full. The conversation is unchanged then.
     pub fn send(&mut self, text: &str) -> Result<Answer<'_>, SessionError> {
         let begun = Instant::now();
-        let prompt = match self.mode {
+        let mut prompt = match self.mode {
             Mode::Chat => self.chat_prompt(text)?,
             Mode::Continue => self.continued_prompt(text)?,
         };
-        let end = &prompt[prompt.len().saturating_sub(8)..];
-        let thinking = match self.mode {
-            Mode::Chat => ThinkingSplitter::after(&self.tokenizer.to_text(end, Shown::All)),
-            Mode::Continue => ThinkingSplitter::none(),
-        };
+        let mut parser = self.parser(&prompt);
+        // Where the template opens the thinking and has no switch for it, it is closed again.
+        if let Some(close) = parser.thinking_close().filter(|_| self.options.thinking.budget == Some(0)) {
+            prompt.extend(self.tokenizer.to_ids(&format!("\n{close}\n\n"), Special::Parse)?);
+            parser = self.parser(&prompt);
+        }
         let format = self.options.format.as_ref();
         let format = format.map(|spec| self.vocabulary.compile(spec)).transpose()?;
         let mut request = self.request(prompt.clone());
-        let start = Start::behind(&thinking, &self.tokenizer);
-        request.constraint = format.as_ref().map(|grammar: &Grammar| grammar.constraint(&start));
+        request.constraint = self.held(format.as_ref(), &parser);
         let stream = self.engine.submit(request)?;
         // Special tokens that a grammar asks for are no text.
         let format = format.filter(|_| !matches!(self.options.format, Some(Spec::Lark(_))));
-        let question = Question { prompt, text: text.to_owned(), thinking, format, begun };
+        let question = Question { prompt, text: text.to_owned(), parser, format, begun };
         Ok(Answer::new(self, stream, question))
+    }
+
+    /// What an answer that `parser` is to read is held to.
+    fn held(&self, format: Option<&Grammar>, parser: &Parser) -> Option<Box<dyn Constraint>> {
+        let budget = self.options.thinking.budget;
+        let start = match budget {
+            Some(0) => Start::behind(&parser.clone().begun(), &self.tokenizer),
+            _ => Start::behind(parser, &self.tokenizer),
+        };
+        let held = format.map(|grammar| grammar.constraint(&start));
+        match budget.filter(|_| self.dialect.thinking().is_some()) {
+            Some(budget) => {
+                Some(Box::new(ThinkingBudget::new(parser.clone(), &self.tokenizer, budget, held)))
+            }
+            None => held,
+        }
+    }
+
+    /// What reads the answer to a prompt.
+    fn parser(&self, prompt: &[u32]) -> Parser {
+        let end = &prompt[prompt.len().saturating_sub(8)..];
+        match self.mode {
+            Mode::Chat => self.dialect.parser(&self.tokenizer.to_text(end, Shown::All), Arc::default()),
+            Mode::Continue => Parser::none(),
+        }
     }
 
     fn request(&self, prompt: Vec<u32>) -> Request {
@@ -268,7 +303,7 @@ impl Session {
         let new = self.tokenizer.to_ids(text, Special::AsText)?;
         let all = [self.continued.as_slice(), &new].concat();
         let mut prompt = self.tokenizer.begin(all);
-        let context = self.engine.settings().context_length;
+        let context = self.room();
         if prompt.len() >= context {
             self.refuse_when_full(prompt.len())?;
             let kept = self.tokenizer.prefix().len();
@@ -283,7 +318,7 @@ impl Session {
         messages.push(Message::new(Role::User, text));
         loop {
             let prompt = self.render(&messages, true)?;
-            if prompt.len() < self.engine.settings().context_length {
+            if prompt.len() < self.room() {
                 messages.pop();
                 self.messages = messages;
                 return Ok(prompt);
@@ -305,14 +340,14 @@ impl Session {
     }
 
     fn full(&self, tokens: usize) -> SessionError {
-        SessionError::ContextFull { tokens, context: self.engine.settings().context_length }
+        SessionError::ContextFull { tokens, context: self.room() }
     }
 
     fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<Vec<u32>, SessionError> {
         let Some(template) = &self.template else { return Ok(Vec::new()) };
         let system = self.options.system.as_ref().map(|text| Message::new(Role::System, text));
         let messages: Vec<Value> = system.iter().chain(messages).map(Message::to_json).collect();
-        let (switches, now) = (self.options.switches.clone(), self.options.now);
+        let (switches, now) = (self.options.thinking.switches.clone(), self.options.now);
         let conversation = Conversation {
             messages: &messages,
             add_generation_prompt,

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use bantam::Loaded;
 use bantam::model::{Adapter, BaseCheck};
-use bantam_tensor::format::adapter::{AdapterFile, AdapterForm};
+use bantam_tensor::format::adapter::{AdapterFile, AdapterForm, AdapterPrefix};
 use serde_json::json;
 
 use crate::args::{AdapterVerb, ConvertArgs};
@@ -37,6 +37,35 @@ fn convert(args: &ConvertArgs, models: &Models) -> Result<()> {
 /// What an adapter is.
 pub(crate) fn inspect(path: &Path, as_json: bool) -> Result<()> {
     let file = AdapterFile::open(path)?;
+    match &file.prefix {
+        Some(prefix) => inspect_prefix(path, &file, prefix, as_json),
+        None => inspect_products(path, &file, as_json),
+    }
+}
+
+fn inspect_prefix(path: &Path, file: &AdapterFile, prefix: &AdapterPrefix, as_json: bool) -> Result<()> {
+    if as_json {
+        return print_json(&json!({
+            "path": path, "kind": "adapter", "form": file.form.name(), "base_name": file.base_name,
+            "fingerprint": file.fingerprint, "parameters": file.parameters(),
+            "virtual_tokens": prefix.rows.rows(), "layers": prefix.num_layers,
+        }));
+    }
+    print_pairs(&[
+        ("adapter", format!("keys and values before the first token (prefix tuning), {}", file.form.name())),
+        ("base", or_unknown(file.base_name.as_ref())),
+        ("fingerprint", or_unknown(file.fingerprint.as_ref())),
+        ("parameters", units::grouped(file.parameters())),
+        ("virtual tokens", prefix.rows.rows().to_string()),
+        ("layers", prefix.num_layers.to_string()),
+    ])
+}
+
+fn or_unknown(text: Option<&String>) -> String {
+    text.cloned().unwrap_or_else(|| "not told".into())
+}
+
+fn inspect_products(path: &Path, file: &AdapterFile, as_json: bool) -> Result<()> {
     let mut modules: Vec<&str> = file.pairs.iter().map(|pair| leaf(&pair.module)).collect();
     modules.sort_unstable();
     modules.dedup();
@@ -59,11 +88,10 @@ pub(crate) fn inspect(path: &Path, as_json: bool) -> Result<()> {
     let span = |(least, most): (f64, f64)| {
         if least == most { format!("{least}") } else { format!("{least} to {most}") }
     };
-    let or_unknown = |text: Option<String>| text.unwrap_or_else(|| "not told".into());
     print_pairs(&[
         ("adapter", format!("low-rank ({kind}), {}", file.form.name())),
-        ("base", or_unknown(file.base_name.clone())),
-        ("fingerprint", or_unknown(file.fingerprint.clone())),
+        ("base", or_unknown(file.base_name.as_ref())),
+        ("fingerprint", or_unknown(file.fingerprint.as_ref())),
         ("parameters", units::grouped(file.parameters())),
         ("projections", format!("{}: {}", file.pairs.len(), modules.join(", "))),
         ("rank", span(ranks)),

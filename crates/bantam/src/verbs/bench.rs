@@ -32,9 +32,10 @@ pub(crate) fn run(args: &BenchArgs, models: &Models) -> Result<()> {
     // What a prompt comes behind is kept from one request to the next; other states would only take memory.
     let kept_bytes_max = if args.depth > 0 { Settings::default().kept_bytes_max } else { 0 };
     let sequences_max = args.sequences;
+    let adapter = args.adapter.open(&loaded)?;
+    let context_length = context_length + bantam::virtual_tokens(adapter.as_ref());
     let settings = Settings { context_length, kept_bytes_max, sequences_max, ..args.machine.settings() };
     let engine = Engine::start(loaded.model.clone(), settings)?;
-    let adapter = args.adapter.open(&loaded)?;
     let load_ms = begin.elapsed().as_secs_f64() * 1e3;
     let machine = args.machine.machine();
     let mut limits = vec![measure_limits(&machine, &loaded.model)];

@@ -14,12 +14,16 @@ use crate::print::print_json;
 pub(crate) fn run(args: &LogitsArgs, models: &Models) -> Result<()> {
     let loaded = Loaded::open(&models.locate(&args.model)?)?;
     let model = &loaded.model;
+    let adapter = args.adapter.open(&loaded)?;
+    let ahead = bantam::virtual_tokens(adapter.as_ref());
+    let length = ahead + args.tokens.len();
     let mut batch = Batch::default();
-    batch.push(&args.tokens, 0, args.tokens.len(), Want::All);
-    if let Some(adapter) = args.adapter.open(&loaded)? {
-        batch.adapt(&adapter);
+    batch.push(&args.tokens, ahead, length, Want::All);
+    let mut state = State::new(&model.description, KvStorage::F32, length);
+    if let Some(adapter) = &adapter {
+        batch.adapt(adapter);
+        adapter.prefix.iter().for_each(|prefix| state.begin(prefix));
     }
-    let mut state = State::new(&model.description, KvStorage::F32, args.tokens.len());
     let machine = args.machine.machine();
     let numerics = args.machine.numerics.into();
     let logits =

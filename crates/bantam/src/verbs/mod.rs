@@ -2,6 +2,7 @@
 
 pub(crate) mod adapter;
 pub(crate) mod bench;
+pub(crate) mod config;
 pub(crate) mod data;
 pub(crate) mod finetune;
 pub(crate) mod generate;
@@ -13,6 +14,7 @@ pub(crate) mod logits;
 pub(crate) mod merge;
 pub(crate) mod perplexity;
 pub(crate) mod privacy;
+pub(crate) mod ps;
 pub(crate) mod pull;
 pub(crate) mod rm;
 pub(crate) mod run;
@@ -20,4 +22,5 @@ pub(crate) mod serve;
 pub(crate) mod shell;
 pub(crate) mod show;
 pub(crate) mod tokenize;
+pub(crate) mod top;
 pub(crate) mod train;

@@ -33,8 +33,9 @@ pub(crate) fn run(args: &PerplexityArgs, models: &Models) -> Result<()> {
     if args.whole && (args.kl_base.is_some() || args.kl_write.is_some()) {
         bail!("files of predictions hold the second halves of windows: leave out --whole");
     }
-    let settings = Settings { context_length: args.ctx, ..args.machine.settings() };
     let adapter = args.adapter.open(&loaded)?;
+    let context_length = args.ctx + bantam::virtual_tokens(adapter.as_ref());
+    let settings = Settings { context_length, ..args.machine.settings() };
     let engine = Engine::start(loaded.model.clone(), settings)?;
     let mut scoring = Scoring::new(args, &cut, loaded.model.description.vocab_size)?;
     let begin = Instant::now();

@@ -28,7 +28,8 @@ pub(crate) fn run(args: &PrivacyArgs, models: &Models) -> Result<()> {
         encoder.template = None;
     }
     let adapter = args.adapter.open(&loaded)?;
-    let context_length = loaded.model.description.context_length.min(CONTEXT);
+    let wished = CONTEXT + bantam::virtual_tokens(adapter.as_ref());
+    let context_length = loaded.model.description.context_length.min(wished);
     let settings = Settings { context_length, ..args.machine.settings() };
     let audit = Audit { engine: Engine::start(loaded.model.clone(), settings)?, encoder, adapter };
     let found = args.secrets.as_deref().map(|path| audit.canaries(path, args.fills as usize)).transpose()?;
@@ -115,7 +116,8 @@ impl Audit {
         let mut scores = [Vec::new(), Vec::new()];
         for (file, scores) in files.into_iter().zip(&mut scores) {
             let mut loader = Loader::new(self.encoder.clone());
-            loader.length_max = Some(self.engine.settings().context_length);
+            let taken = bantam::virtual_tokens(self.adapter.as_ref());
+            loader.length_max = Some(self.engine.settings().context_length.saturating_sub(taken));
             let data = loader.load(std::slice::from_ref(file))?;
             let examples = data.train.examples.into_iter().take(count_max);
             let targets: Vec<Target> =

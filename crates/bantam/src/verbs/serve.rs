@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Result;
-use bantam_server::{Alias, Keys, Server, Settings};
+use bantam_server::{Alias, Keys, NamedAdapter, Server, Settings};
 
 use crate::args::ServeArgs;
 use crate::interrupt::Interrupt;
 use crate::models::Models;
+#[cfg(unix)]
+use crate::serving::LocalSocket;
 use crate::serving::{ModelLibrary, Named, room_bytes};
 use crate::units;
 
@@ -19,12 +21,14 @@ pub(crate) fn run(args: &ServeArgs, models: Models, interrupt: &Interrupt) -> Re
     let named: Vec<Named> = named.collect::<Result<_>>()?;
     let settings = Settings {
         aliases: args.alias.iter().map(|alias| called(alias, &named)).collect(),
+        adapters: args.adapters.named.iter().map(|adapter| of_named(adapter, &named)).collect(),
         load_first: named.iter().map(|named| named.name.clone()).collect(),
         ..settings
     };
     let is_open = settings.keys.is_empty();
     let memory_max = settings.memory_max;
     let server = Server::bind(settings, Box::new(ModelLibrary::new(models, args.clone(), named)))?;
+    let (server, local) = also_local(server, args)?;
     let stopper = server.stopper();
     interrupt.on_press(move || stopper.stop());
     let keys = if is_open { "no key needed, from this machine only" } else { "with a key" };
@@ -34,9 +38,27 @@ pub(crate) fn run(args: &ServeArgs, models: Models, interrupt: &Interrupt) -> Re
     };
     eprintln!("listening on http://{} ({keys}; {memory}); Ctrl-C stops", server.address());
     server.run()?;
+    drop(local);
     interrupt.serve();
     eprintln!("stopped");
     Ok(())
+}
+
+/// The server with a socket in the file system, if one is wanted, and what removes that.
+#[cfg(unix)]
+fn also_local(server: Server, args: &ServeArgs) -> Result<(Server, Option<LocalSocket>)> {
+    let Some(path) = &args.listen.unix else { return Ok((server, None)) };
+    let (socket, listener) = LocalSocket::bind(path)?;
+    eprintln!("listening on {}", path.display());
+    Ok((server.and_local(listener), Some(socket)))
+}
+
+#[cfg(not(unix))]
+fn also_local(server: Server, args: &ServeArgs) -> Result<(Server, Option<()>)> {
+    match &args.listen.unix {
+        Some(path) => anyhow::bail!("--unix {}: this system has no such sockets", path.display()),
+        None => Ok((server, None)),
+    }
 }
 
 /// The models of the command line. With none, requests that name none go to the default model if it is here or nothing
@@ -53,14 +75,11 @@ fn wanted(args: &ServeArgs, models: &Models) -> Vec<String> {
 
 fn settings(args: &ServeArgs) -> Result<Settings> {
     let ollama_host = std::env::var("OLLAMA_HOST").ok().filter(|host| !host.trim().is_empty());
-    let mut keys = Keys::default();
-    for key in args.listen.keys()? {
-        keys.add(&key)?;
-    }
     Ok(Settings {
         address: SocketAddr::from(args.listen.address(ollama_host.as_deref())?),
-        keys,
-        hosts: args.listen.allow_host.clone(),
+        keys: keys(args.listen.keys()?)?,
+        admin_keys: keys(args.access.admin_keys()?)?,
+        hosts: args.access.allow_host.clone(),
         waiting_max: args.queue,
         models_max: if args.models_max == 0 { usize::MAX } else { args.models_max },
         memory_max: args.memory_max.or_else(room_bytes).unwrap_or(u64::MAX),
@@ -71,11 +90,24 @@ fn settings(args: &ServeArgs) -> Result<Settings> {
     })
 }
 
-/// An alias by the names that clients know.
+fn keys(all: Vec<String>) -> Result<Keys> {
+    let mut keys = Keys::default();
+    all.iter().try_for_each(|key| keys.add(key))?;
+    Ok(keys)
+}
+
+/// A model of the command line by the name that clients know.
+fn name_of(model: &str, named: &[Named]) -> String {
+    let named = named.iter().find(|named| named.wanted == model);
+    named.map_or_else(|| model.to_owned(), |named| named.name.clone())
+}
+
 fn called(alias: &Alias, named: &[Named]) -> Alias {
-    let name = |model: &String| {
-        let named = named.iter().find(|named| named.wanted == *model);
-        named.map_or_else(|| model.clone(), |named| named.name.clone())
-    };
-    Alias { name: alias.name.clone(), models: alias.models.iter().map(name).collect() }
+    let models = alias.models.iter().map(|model| name_of(model, named)).collect();
+    Alias { name: alias.name.clone(), models }
+}
+
+fn of_named(adapter: &NamedAdapter, named: &[Named]) -> NamedAdapter {
+    let model = adapter.model.as_ref().map(|model| name_of(model, named));
+    NamedAdapter { model, ..adapter.clone() }
 }

@@ -51,6 +51,7 @@ fn source(source: &Source) -> String {
     match source {
         Source::Hub { repo, commit, .. } => format!("hf.co/{repo} at {commit}"),
         Source::Packages { packages } => packages.join(", "),
+        Source::Made => "made on this machine".into(),
     }
 }
 

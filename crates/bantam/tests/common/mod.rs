@@ -81,7 +81,7 @@ impl Machine {
 }
 
 /// Two layers, 96 tokens, weights that are a function of their names.
-fn write_model(folder: &Path) {
+pub(crate) fn write_model(folder: &Path) {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/golden");
     let truth: Value =
         serde_json::from_slice(&std::fs::read(golden.join("tinyllama.json")).unwrap()).unwrap();

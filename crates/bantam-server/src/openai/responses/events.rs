@@ -3,6 +3,7 @@
 use bantam_text::Tokenizer;
 use serde_json::{Map, Value, json};
 
+use super::call::OpenCall;
 use super::keep::Keep;
 use crate::answer::{Chunk, Ended, Piece, Summary, Token};
 use crate::clock;
@@ -18,8 +19,10 @@ pub(super) struct Draft {
     status: &'static str,
     usage: Value,
     /// Items that are finished.
-    output: Vec<Value>,
+    pub(super) output: Vec<Value>,
     open: Option<Open>,
+    /// No text is open beside it.
+    pub(super) call: Option<OpenCall>,
     /// The number of the next event.
     sequence: u64,
 }
@@ -71,7 +74,7 @@ impl Open {
 impl Draft {
     pub(super) fn new(head: Map<String, Value>, tokenizer: Option<Tokenizer>) -> Self {
         let (status, usage) = ("in_progress", Value::Null);
-        Draft { head, tokenizer, status, usage, output: Vec::new(), open: None, sequence: 0 }
+        Draft { head, tokenizer, status, usage, output: Vec::new(), open: None, call: None, sequence: 0 }
     }
 
     /// The response as it is now.
@@ -84,7 +87,7 @@ impl Draft {
     }
 
     /// An event with its number.
-    fn event(&mut self, name: &str, fields: Value) -> String {
+    pub(super) fn event(&mut self, name: &str, fields: Value) -> String {
         let mut data = Map::new();
         data.insert("type".into(), json!(name));
         data.insert("sequence_number".into(), json!(self.sequence));
@@ -145,7 +148,7 @@ impl Draft {
     }
 
     /// Closes the open item.
-    fn close(&mut self, status: &str) -> String {
+    pub(super) fn close(&mut self, status: &str) -> String {
         let Some(open) = self.open.take() else { return String::new() };
         let output_index = self.output.len();
         let item = open.item(status, json!([open.part()]));
@@ -165,7 +168,7 @@ impl Draft {
     pub(super) fn end(&mut self, summary: &Summary) -> String {
         let is_cut = matches!(summary.ended, Ended::Length | Ended::Expired);
         let status = if is_cut { "incomplete" } else { "completed" };
-        let mut out = String::new();
+        let mut out = self.close_call(status);
         if self.open.is_none() && self.output.is_empty() {
             out += &self.begin(Item::Message);
         }
@@ -219,6 +222,7 @@ impl Wire for Events {
     fn piece(&mut self, _: usize, piece: Piece) -> String {
         match piece {
             Piece::Chunk(chunk) => self.draft.chunk(chunk),
+            Piece::Call(_, piece) => self.draft.call(piece),
             Piece::Done(summary) => {
                 let out = self.draft.end(&summary);
                 self.keep.take().into_iter().for_each(|keep| keep.keep(self.draft.response()));

@@ -1,5 +1,6 @@
 //! OpenAI's Responses: answers to items, whole or as events, kept for a while so that a conversation can go on.
 
+mod call;
 mod events;
 mod keep;
 mod request;
@@ -38,7 +39,7 @@ pub(crate) async fn create(app: Arc<App>, body: Map<String, Value>) -> Result<Re
     let mut reply = request::echo(&fields, &ask);
     reply.insert("id".into(), json!(clock::id(&clock::id("resp_"))));
     reply.insert("created_at".into(), json!(clock::unix_s()));
-    reply.insert("model".into(), json!(model.served.name));
+    reply.insert("model".into(), json!(model.name));
     let tokenizer = ask.top_logprobs.map(|_| model.served.tokenizer.clone());
     let draft = Draft::new(reply, tokenizer);
     let keep = is_kept.then(|| {
@@ -53,6 +54,7 @@ pub(crate) async fn create(app: Arc<App>, body: Map<String, Value>) -> Result<Re
     let mut draft = draft;
     for answer in answers.collect().await? {
         draft.chunk(Chunk { thinking: answer.thinking, text: answer.text, tokens: answer.tokens });
+        answer.calls.into_iter().for_each(|call| draft.called(call));
         draft.end(&answer.summary);
     }
     keep.into_iter().for_each(|keep| keep.keep(draft.response()));

@@ -1,5 +1,6 @@
 //! What a request for a response asks for: items become messages.
 
+use bantam_text::Thinking;
 use serde_json::{Map, Value, json};
 
 use crate::ask::{Ask, Chat, Prompt};
@@ -12,6 +13,7 @@ use crate::messages::{self, content, made};
 use crate::sampling;
 use crate::served::Served;
 use crate::structure;
+use crate::tools;
 
 /// What is wanted.
 pub(super) struct Wanted {
@@ -35,7 +37,9 @@ pub(super) fn read(fields: &Fields<'_>, before: Vec<Value>, served: &Served) -> 
     let mut messages = before;
     let mut said = Vec::with_capacity(items.len());
     for (at, item) in items.iter().enumerate() {
-        said.extend(message(&Fields::at(item, format!("input[{at}]"))?)?);
+        if let Some(message) = message(&Fields::at(item, format!("input[{at}]"))?)? {
+            add(&mut said, message);
+        }
     }
     messages.extend(messages::read(&said)?);
     if messages.is_empty() || messages.len() > MESSAGES_MAX {
@@ -43,7 +47,9 @@ pub(super) fn read(fields: &Fields<'_>, before: Vec<Value>, served: &Served) -> 
     }
     let instructions = fields.text("instructions")?.map(|text| made("system", text));
     let all = instructions.into_iter().chain(messages.iter().cloned()).collect();
-    let mut ask = Ask::new(Prompt::Chat(Chat { messages: all, switches: switches(fields)? }), served);
+    let (tools, telling) = (tools::read_flat(fields)?, tools::telling(fields)?);
+    let chat = Chat { messages: all, tools, thinking: thinking(fields)?, telling };
+    let mut ask = Ask::new(Prompt::Chat(chat), served);
     sampling::read(fields, &mut ask.sampling)?;
     ask.format = structure::of_responses(fields)?;
     ask.time_max = deadline::read(fields)?;
@@ -70,6 +76,18 @@ fn items(fields: &Fields<'_>) -> Result<Vec<Value>, Fault> {
         item.entry("id").or_insert_with(|| json!(clock::id("item_")));
     }
     Ok(items)
+}
+
+/// What is said and called in one go becomes one message.
+fn add(said: &mut Vec<Value>, mut message: Value) {
+    let is_call = message["tool_calls"].is_array();
+    match said.last_mut().filter(|last| is_call && last["role"] == "assistant") {
+        Some(last) => match (&mut last["tool_calls"], message["tool_calls"].take()) {
+            (Value::Array(calls), Value::Array(more)) => calls.extend(more),
+            (calls, more) => *calls = more,
+        },
+        None => said.push(message),
+    }
 }
 
 /// An item as a message of a chat completion; thinking of earlier answers is left out, as templates would.
@@ -120,24 +138,14 @@ fn top_logprobs(fields: &Fields<'_>) -> Result<Option<usize>, Fault> {
     Ok(wanted)
 }
 
-/// Switches of the template: how much to think.
-fn switches(fields: &Fields<'_>) -> Result<Map<String, Value>, Fault> {
-    let mut switches = Map::new();
-    if let Some(reasoning) = fields.object("reasoning")?
-        && let Some(effort) = reasoning.text("effort")?
-    {
-        switches.insert("enable_thinking".into(), json!(effort != "none"));
-        switches.insert("reasoning_effort".into(), json!(effort));
-    }
-    Ok(switches)
+/// How much to think.
+fn thinking(fields: &Fields<'_>) -> Result<Thinking, Fault> {
+    let Some(reasoning) = fields.object("reasoning")? else { return Ok(Thinking::default()) };
+    Ok(reasoning.text("effort")?.map(Thinking::of).unwrap_or_default())
 }
 
 /// What would change the answer and is not there is refused.
 fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Fault> {
-    let is_none = fields.value("tool_choice").is_some_and(|choice| choice == "none");
-    if !is_none && fields.list("tools")?.is_some_and(|tools| !tools.is_empty()) {
-        return Err(Fault::unsupported("tools", " yet: leave it out, or set `tool_choice` to \"none\""));
-    }
     for name in ["conversation", "prompt"] {
         if fields.value(name).is_some() {
             return Err(Fault::unsupported(name, ": send the items, or `previous_response_id`"));
@@ -156,9 +164,10 @@ pub(super) fn echo(fields: &Fields<'_>, ask: &Ask) -> Map<String, Value> {
     let sampling = &ask.sampling;
     // In as few digits as were given.
     let number = |x: f32| x.to_string().parse::<f64>().unwrap_or_default();
-    let format = fields.value("text").map(|text| text["format"].clone()).filter(Value::is_object);
-    let format = format.unwrap_or_else(|| json!({ "type": "text" }));
+    let format = format_of(fields);
     let effort = fields.value("reasoning").map_or(&Value::Null, |reasoning| &reasoning["effort"]);
+    let tools: Vec<Value> =
+        fields.value("tools").and_then(Value::as_array).into_iter().flatten().map(tool).collect();
     let echo = json!({
         "object": "response",
         "background": false,
@@ -181,7 +190,7 @@ pub(super) fn echo(fields: &Fields<'_>, ask: &Ask) -> Map<String, Value> {
         "temperature": number(sampling.temperature),
         "text": { "format": format, "verbosity": "medium" },
         "tool_choice": or("tool_choice", json!("auto")),
-        "tools": [],
+        "tools": tools,
         "top_logprobs": ask.top_logprobs.unwrap_or(0),
         "top_p": number(sampling.top_p),
         "truncation": "disabled",
@@ -191,4 +200,27 @@ pub(super) fn echo(fields: &Fields<'_>, ask: &Ask) -> Map<String, Value> {
         Value::Object(echo) => echo,
         _ => Map::new(),
     }
+}
+
+/// A tool with all fields that strict clients want.
+fn tool(given: &Value) -> Value {
+    let mut tool = json!({ "type": "function", "description": null, "parameters": null, "strict": false });
+    if let (Some(tool), Some(given)) = (tool.as_object_mut(), given.as_object()) {
+        tool.extend(given.clone());
+    }
+    tool
+}
+
+/// What the answer was to be, with the fields that the protocol says are always there.
+fn format_of(fields: &Fields<'_>) -> Value {
+    let format = fields.value("text").map(|text| text["format"].clone()).filter(Value::is_object);
+    let mut format = format.unwrap_or_else(|| json!({ "type": "text" }));
+    if format["type"] == "json_schema" {
+        for (name, default) in [("description", Value::Null), ("strict", json!(true))] {
+            if format.get(name).is_none() {
+                format[name] = default;
+            }
+        }
+    }
+    format
 }

@@ -41,6 +41,7 @@ pub(super) fn read(bytes: &Bytes) -> Result<AdapterFile, Error> {
     Ok(AdapterFile {
         form: AdapterForm::Gguf,
         pairs: modules.map(scaled).collect::<Result<_, _>>()?,
+        prefix: None,
         fingerprint: metadata.find::<&str>(FINGERPRINT)?.map(str::to_owned),
         base_name: metadata.find::<&str>("general.base_model.0.name")?.map(str::to_owned),
         architecture: metadata.find::<&str>("general.architecture")?.map(str::to_owned),
@@ -55,6 +56,11 @@ fn half_of(name: &str) -> Result<(&str, Half), Error> {
 }
 
 pub(super) fn write(file: &AdapterFile, path: &Path) -> Result<(), Error> {
+    if file.prefix.is_some() {
+        return Err(Error::adapter(
+            "GGUF adapters hold products alone, and this one is keys and values (prefix tuning): keep it as a PEFT folder",
+        ));
+    }
     if let Some(pair) = file.pairs.iter().find(|pair| pair.magnitude.is_some()) {
         return Err(Error::adapter(format!(
             "GGUF adapters hold products alone, and {} gives rows lengths (DoRA): keep it as a PEFT folder, or merge it",

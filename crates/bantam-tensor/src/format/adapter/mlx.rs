@@ -33,6 +33,7 @@ pub(super) fn read(folder: &Path) -> Result<AdapterFile, Error> {
     Ok(AdapterFile {
         form: AdapterForm::Mlx,
         pairs: read().map_err(|error: Error| error.in_file(&path))?,
+        prefix: None,
         fingerprint: None,
         base_name: config.get("model").and_then(Value::as_str).map(str::to_owned),
         architecture: None,

@@ -1,6 +1,7 @@
 //! Adapters on disk: PEFT folders, MLX folders and GGUF files, each read into the same low-rank pairs.
 //!
-//! A pair stands for `scale * B A`, added to the matrix of one projection. Whatever a config says about ranks, alphas
+//! A pair stands for `scale * B A`, added to the matrix of one projection; a prefix for keys and values before the first
+//! token. Whatever a config says about ranks, alphas
 //! and patterns has become the pair's `scale` here; what a pair cannot stand for (modules saved whole, biases) is refused by name and never left out silently. Names, and the order of rows that goes with them,
 //! stay those of the form.
 
@@ -8,6 +9,7 @@ mod gguf;
 mod mlx;
 mod pattern;
 mod peft;
+mod prefix;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,6 +20,8 @@ use crate::error::{Error, Quoted};
 use crate::format::{PICKLE_ADVICE, foreign, gguf as gguf_format, map, parent};
 use crate::{Storage, Tensor};
 
+pub use prefix::AdapterPrefix;
+
 /// An adapter as a file holds it.
 #[derive(Clone, Debug)]
 pub struct AdapterFile {
@@ -25,6 +29,8 @@ pub struct AdapterFile {
     pub form: AdapterForm,
     /// Sorted by their modules' names, each name once.
     pub pairs: Vec<AdapterPair>,
+    /// What stands before the first token; a file that has it has no pairs.
+    pub prefix: Option<AdapterPrefix>,
     /// The fingerprint of the base, where bantam wrote the file.
     pub fingerprint: Option<String>,
     /// What the base is called.
@@ -121,10 +127,12 @@ impl AdapterFile {
         }
     }
 
-    /// Numbers of all pairs.
+    /// Numbers of all pairs, and of the prefix.
     pub fn parameters(&self) -> u64 {
         let lengths = |pair: &AdapterPair| pair.magnitude.as_ref().map_or(0, Tensor::elements);
-        self.pairs.iter().map(|pair| (pair.a.elements() + pair.b.elements() + lengths(pair)) as u64).sum()
+        let of_pairs = self.pairs.iter().map(|pair| pair.a.elements() + pair.b.elements() + lengths(pair));
+        let of_prefix = self.prefix.as_ref().map(|prefix| prefix.rows.elements());
+        of_pairs.chain(of_prefix).map(|count| count as u64).sum()
     }
 }
 

@@ -13,7 +13,8 @@ use serde_json::{Map, Value, json};
 
 use super::pattern::Pattern;
 use super::{
-    AdapterFile, AdapterForm, AdapterPair, CONFIG, FINGERPRINT, Half, Quantized, pair, pair_up, renamed,
+    AdapterFile, AdapterForm, AdapterPair, CONFIG, FINGERPRINT, Half, Quantized, pair, pair_up, prefix,
+    renamed,
 };
 use crate::Tensor;
 use crate::error::{Error, Quoted};
@@ -27,30 +28,44 @@ pub(super) fn read(folder: &Path) -> Result<AdapterFile, Error> {
     let path = folder.join(CONFIG);
     let config = read_config(&path)?;
     check(&config).map_err(|error| error.in_file(&path))?;
-    let scaling = Scaling::read(&config).map_err(|error| error.in_file(&path))?;
+    let in_config = |error: Error| error.in_file(&path);
+    let scaling =
+        if prefix::is_prefix(&config) { None } else { Some(Scaling::read(&config).map_err(in_config)?) };
     let path = folder.join(WEIGHTS);
     let bytes = map::map(&path)?;
     let read = || {
         let file = safetensors::File::parse(&bytes)?;
         file.refuse_unreadable()?;
-        let (lengths, halves) =
-            file.tensors().partition::<Vec<_>, _>(|tensor| lengths_of(tensor.name()).is_some());
-        let modules = pair_up(halves.into_iter(), half_of)?.into_iter();
-        let pairs = modules.map(|(module, [a, b])| scaling.pair(module, a, b)).collect::<Result<_, _>>()?;
-        let pairs = with_lengths(pairs, &lengths, is_dora(&config))?;
-        Ok((pairs, safetensors::metadata(&bytes)?.remove(FINGERPRINT)))
+        let (pairs, prefix) = match &scaling {
+            Some(scaling) => (pairs(&config, scaling, file.tensors())?, None),
+            None => (Vec::new(), Some(prefix::read(&config, file.tensors())?)),
+        };
+        Ok((pairs, prefix, safetensors::metadata(&bytes)?.remove(FINGERPRINT)))
     };
-    let (pairs, fingerprint) = read().map_err(|error: Error| error.in_file(&path))?;
+    let (pairs, prefix, fingerprint) = read().map_err(|error: Error| error.in_file(&path))?;
     let transposed = config.get("fan_in_fan_out").and_then(Value::as_bool).unwrap_or_default();
     let base_name = config.get("base_model_name_or_path").and_then(Value::as_str).map(str::to_owned);
     Ok(AdapterFile {
         form: AdapterForm::Peft,
         pairs,
+        prefix,
         fingerprint,
         base_name,
         architecture: None,
         base_layout: if transposed { Layout::InOut } else { Layout::OutIn },
     })
+}
+
+/// The products among the tensors of a folder.
+fn pairs<'a>(
+    config: &Value,
+    scaling: &Scaling,
+    tensors: impl Iterator<Item = &'a Tensor>,
+) -> Result<Vec<AdapterPair>, Error> {
+    let (lengths, halves) = tensors.partition::<Vec<_>, _>(|tensor| lengths_of(tensor.name()).is_some());
+    let modules = pair_up(halves.into_iter(), half_of)?.into_iter();
+    let pairs = modules.map(|(module, [a, b])| scaling.pair(module, a, b)).collect::<Result<_, _>>()?;
+    with_lengths(pairs, &lengths, is_dora(config))
 }
 
 /// An adapter's config, of bounded size.
@@ -59,12 +74,15 @@ pub(super) fn read_config(path: &Path) -> Result<Value, Error> {
     json_format::parse(&bytes).map_err(|error| error.in_file(path))
 }
 
-/// Refuses configs of what is more, or other, than low-rank products.
+/// Refuses configs of what is more, or other, than low-rank products or a prefix.
 fn check(config: &Value) -> Result<(), Error> {
     let text = |key: &str| config.get(key).and_then(Value::as_str);
     let kind = text("peft_type").unwrap_or_default();
-    if kind != "LORA" {
-        return Err(Error::adapter(format!("its peft_type is {}; bantam applies LORA", Quoted(kind))));
+    if kind != "LORA" && !prefix::is_prefix(config) {
+        let kind = Quoted(kind);
+        return Err(Error::adapter(format!(
+            "its peft_type is {kind}; bantam applies LORA and PREFIX_TUNING"
+        )));
     }
     if let Some(module) =
         config.get("modules_to_save").and_then(Value::as_array).and_then(|list| list.first())
@@ -214,6 +232,23 @@ fn with_lengths(
 }
 
 pub(super) fn write(file: &AdapterFile, folder: &Path) -> Result<(), Error> {
+    let (tensors, config) = match &file.prefix {
+        Some(_) if !file.pairs.is_empty() => {
+            return Err(Error::adapter("PEFT folders hold products or a prefix, and this adapter is both"));
+        }
+        Some(prefix) => (vec![prefix::tensor(prefix)?], prefix::config(file, prefix)),
+        None => (halves(file)?, config(file)),
+    };
+    let metadata = file.fingerprint.iter().map(|fingerprint| (FINGERPRINT, fingerprint.as_str()));
+    std::fs::create_dir_all(folder).map_err(Error::io("make", folder))?;
+    safetensors::write_with(&folder.join(WEIGHTS), metadata, &tensors)?;
+    let config = format!("{config:#}\n");
+    // Last, since a folder without it is no adapter.
+    atomic::write(&folder.join(CONFIG), |out| out.write_all(config.as_bytes()))
+}
+
+/// The tensors of all pairs.
+fn halves(file: &AdapterFile) -> Result<Vec<Tensor>, Error> {
     let mut tensors = Vec::with_capacity(2 * file.pairs.len());
     let has_lengths = file.pairs.iter().filter(|pair| pair.magnitude.is_some()).count();
     if has_lengths > 0 && has_lengths < file.pairs.len() {
@@ -228,12 +263,7 @@ pub(super) fn write(file: &AdapterFile, folder: &Path) -> Result<(), Error> {
             tensors.push(renamed(tensor, format!("{PREFIX}{module}.lora_{half}.weight"), Quantized::None)?);
         }
     }
-    let metadata = file.fingerprint.iter().map(|fingerprint| (FINGERPRINT, fingerprint.as_str()));
-    std::fs::create_dir_all(folder).map_err(Error::io("make", folder))?;
-    safetensors::write_with(&folder.join(WEIGHTS), metadata, &tensors)?;
-    let config = format!("{:#}\n", config(file));
-    // Last, since a folder without it is no adapter.
-    atomic::write(&folder.join(CONFIG), |out| out.write_all(config.as_bytes()))
+    Ok(tensors)
 }
 
 /// A config of keys that all versions of PEFT know.

@@ -57,7 +57,8 @@ pub(super) fn run(
         bail!("nothing is asked in the data; wanted prompts with completions, or chats");
     }
     let numerics = args.machine.numerics.into();
-    let plan = Plan::new(&args.course, &loaded.model, questions.len(), Aim::Reward, numerics);
+    let begun = super::lessons::begun(args, loaded, dataset)?;
+    let plan = Plan::new(&args.course, &loaded.model, questions.len(), Aim::Reward, begun, numerics);
     for [name, value, reason] in &plan.choices {
         eprintln!("{name:>8}  {value:<8} {reason}");
     }
@@ -70,7 +71,7 @@ pub(super) fn run(
         "bantam": env!("CARGO_PKG_VERSION"), "model": args.model, "files": args.source.files, "loss": "grpo",
         "group": args.reward.group, "kl": args.reward.kl, "seed": args.source.seed, "steps": plan.route.steps,
     }))?;
-    let trainer = super::trainer(args, models, loaded, &plan)?;
+    let trainer = super::trainer(args, models, loaded, &plan, &machine)?;
     let mut run = Run { args, loaded, machine: &machine, tokenizer, judge, trainer };
     let mut metrics = Vec::new();
     if args.resume {
@@ -203,7 +204,8 @@ impl Run<'_> {
         let longest = questions.iter().map(|question| question.prompt.len()).max().unwrap_or_default();
         let tokens = self.args.reward.answer_tokens as usize;
         let settings = self.args.machine.settings();
-        let settings = bantam::engine::Settings { context_length: longest + tokens + 1, ..settings };
+        let context_length = bantam::virtual_tokens(adapter) + longest + tokens + 1;
+        let settings = bantam::engine::Settings { context_length, ..settings };
         // States of an adapter that has changed are of no use: each step has an engine of its own.
         let engine = Engine::start(self.loaded.model.clone(), settings)?;
         let submit = |(place, question): (usize, &&Question)| {

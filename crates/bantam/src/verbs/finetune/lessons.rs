@@ -8,10 +8,11 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use bantam::Loaded;
 use bantam_data::{Dataset, Key};
+use bantam_text::Special;
 use bantam_train::{Distillation, Divergence, Draws, Example, Pair, Preference};
 
 use super::super::data::{encoder, logits};
-use crate::args::{DivergenceArg, FinetuneArgs, LossArg, LossArgs};
+use crate::args::{CourseArgs, DivergenceArg, FinetuneArgs, LossArg, LossArgs, MethodArg};
 use crate::models::Models;
 use crate::verbs::learning::{Lessons, Sides, Teacher, learnt};
 
@@ -21,6 +22,8 @@ const VALIDATED_FROM: usize = 40;
 const VALIDATION: f64 = 0.05;
 /// Tokens in an example where nobody says how many.
 const LENGTH_MAX: usize = 1024;
+/// Those of a prefix.
+const VIRTUAL_TOKENS: usize = 32;
 
 /// The files as examples and pairs.
 pub(super) fn dataset(args: &FinetuneArgs, loaded: &Loaded) -> Result<Dataset> {
@@ -31,6 +34,34 @@ pub(super) fn dataset(args: &FinetuneArgs, loaded: &Loaded) -> Result<Dataset> {
     let dataset = loader.load(&args.source.files)?;
     let is_small = dataset.report.examples < VALIDATED_FROM;
     Ok(if args.source.validation.is_none() && is_small { dataset.without_validation() } else { dataset })
+}
+
+/// The tokens whose keys and values a prefix begins as; none with another method.
+pub(super) fn begun(args: &FinetuneArgs, loaded: &Loaded, dataset: &Dataset) -> Result<Option<Vec<u32>>> {
+    let CourseArgs { method, virtual_tokens, prefix_text, .. } = &args.course;
+    if *method != MethodArg::Prefix {
+        return Ok(None);
+    }
+    let count = virtual_tokens.map(usize::from);
+    let ids = match prefix_text {
+        Some(text) => {
+            let tokenizer = loaded.tokenizer()?;
+            let mut ids = tokenizer.begin(tokenizer.to_ids(text, Special::AsText)?);
+            ids.truncate(count.unwrap_or(usize::MAX));
+            ids
+        }
+        None => {
+            let (examples, pairs) = (&dataset.train.examples, &dataset.train.pairs);
+            let examples = examples.iter().chain(pairs.iter().map(|pair| &pair.chosen));
+            let ids: Vec<u32> =
+                examples.flat_map(|example| &example.ids).copied().take(usize::from(u16::MAX)).collect();
+            ids.iter().copied().cycle().take(count.unwrap_or(VIRTUAL_TOKENS)).collect()
+        }
+    };
+    if ids.is_empty() {
+        bail!("there are no tokens for a prefix to begin as: give some data, or a longer --prefix-text");
+    }
+    Ok(Some(ids))
 }
 
 /// What is wanted of pairs; none where it is examples that are learnt.

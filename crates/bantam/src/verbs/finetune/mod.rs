@@ -12,7 +12,7 @@ use anyhow::Result;
 use bantam::Loaded;
 use bantam_data::Report;
 use bantam_model::Machine;
-use bantam_train::{Pair, Trainer};
+use bantam_train::{Pair, Trainer, prefix_of};
 use serde_json::{Value, json};
 
 use crate::args::{FinetuneArgs, LossArg, MethodArg};
@@ -26,7 +26,7 @@ use crate::verbs::learning::{
     BatchSize, Course, End, Evaluated, Folder, Keep, Lessons, Page, Private, Sampler, Trial, best, table,
     validation_losses,
 };
-use plan::{Aim, Plan};
+use plan::{Aim, Learner, Plan};
 use score::{Questions, Score};
 
 /// Tokens of a text that the model writes while it learns.
@@ -47,13 +47,14 @@ pub(crate) fn run(args: &FinetuneArgs, models: &Models, interrupt: &Interrupt) -
         None if args.private.dp.is_some() => Aim::Private,
         None => Aim::Predict,
     };
+    let begun = lessons::begun(args, &loaded, &dataset)?;
     let (lessons, keys) = lessons::lessons(args, models, &loaded, dataset)?;
     let machine = args.machine.machine();
     let numerics = args.machine.numerics.into();
-    let mut plan = Plan::new(&args.course, &loaded.model, lessons.count(), aim, numerics);
+    let mut plan = Plan::new(&args.course, &loaded.model, lessons.count(), aim, begun, numerics);
     plan.route.seed = args.source.seed;
     let mut lessons = private(args, &plan, lessons)?;
-    let first = trainer(args, models, &loaded, &plan)?;
+    let first = trainer(args, models, &loaded, &plan, &machine)?;
     tell(&plan, &report, &first);
     let promise = told(&lessons);
     let trial = Trial::new(&machine, first, &plan.route, &lessons)?;
@@ -67,7 +68,7 @@ pub(crate) fn run(args: &FinetuneArgs, models: &Models, interrupt: &Interrupt) -
     if let Lessons::Private(_, private) = &mut lessons {
         private.draw(&folder, args.resume)?;
     }
-    let mut trainer = trainer(args, models, &loaded, &plan)?;
+    let mut trainer = trainer(args, models, &loaded, &plan, &machine)?;
     let lessons = with_reference(lessons, &mut trainer, &machine)?;
     let mut course = Course {
         route: &plan.route,
@@ -110,11 +111,18 @@ fn told(lessons: &Lessons) -> Value {
     }
 }
 
-fn trainer(args: &FinetuneArgs, models: &Models, loaded: &Loaded, plan: &Plan) -> Result<Trainer> {
-    let start = match (&plan.lora, &args.course.original) {
-        (None, _) => None,
-        (Some(lora), None) => Some(lora.start(&loaded.model)?),
-        (Some(lora), Some(original)) => {
+fn trainer(
+    args: &FinetuneArgs,
+    models: &Models,
+    loaded: &Loaded,
+    plan: &Plan,
+    machine: &Machine,
+) -> Result<Trainer> {
+    let start = match (&plan.learner, &args.course.original) {
+        (Learner::Weights, _) => None,
+        (Learner::Prefix(tokens), _) => Some(prefix_of(machine, &loaded.model, tokens)?),
+        (Learner::Lora(lora), None) => Some(lora.start(&loaded.model)?),
+        (Learner::Lora(lora), Some(original)) => {
             let original = Loaded::open(&models.locate(original)?)?;
             Some(lora.start_from(&loaded.model, &original.model)?)
         }
@@ -124,7 +132,7 @@ fn trainer(args: &FinetuneArgs, models: &Models, loaded: &Loaded, plan: &Plan) -
 
 fn keep<'a>(args: &'a FinetuneArgs, loaded: &'a Loaded) -> Keep<'a> {
     match args.course.method {
-        MethodArg::Lora => Keep::Adapter { base_name: &args.model },
+        MethodArg::Lora | MethodArg::Prefix => Keep::Adapter { base_name: &args.model },
         MethodArg::Full => Keep::Checkpoint { loaded, storage: args.storage },
     }
 }
@@ -144,7 +152,7 @@ fn sampler(args: &FinetuneArgs, loaded: &Loaded) -> Result<Option<Sampler>> {
 
 fn advice(method: MethodArg) -> &'static str {
     match method {
-        MethodArg::Lora => "lower --micro-tokens or --max-length",
+        MethodArg::Lora | MethodArg::Prefix => "lower --micro-tokens or --max-length",
         MethodArg::Full => "lower --micro-tokens, or choose --optimizer adamw8bit or --method lora",
     }
 }
@@ -194,9 +202,13 @@ fn tell(plan: &Plan, report: &Report, trainer: &Trainer) {
 fn config(args: &FinetuneArgs, plan: &Plan, report: &Report, promise: &Value) -> Value {
     let choices: Vec<Value> =
         plan.choices.iter().map(|[n, v, r]| json!({ "name": n, "value": v, "reason": r })).collect();
+    let alpha = match &plan.learner {
+        Learner::Lora(lora) => Some(lora.alpha),
+        Learner::Prefix(_) | Learner::Weights => None,
+    };
     json!({
         "bantam": env!("CARGO_PKG_VERSION"), "model": args.model, "files": args.source.files,
-        "choices": choices, "alpha": plan.lora.as_ref().map(|lora| lora.alpha), "seed": args.source.seed,
+        "choices": choices, "alpha": alpha, "seed": args.source.seed,
         "data": report, "privacy": promise,
     })
 }

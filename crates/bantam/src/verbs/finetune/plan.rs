@@ -16,6 +16,8 @@ const EPOCHS: u64 = 3;
 const STEPS_MIN: u64 = 60;
 /// More repetitions only learn by heart.
 const EPOCHS_MAX: u64 = 10;
+/// Keys and values are numbers around one, and few; PEFT's comparison of methods has the same rate.
+const PREFIX_RATE: f64 = 5e-3;
 /// How much of all is the best that comes last.
 const BEST_SHARE: f64 = 0.2;
 
@@ -32,11 +34,21 @@ pub(super) enum Aim {
     Reward,
 }
 
+/// What learns.
+#[derive(Clone, Debug)]
+pub(super) enum Learner {
+    /// A low-rank adapter.
+    Lora(Lora),
+    /// Keys and values before the first token, which begin as those of these tokens.
+    Prefix(Vec<u32>),
+    /// All weights.
+    Weights,
+}
+
 /// A run, settled.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
-    /// None where all weights learn.
-    pub(super) lora: Option<Lora>,
+    pub(super) learner: Learner,
     pub(super) settings: Settings,
     pub(super) route: Route,
     /// Name, value, reason.
@@ -67,6 +79,7 @@ impl Plan {
         model: &Model,
         examples: usize,
         aim: Aim,
+        begun: Option<Vec<u32>>,
         numerics: Numerics,
     ) -> Self {
         let rate = Choice::of(args.rate, || rate(args.method, aim, model.description.hidden_size));
@@ -88,9 +101,9 @@ impl Plan {
             choice("epochs", epochs.value, epochs.reason),
             choice("steps", steps, format!("{steps_per_epoch} an epoch, {warmup_steps} to warm up")),
         ];
-        let lora = (args.method == MethodArg::Lora).then(|| lora(args, aim, &mut choices));
+        let learner = learner(args, aim, begun, &mut choices);
         let settings = Settings {
-            wanted: if lora.is_some() { Wanted::Adapter } else { Wanted::All },
+            wanted: if matches!(learner, Learner::Weights) { Wanted::All } else { Wanted::Adapter },
             rule: rule(args.optimizer),
             schedule,
             clip: (aim != Aim::Private).then_some(1.0),
@@ -108,7 +121,22 @@ impl Plan {
             // Which adapter is kept must not depend on examples where little may be told of them.
             patience: if aim == Aim::Private { 0 } else { args.patience },
         };
-        Plan { lora, settings, route, choices }
+        Plan { learner, settings, route, choices }
+    }
+}
+
+fn learner(args: &CourseArgs, aim: Aim, begun: Option<Vec<u32>>, choices: &mut Vec<[String; 3]>) -> Learner {
+    match (args.method, begun) {
+        (_, Some(begun)) => {
+            let reason = match args.prefix_text {
+                Some(_) => "before each sequence, begun as the text",
+                None => "before each sequence, begun as the first of the examples",
+            };
+            choices.insert(0, choice("virtual", begun.len(), reason.into()));
+            Learner::Prefix(begun)
+        }
+        (MethodArg::Full, None) => Learner::Weights,
+        (MethodArg::Lora | MethodArg::Prefix, None) => Learner::Lora(lora(args, aim, choices)),
     }
 }
 
@@ -152,6 +180,7 @@ fn rate(method: MethodArg, aim: Aim, hidden: usize) -> (f32, String) {
             (10.0 * of_all, format!("ten times that for all weights, for a width of {hidden}"))
         }
         MethodArg::Full => (of_all, format!("for a width of {hidden}")),
+        MethodArg::Prefix => (PREFIX_RATE, "as keys and values want it, whatever the width".into()),
     };
     match aim {
         Aim::Predict | Aim::Private => (rounded(of_method), reason),

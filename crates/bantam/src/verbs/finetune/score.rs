@@ -80,7 +80,9 @@ impl Questions {
         if self.asked.is_empty() {
             return Ok(score);
         }
-        let engine = Engine::start(Arc::clone(model), self.settings.clone())?;
+        let context_length = self.settings.context_length + bantam::virtual_tokens(adapter);
+        let settings = Settings { context_length, ..self.settings.clone() };
+        let engine = Engine::start(Arc::clone(model), settings)?;
         let streams = self.asked.iter().map(|question| {
             engine.submit(Request {
                 prompt: question.prompt.clone(),

@@ -107,8 +107,8 @@ impl Folder {
 
     fn write_adapter(&self, adapter: &Adapter, model: &Model, base_name: &str) -> Result<()> {
         let gguf = (AdapterForm::Gguf, self.path.join("adapter.gguf"));
-        // What lengths rows have (DoRA), GGUF has no words for.
-        let gguf = Some(gguf).filter(|_| !adapter.has_magnitudes());
+        // Lengths of rows (DoRA) and prefixes GGUF has no words for.
+        let gguf = Some(gguf).filter(|_| !adapter.has_magnitudes() && adapter.prefix.is_none());
         for (form, path) in [(AdapterForm::Peft, self.path.clone())].into_iter().chain(gguf) {
             let file = adapter.to_file(model, form)?;
             AdapterFile { base_name: Some(base_name.to_owned()), ..file }.write(&path)?;

@@ -29,7 +29,8 @@ impl Sampler {
         };
         let prompts = self.prompts.iter().map(ids).collect::<Result<Vec<_>>>()?;
         let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
-        let context_length = (longest + self.tokens).min(model.description.context_length);
+        let length = longest + self.tokens + bantam::virtual_tokens(adapter);
+        let context_length = length.min(model.description.context_length);
         let engine =
             Engine::start(Arc::new(model.clone()), Settings { context_length, ..self.settings.clone() })?;
         let streams = prompts.iter().map(|prompt| engine.submit(self.request(prompt, adapter)));
