@@ -13,7 +13,7 @@ use bantam_kernels::{Isa, Machine, Storage, limits};
 const SHAPES: [(&str, usize, usize, &[Storage]); 9] = [
     ("smollm2 q/o", 576, 576, &[Storage::Q4_1, Storage::Q8_0]),
     ("smollm2 k/v", 192, 576, &[Storage::Q4_1]),
-    ("smollm2 gate/up", 1536, 576, &[Storage::Q4_1, Storage::Q8_0]),
+    ("smollm2 gate/up", 1536, 576, &[Storage::Q4_0, Storage::Q4_1, Storage::Q8_0]),
     ("smollm2 down", 576, 1536, &[Storage::Q4_1, Storage::Q6K]),
     ("smollm2 head", 49152, 576, &[Storage::Q4_1, Storage::Q8_0]),
     ("gemma3 q", 1024, 640, &[Storage::Q5_0]),
@@ -21,6 +21,10 @@ const SHAPES: [(&str, usize, usize, &[Storage]); 9] = [
     ("gemma3 gate/up", 2048, 640, &[Storage::Q5_0]),
     ("gemma3 head", 262_144, 640, &[Storage::Q8_0]),
 ];
+
+/// Rows of activations.
+const ROWS: [usize; 4] = [1, 4, 16, 512];
+const ROUNDINGS: [Rounding; 2] = [Rounding::Bits16, Rounding::Bits8];
 
 /// Least and median seconds of some runs.
 fn time(mut work: impl FnMut()) -> (f64, f64) {
@@ -46,16 +50,16 @@ fn activations(count: usize) -> Vec<f32> {
 fn time_product(
     machine: &Machine,
     storage: Storage,
-    outputs: usize,
-    inputs: usize,
+    (outputs, inputs): (usize, usize),
     rows: usize,
+    rounding: Rounding,
 ) -> (f64, f64) {
     let size = storage.bytes_of(inputs).map_or(0, |row| row * outputs);
     // Copies, so that a small matrix is not read from the cache, as in a model it is not.
     let copies = (128usize << 20).div_ceil(size).min(if rows > 16 { 1 } else { usize::MAX });
     let bytes = bytes(size * copies);
     let mut codes = Codes::new();
-    codes.fill(machine, &activations(rows * inputs), inputs, Rounding::Bits16);
+    codes.fill(machine, &activations(rows * inputs), inputs, rounding);
     let mut y = vec![0.0; rows * outputs];
     let mut next = bytes.chunks_exact(size).cycle();
     time(|| {
@@ -111,12 +115,15 @@ fn main() {
 
     for (name, outputs, inputs, storages) in SHAPES {
         for storage in storages {
-            for rows in [1, 4, 16, 512] {
-                let line = format!("{name} {storage} M={rows}");
+            for (rows, rounding) in
+                ROWS.into_iter().flat_map(|rows| ROUNDINGS.map(|rounding| (rows, rounding)))
+            {
+                let fastest = if rounding == Rounding::Bits8 { " fastest" } else { "" };
+                let line = format!("{name} {storage} M={rows}{fastest}");
                 if !line.contains(wanted) || rows * outputs > 1 << 21 {
                     continue;
                 }
-                let (least, median) = time_product(&machine, *storage, outputs, inputs, rows);
+                let (least, median) = time_product(&machine, *storage, (outputs, inputs), rows, rounding);
                 let gigabytes = storage.bytes_of(inputs).map_or(0, |row| row * outputs) as f64 * 1e-9;
                 let products = (rows * outputs * inputs) as f64 * 1e-9;
                 print!("{line:34} {:7.1} {:7.1} GB/s", gigabytes / least, gigabytes / median);

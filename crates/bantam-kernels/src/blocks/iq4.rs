@@ -14,6 +14,7 @@ const TABLE: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38
 
 impl Block for Iq4Nl {
     const STORAGE: Storage = Storage::Iq4Nl;
+    const BITS: usize = 8;
     type Unit = Units<32, false>;
     type Bytes = [u8; 18];
     type Scales = [[f32; LANES]; 1];
@@ -30,6 +31,7 @@ impl Block for Iq4Nl {
 
 impl Block for Iq4Xs {
     const STORAGE: Storage = Storage::Iq4Xs;
+    const BITS: usize = 8;
     type Unit = Units<32, false>;
     type Bytes = [u8; 136];
     type Scales = [[f32; LANES]; 8];

@@ -17,6 +17,7 @@ pub(super) struct Q6K;
 
 impl Block for Q2K {
     const STORAGE: Storage = Storage::Q2K;
+    const BITS: usize = 2;
     type Unit = Units<16, true>;
     type Bytes = [u8; 84];
     type Scales = [[f32; LANES]; 16];
@@ -40,6 +41,7 @@ impl Block for Q2K {
 
 impl Block for Q3K {
     const STORAGE: Storage = Storage::Q3K;
+    const BITS: usize = 3;
     type Unit = Units<16, false>;
     type Bytes = [u8; 110];
     type Scales = [[f32; LANES]; 16];
@@ -90,6 +92,7 @@ fn scales_and_minima<L: Lanes, const N: usize>(
 
 impl Block for Q4K {
     const STORAGE: Storage = Storage::Q4K;
+    const BITS: usize = 4;
     type Unit = Units<32, true>;
     type Bytes = [u8; 144];
     type Scales = [[f32; LANES]; 8];
@@ -106,6 +109,7 @@ impl Block for Q4K {
 
 impl Block for Q5K {
     const STORAGE: Storage = Storage::Q5K;
+    const BITS: usize = 5;
     type Unit = Units<32, true>;
     type Bytes = [u8; 176];
     type Scales = [[f32; LANES]; 8];
@@ -123,6 +127,7 @@ impl Block for Q5K {
 
 impl Block for Q6K {
     const STORAGE: Storage = Storage::Q6K;
+    const BITS: usize = 6;
     type Unit = Units<16, false>;
     type Bytes = [u8; 210];
     type Scales = [[f32; LANES]; 16];

@@ -30,6 +30,7 @@ fn scale_and_minimum<L: Lanes, const N: usize>(
 
 impl Block for Q4_0 {
     const STORAGE: Storage = Storage::Q4_0;
+    const BITS: usize = 4;
     type Unit = Units<32, false>;
     type Bytes = [u8; 18];
     type Scales = [[f32; LANES]; 1];
@@ -46,6 +47,7 @@ impl Block for Q4_0 {
 
 impl Block for Q4_1 {
     const STORAGE: Storage = Storage::Q4_1;
+    const BITS: usize = 4;
     type Unit = Units<32, true>;
     type Bytes = [u8; 20];
     type Scales = [[f32; LANES]; 1];
@@ -62,6 +64,7 @@ impl Block for Q4_1 {
 
 impl Block for Q5_0 {
     const STORAGE: Storage = Storage::Q5_0;
+    const BITS: usize = 5;
     type Unit = Units<32, false>;
     type Bytes = [u8; 22];
     type Scales = [[f32; LANES]; 1];
@@ -80,6 +83,7 @@ impl Block for Q5_0 {
 
 impl Block for Q5_1 {
     const STORAGE: Storage = Storage::Q5_1;
+    const BITS: usize = 5;
     type Unit = Units<32, true>;
     type Bytes = [u8; 24];
     type Scales = [[f32; LANES]; 1];
@@ -96,6 +100,7 @@ impl Block for Q5_1 {
 
 impl Block for Q8_0 {
     const STORAGE: Storage = Storage::Q8_0;
+    const BITS: usize = 8;
     type Unit = Units<32, false>;
     type Bytes = [u8; 34];
     type Scales = [[f32; LANES]; 1];

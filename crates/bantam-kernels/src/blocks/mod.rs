@@ -23,6 +23,10 @@ pub(crate) trait Block {
     const MINIMA: bool = <Self::Unit as Unit>::MINIMA;
     /// Weights in a block.
     const LEN: usize = Self::STORAGE.block_len();
+    /// Bits of a code.
+    const BITS: usize;
+    /// What makes codes unsigned when it is added; those with minima are.
+    const OFFSET: u8 = if Self::MINIMA { 0 } else { 1 << (Self::BITS - 1) };
     /// A block, as many bytes as the storage says.
     type Bytes: Pod;
     /// Scales of sixteen blocks: `[[f32; LANES]; LEN / UNIT]`.
@@ -30,6 +34,12 @@ pub(crate) trait Block {
 
     /// The codes of weights `RUN * run ..` of a block, signed.
     fn codes<L: Lanes>(block: &Self::Bytes, run: usize) -> L::Bytes;
+
+    /// The same, unsigned: each the greater by [`Block::OFFSET`].
+    #[inline(always)]
+    fn unsigned_codes<L: Lanes>(block: &Self::Bytes, run: usize) -> L::Bytes {
+        L::bytes_add(Self::codes::<L>(block, run), Self::OFFSET as i8)
+    }
 
     /// The scales (and minima) of sixteen blocks, block `i` in lane `i`.
     fn scales<L: Lanes>(blocks: &[&Self::Bytes; LANES], scales: &mut Self::Scales, minima: &mut Self::Scales);
@@ -77,6 +87,18 @@ pub(crate) fn unit_of(storage: Storage) -> Option<(usize, bool)> {
         }
     }
     with_block(storage, Kind)
+}
+
+/// Bits of a storage's codes, and what makes these unsigned.
+pub(crate) fn bits_of(storage: Storage) -> Option<(usize, u8)> {
+    struct Bits;
+    impl OverBlock for Bits {
+        type Output = (usize, u8);
+        fn run<B: Block>(self) -> (usize, u8) {
+            (B::BITS, B::OFFSET)
+        }
+    }
+    with_block(storage, Bits)
 }
 
 /// Work over a storage's blocks, chosen at run time.

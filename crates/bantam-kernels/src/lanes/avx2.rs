@@ -6,6 +6,7 @@
 
 use std::arch::x86_64::*;
 
+use super::bytes::{self, ByteKernel};
 use super::{Kernel, LANES, Lanes, RUN};
 
 #[derive(Clone, Copy)]
@@ -32,6 +33,7 @@ macro_rules! both {
 
 impl Lanes for Avx2 {
     const ROWS: usize = 3;
+    const BYTE_BITS: usize = bytes::AVX2_BITS;
 
     type Ints = (__m256i, __m256i);
     type Bytes = __m256i;
@@ -348,6 +350,10 @@ impl Lanes for Avx2 {
     fn ints_to_f32(ints: Self::Ints) -> Self {
         // SAFETY: as in `both!`.
         unsafe { Avx2(_mm256_cvtepi32_ps(ints.0), _mm256_cvtepi32_ps(ints.1)) }
+    }
+    #[inline(always)]
+    fn with_bytes<K: ByteKernel>(kernel: K) -> Option<K::Output> {
+        Some(kernel.run::<Self>())
     }
 }
 

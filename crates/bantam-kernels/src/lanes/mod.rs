@@ -8,6 +8,11 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, reason = "other processors have no products of bytes")
+)]
+mod bytes;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
@@ -15,6 +20,7 @@ mod scalar;
 use crate::machine::{Isa, Level};
 
 pub(crate) use crate::width::{LANES, RUN};
+pub(crate) use bytes::{ByteKernel, ByteLanes};
 
 /// Sixteen `f32`, with sixteen `i32` beside them for sums of products of codes.
 pub(crate) trait Lanes: Copy {
@@ -35,6 +41,8 @@ pub(crate) trait Lanes: Copy {
     const ROWS_OF_BLOCKS: usize = 4;
     /// Whether a processor with these registers may have tiles; elsewhere their code is left out.
     const TILES: bool = false;
+    /// Bits that codes of weights may have, at most, in panels for products of bytes; 0 where there are no such products.
+    const BYTE_BITS: usize = 0;
 
     fn splat(x: f32) -> Self;
     fn load(from: &[f32; LANES]) -> Self;
@@ -110,6 +118,12 @@ pub(crate) trait Lanes: Copy {
     fn ints_of_digits(high: &[i32; LANES], low: &[i32; LANES]) -> Self::Ints;
     fn ints_to_f32(ints: Self::Ints) -> Self;
 
+    /// Runs a kernel with products of bytes, where there are some.
+    #[inline(always)]
+    fn with_bytes<K: ByteKernel>(_: K) -> Option<K::Output> {
+        None
+    }
+
     /// The sum of all lanes, in halves: 8 + 8, 4 + 4, 2 + 2, 1 + 1.
     #[inline(always)]
     fn sum(self) -> f32 {
@@ -166,6 +180,19 @@ pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
         #[cfg(target_arch = "aarch64")]
         Level::Neon => kernel.run::<neon::Neon>(),
     }
+}
+
+/// [`Lanes::BYTE_BITS`] of an instruction set.
+pub(crate) fn byte_bits(isa: Isa) -> usize {
+    struct Bits;
+    impl Kernel for Bits {
+        type Output = usize;
+        #[inline(always)]
+        fn run<L: Lanes>(self) -> usize {
+            L::BYTE_BITS
+        }
+    }
+    dispatch(isa, Bits)
 }
 
 /// Splits a slice into whole groups of sixteen and the rest.

@@ -1,12 +1,14 @@
 //! Few rows of activations: codes straight out of their blocks, each block taken apart once for all rows.
 
+use std::marker::PhantomData;
+
 use bytemuck::Zeroable;
 
 use super::codes::Row;
-use super::integer::{Part, add_unit, code_sum, each_lane};
+use super::integer::{Part, add_unit, code_sum, each_lane, without_offset};
 use super::slab::{column_of, prefetch_ahead, rows_of};
 use crate::blocks::{Block, OverBlock, with_block};
-use crate::lanes::{Kernel, LANES, Lanes, RUN};
+use crate::lanes::{ByteKernel, ByteLanes, Kernel, LANES, Lanes, RUN};
 
 /// A part of a product whose rows may be few; gives whether they were, and are done.
 pub(super) struct FewRows<'a>(pub(super) &'a Part<'a>);
@@ -15,32 +17,146 @@ impl Kernel for FewRows<'_> {
     type Output = bool;
     #[inline(always)]
     fn run<L: Lanes>(self) -> bool {
-        struct WithLanes<'a, L>(&'a Part<'a>, std::marker::PhantomData<L>);
+        struct WithLanes<'a, L>(&'a Part<'a>, PhantomData<L>);
         impl<L: Lanes> OverBlock for WithLanes<'_, L> {
             type Output = ();
             #[inline(always)]
             fn run<B: Block>(self) {
                 match self.0.x.rows() {
-                    1 => self.0.few_rows::<L, B, 1>(),
-                    2 => self.0.few_rows::<L, B, 2>(),
-                    3 => self.0.few_rows::<L, B, 3>(),
-                    _ => self.0.few_rows::<L, B, 4>(),
+                    1 => self.0.few_rows::<L, B, Pairs, 1>(),
+                    2 => self.0.few_rows::<L, B, Pairs, 2>(),
+                    3 => self.0.few_rows::<L, B, Pairs, 3>(),
+                    _ => self.0.few_rows::<L, B, Pairs, 4>(),
                 }
             }
         }
         // The condition is known before code is made, so that others need not have the code.
         if const { L::ROWS_OF_BLOCKS > 0 } && (1..=L::ROWS_OF_BLOCKS).contains(&self.0.x.rows()) {
-            with_block(self.0.weights.storage, WithLanes::<L>(self.0, std::marker::PhantomData));
+            with_block(self.0.weights.storage, WithLanes::<L>(self.0, PhantomData));
             return true;
         }
         false
     }
 }
 
+/// The same for codes of activations in bytes, where lanes multiply these.
+pub(super) struct FewRowsOfBytes<'a>(pub(super) &'a Part<'a>);
+
+impl Kernel for FewRowsOfBytes<'_> {
+    type Output = bool;
+    #[inline(always)]
+    fn run<L: Lanes>(self) -> bool {
+        let few = self.0.x.has_bytes() && (1..=L::ROWS_OF_BLOCKS).contains(&self.0.x.rows());
+        few && L::with_bytes(self) == Some(true)
+    }
+}
+
+impl ByteKernel for FewRowsOfBytes<'_> {
+    type Output = bool;
+    #[inline(always)]
+    fn run<L: ByteLanes>(self) -> bool {
+        struct WithLanes<'a, L>(&'a Part<'a>, PhantomData<L>);
+        impl<L: ByteLanes> OverBlock for WithLanes<'_, L> {
+            type Output = bool;
+            #[inline(always)]
+            fn run<B: Block>(self) -> bool {
+                // Signs of eight bits are turned over for each row anew: more rows had better be pairs.
+                if const { B::BITS <= L::BYTE_BITS } {
+                    match self.0.x.rows() {
+                        1 => self.0.few_rows::<L, B, Quads, 1>(),
+                        2 => self.0.few_rows::<L, B, Quads, 2>(),
+                        3 => self.0.few_rows::<L, B, Quads, 3>(),
+                        _ => self.0.few_rows::<L, B, Quads, 4>(),
+                    }
+                    return true;
+                }
+                let one = self.0.x.rows() == 1;
+                if one {
+                    self.0.few_rows::<L, B, Quads, 1>();
+                }
+                one
+            }
+        }
+        with_block(self.0.weights.storage, WithLanes::<L>(self.0, PhantomData)) == Some(true)
+    }
+}
+
+/// How the codes of a run are multiplied.
+trait Products<L: Lanes, B: Block> {
+    /// Codes of a run of weights, or of activations.
+    type Codes: Copy;
+    /// Products of both, summed as far as it costs nothing.
+    type Products: Copy;
+    /// What codes of weights are too great by.
+    const OFFSET: u8;
+
+    fn codes(block: &B::Bytes, run: usize) -> Self::Codes;
+    fn load(x: &Row<'_>, group: usize) -> Self::Codes;
+    fn multiply(codes: Self::Codes, x: Self::Codes) -> Self::Products;
+    /// The sums of the products of each unit of the run; where it is one, twice.
+    fn sum(rows: &[Self::Products; LANES]) -> [L::Ints; 2];
+}
+
+/// Codes of 16 bits.
+struct Pairs;
+
+impl<L: Lanes, B: Block> Products<L, B> for Pairs {
+    type Codes = L::Codes;
+    type Products = L::Products;
+    const OFFSET: u8 = 0;
+
+    #[inline(always)]
+    fn codes(block: &B::Bytes, run: usize) -> L::Codes {
+        L::codes_of(B::codes::<L>(block, run))
+    }
+    #[inline(always)]
+    fn load(x: &Row<'_>, group: usize) -> L::Codes {
+        L::codes_load(&x.codes.as_chunks().0[group])
+    }
+    #[inline(always)]
+    fn multiply(codes: L::Codes, x: L::Codes) -> L::Products {
+        L::products(codes, x)
+    }
+    #[inline(always)]
+    fn sum(rows: &[L::Products; LANES]) -> [L::Ints; 2] {
+        if B::UNIT == RUN { [L::products_sum(rows); 2] } else { L::products_sum_halves(rows) }
+    }
+}
+
+/// Codes of 8 bits; those of weights unsigned, as long as they have fewer.
+struct Quads;
+
+impl<L: ByteLanes, B: Block> Products<L, B> for Quads {
+    type Codes = L::Bytes;
+    type Products = L::Bytes;
+    const OFFSET: u8 = if B::BITS < 8 { B::OFFSET } else { 0 };
+
+    #[inline(always)]
+    fn codes(block: &B::Bytes, run: usize) -> L::Bytes {
+        if B::BITS < 8 { B::unsigned_codes::<L>(block, run) } else { B::codes::<L>(block, run) }
+    }
+    #[inline(always)]
+    fn load(x: &Row<'_>, group: usize) -> L::Bytes {
+        L::bytes_load(&x.bytes.as_chunks().0[group])
+    }
+    #[inline(always)]
+    fn multiply(codes: L::Bytes, x: L::Bytes) -> L::Bytes {
+        if B::BITS < 8 { L::byte_products(codes, x) } else { L::signed_byte_products(codes, x) }
+    }
+    #[inline(always)]
+    fn sum(rows: &[L::Bytes; LANES]) -> [L::Ints; 2] {
+        if B::UNIT == RUN {
+            [L::byte_products_sum(rows, B::BITS); 2]
+        } else {
+            L::byte_products_sum_halves(rows, B::BITS)
+        }
+    }
+}
+
 impl Part<'_> {
     /// `N` rows of activations, each block taken apart once for all of them.
     #[inline(always)]
-    fn few_rows<L: Lanes, B: Block, const N: usize>(&self) {
+    fn few_rows<L: Lanes, B: Block, P: Products<L, B>, const N: usize>(&self) {
         let mut x = [self.x.row(0); N];
         for (r, x) in x.iter_mut().enumerate() {
             *x = self.x.row(r);
@@ -50,7 +166,8 @@ impl Part<'_> {
             let rows = rows_of::<B>(&self.weights, output);
             let mut sums = [L::splat(0.0); N];
             for index in 0..self.weights.inputs / B::LEN {
-                sums = self.add_column::<L, B, N>(&column_of::<B>(&rows, index), (output, index), &x, sums);
+                let blocks = column_of::<B>(&rows, index);
+                sums = self.add_column::<L, B, P, N>(&blocks, (output, index), &x, sums);
             }
             for (r, sums) in sums.into_iter().enumerate() {
                 self.store(r, output, sums);
@@ -61,7 +178,7 @@ impl Part<'_> {
 
     /// Adds the products with block `index` of the sixteen rows from `output` on to the sums of `N` rows of activations.
     #[inline(always)]
-    fn add_column<L: Lanes, B: Block, const N: usize>(
+    fn add_column<L: Lanes, B: Block, P: Products<L, B>, const N: usize>(
         &self,
         blocks: &[&B::Bytes; LANES],
         (output, index): (usize, usize),
@@ -77,28 +194,30 @@ impl Part<'_> {
             let group = index * (B::LEN / RUN) + run;
             // For one row of activations codes need not leave the registers.
             let codes = if N > 1 {
-                each_lane!(|lane| L::codes_of(B::codes::<L>(blocks[lane], run)))
+                each_lane!(|lane| P::codes(blocks[lane], run))
             } else {
-                [L::codes_of(B::codes::<L>(blocks[0], run)); LANES]
+                [P::codes(blocks[0], run); LANES]
             };
             for r in 0..N {
-                let of_x = L::codes_load(&x[r].codes.as_chunks().0[group]);
+                let of_x = P::load(&x[r], group);
                 let products = if N > 1 {
-                    each_lane!(|lane| L::products(codes[lane], of_x))
+                    each_lane!(|lane| P::multiply(codes[lane], of_x))
                 } else {
-                    each_lane!(|lane| L::products(L::codes_of(B::codes::<L>(blocks[lane], run)), of_x))
+                    each_lane!(|lane| P::multiply(P::codes(blocks[lane], run), of_x))
                 };
-                let ints = if B::UNIT == RUN {
-                    [L::products_sum(&products); 2]
-                } else {
-                    L::products_sum_halves(&products)
-                };
-                for (half, ints) in ints.into_iter().take(RUN / B::UNIT).enumerate() {
+                for (half, ints) in P::sum(&products).into_iter().take(RUN / B::UNIT).enumerate() {
                     let unit = run * (RUN / B::UNIT) + half;
+                    let mut products = L::ints_to_f32(ints);
                     let (scales, minima) = (L::load(&scales[unit]), L::load(&minima[unit]));
-                    let code_sum = code_sum::<B::Unit>(&x[r], group * (RUN / B::UNIT) + half);
-                    sums[r] =
-                        add_unit::<L, B::Unit>(sums[r], ints, scales, minima, x[r].scales[group], code_sum);
+                    let mut codes = 0.0;
+                    if B::MINIMA || P::OFFSET > 0 {
+                        codes = code_sum::<B::Unit>(&x[r], group * (RUN / B::UNIT) + half);
+                    }
+                    if P::OFFSET > 0 {
+                        products = without_offset(products, f32::from(P::OFFSET), codes);
+                    }
+                    let scale = x[r].scales[group];
+                    sums[r] = add_unit::<L, B::Unit>(sums[r], products, scales, minima, scale, codes);
                 }
             }
         }

@@ -2,13 +2,13 @@
 //!
 //! Sixteen outputs are formed together, one in each lane. Few rows of activations are multiplied with
 //! codes straight out of their blocks (`few`); for more rows the codes are first laid out across the sixteen
-//! outputs (`panel`), for pairs or for tiles (`tiled`), which needs no sums within a register. The integers are the
-//! same either way.
+//! outputs (`panel`), for pairs, for quads of bytes or for tiles (`tiled`), which needs no sums within a register. The
+//! integers are the same either way.
 
 use std::ops::Range;
 
 use super::codes::Row;
-use super::few::FewRows;
+use super::few::{FewRows, FewRowsOfBytes};
 use super::panel::ManyRows;
 use super::tiled::TiledRows;
 use super::{Codes, Weights};
@@ -22,7 +22,8 @@ use crate::tiles::Amx;
 pub(super) fn multiply(isa: Isa, of: &super::Part<'_>, x: &Codes, outputs: Range<usize>) {
     let part = Part { isa, weights: of.weights, x, y: &of.y, outputs };
     assert!(part.weights.storage.is_quantized(), "{} has no codes", part.weights.storage);
-    if !dispatch(isa, FewRows(&part)) && !TiledRows::<Amx>::new(&part).run() {
+    let few = dispatch(isa, FewRowsOfBytes(&part)) || dispatch(isa, FewRows(&part));
+    if !few && !TiledRows::<Amx>::new(&part).run() {
         ManyRows(&part).run();
     }
 }
@@ -37,30 +38,33 @@ pub(super) struct Part<'a> {
     pub(super) outputs: Range<usize>,
 }
 
-/// Adds a unit's products to the sums of sixteen outputs. This is the one place that fixes the
+/// Adds a unit's sums of products, whole numbers, to the sums of sixteen outputs. This is the one place that fixes the
 /// rounding: the product of the scales, then one fused multiply-add (two where there are minima).
 #[inline(always)]
 pub(super) fn add_unit<L: Lanes, U: Unit>(
     sums: L,
-    ints: L::Ints,
+    products: L,
     scales: L,
     minima: L,
     scale: f32,
     codes: f32,
 ) -> L {
     let scale = L::splat(scale);
-    let sums = L::ints_to_f32(ints).mul_add(scales.mul(scale), sums);
+    let sums = products.mul_add(scales.mul(scale), sums);
     if U::MINIMA { minima.mul(scale).mul_add(L::splat(-codes), sums) } else { sums }
 }
 
 /// The sum of a unit's codes of activations.
 #[inline(always)]
 pub(super) fn code_sum<U: Unit>(row: &Row<'_>, unit: usize) -> f32 {
-    match (U::MINIMA, U::LEN) {
-        (false, _) => 0.0,
-        (true, 16) => row.sums[unit],
-        (true, _) => row.sums[2 * unit] + row.sums[2 * unit + 1],
-    }
+    if U::LEN == 16 { row.sums[unit] } else { row.sums[2 * unit] + row.sums[2 * unit + 1] }
+}
+
+/// A unit's sums of products with codes that are too great by `offset`, made right. All are whole numbers that single precision
+/// holds: below 2^24, or 256 times such a one.
+#[inline(always)]
+pub(super) fn without_offset<L: Lanes>(products: L, offset: f32, code_sum: f32) -> L {
+    L::splat(-offset).mul_add(L::splat(code_sum), products)
 }
 
 /// An array of what an expression gives for each lane. Written out, since a loop of this length stays one, and what

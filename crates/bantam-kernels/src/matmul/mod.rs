@@ -11,8 +11,16 @@
 
 mod codes;
 mod exact;
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, reason = "other processors have no products of bytes")
+)]
 mod few;
 mod integer;
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, reason = "other processors have no products of bytes")
+)]
 mod panel;
 mod slab;
 mod tiled;

@@ -20,18 +20,78 @@ const UNITS: usize = CHUNK / 16;
 const FEW: usize = 16;
 /// Bytes of codes in a slab of panels: such a slab stays in the second-level cache.
 const SLAB: usize = 128 * 1024;
-/// Bytes of a code in panels for products of 16-bit pairs.
-pub(super) const WORD: usize = 2;
-/// Bytes of a code in panels for tiles.
-pub(super) const BYTE: usize = 1;
+
+/// How codes lie in panels, in groups of four bytes across sixteen rows.
+pub(super) trait Form {
+    /// Bytes of a code.
+    const WIDTH: usize;
+    /// What multiplies them.
+    const USE: Use;
+
+    /// Takes the codes of a run out of a block, to their place among those of the block.
+    fn take<L: Lanes, B: Block>(block: &B::Bytes, run: usize, codes: &mut [i16]);
+}
+
+/// What a form is for.
+pub(super) enum Use {
+    Pairs,
+    Tiles,
+    Quads,
+}
+
+/// Codes of 16 bits: panels are `[inputs / 2][16][2]`.
+pub(super) struct Words;
+/// Signed bytes: `[inputs / 4][16][4]`.
+pub(super) struct Bytes;
+/// Unsigned bytes, `[inputs / 4][16][4]`.
+pub(super) struct UnsignedBytes;
+
+impl Form for Words {
+    const WIDTH: usize = 2;
+    const USE: Use = Use::Pairs;
+    #[inline(always)]
+    fn take<L: Lanes, B: Block>(block: &B::Bytes, run: usize, codes: &mut [i16]) {
+        L::bytes_to_codes(B::codes::<L>(block, run), &mut codes.as_chunks_mut().0[run]);
+    }
+}
+
+impl Form for Bytes {
+    const WIDTH: usize = 1;
+    const USE: Use = Use::Tiles;
+    #[inline(always)]
+    fn take<L: Lanes, B: Block>(block: &B::Bytes, run: usize, codes: &mut [i16]) {
+        let codes = bytemuck::cast_slice_mut(codes).as_chunks_mut().0;
+        L::bytes_store(B::codes::<L>(block, run), &mut codes[run]);
+    }
+}
+
+impl Form for UnsignedBytes {
+    const WIDTH: usize = 1;
+    const USE: Use = Use::Quads;
+    #[inline(always)]
+    fn take<L: Lanes, B: Block>(block: &B::Bytes, run: usize, codes: &mut [i16]) {
+        let codes = bytemuck::cast_slice_mut(codes).as_chunks_mut().0;
+        L::bytes_store(B::unsigned_codes::<L>(block, run), &mut codes[run]);
+    }
+}
+
+/// Whether anything multiplies a storage's codes in a form. It is known before code is made, so that none is for the others.
+const fn is_used<L: Lanes, B: Block, F: Form>() -> bool {
+    match F::USE {
+        Use::Pairs => true,
+        // Tests have tiles everywhere.
+        Use::Tiles => L::TILES || cfg!(test),
+        Use::Quads => B::BITS <= L::BYTE_BITS,
+    }
+}
 
 /// Panels that are used together, at most.
 const PANELS_MAX: usize = 8;
 
 /// As many panels as stay in the second-level cache. Few rows use a panel so briefly that one had better stay in
 /// the first-level cache.
-fn panels_together<const WIDTH: usize>(rows: usize, inputs: usize) -> usize {
-    let slab = if rows <= FEW { 0 } else { SLAB / (LANES * inputs * WIDTH) };
+fn panels_together<F: Form>(rows: usize, inputs: usize) -> usize {
+    let slab = if rows <= FEW { 0 } else { SLAB / (LANES * inputs * F::WIDTH) };
     slab.clamp(1, PANELS_MAX)
 }
 
@@ -67,21 +127,19 @@ impl Workspace {
 impl Workspace {
     /// Takes the weights of a part apart, as many panels at a time as stay in the cache, and hands each slab of them to
     /// `multiply` with its first output.
-    pub(super) fn slabs<const WIDTH: usize>(
-        part: &Part<'_>,
-        mut multiply: impl FnMut(&[Panel], usize, &mut TiledSums),
-    ) {
+    pub(super) fn slabs<F: Form>(part: &Part<'_>, mut multiply: impl FnMut(&[Panel], usize, &mut TiledSums)) {
         let inputs = part.weights.inputs;
-        let panels_max = panels_together::<WIDTH>(part.x.rows(), inputs);
+        let panels_max = panels_together::<F>(part.x.rows(), inputs);
         let mut workspace = Workspace::take();
         let Workspace { panels, chunk, tiled } = &mut *workspace;
         if let Some(units) = unit_of(part.weights.storage) {
-            panels.iter_mut().take(panels_max).for_each(|panel| panel.fit::<WIDTH>(inputs, units));
+            panels.iter_mut().take(panels_max).for_each(|panel| panel.fit::<F>(inputs, units));
         }
         for output in part.outputs.clone().step_by(panels_max * LANES) {
             let count = (part.outputs.end - output).div_ceil(LANES).min(panels_max);
             let panels = &mut panels[..count];
-            dispatch(part.isa, FillSlab::<WIDTH> { weights: &part.weights, panels, output, chunk });
+            let slab = FillSlab::<F> { weights: &part.weights, panels, output, chunk, form: PhantomData };
+            dispatch(part.isa, slab);
             multiply(panels, output, tiled);
         }
         workspace.put_back();
@@ -89,39 +147,39 @@ impl Workspace {
 }
 
 /// Takes the weights of panels apart, from an output on.
-struct FillSlab<'a, const WIDTH: usize> {
+struct FillSlab<'a, F> {
     weights: &'a Weights<'a>,
     panels: &'a mut [Panel],
     output: usize,
     chunk: &'a mut Chunk,
+    form: PhantomData<F>,
 }
 
-impl<const WIDTH: usize> Kernel for FillSlab<'_, WIDTH> {
+impl<F: Form> Kernel for FillSlab<'_, F> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        struct WithLanes<'a, L, const WIDTH: usize>(FillSlab<'a, WIDTH>, PhantomData<L>);
-        impl<L: Lanes, const WIDTH: usize> OverBlock for WithLanes<'_, L, WIDTH> {
+        struct WithLanes<'a, L, F>(FillSlab<'a, F>, PhantomData<L>);
+        impl<L: Lanes, F: Form> OverBlock for WithLanes<'_, L, F> {
             type Output = ();
             #[inline(always)]
             fn run<B: Block>(self) {
-                let FillSlab { weights, panels, output, chunk } = self.0;
-                for (i, panel) in panels.iter_mut().enumerate() {
-                    panel.fill::<L, B, WIDTH>(weights, output + i * LANES, chunk);
+                if const { is_used::<L, B, F>() } {
+                    let FillSlab { weights, panels, output, chunk, .. } = self.0;
+                    for (i, panel) in panels.iter_mut().enumerate() {
+                        panel.fill::<L, B, F>(weights, output + i * LANES, chunk);
+                    }
                 }
             }
         }
-        // Panels of bytes are for tiles alone; tests have tiles everywhere.
-        if const { WIDTH == WORD || L::TILES || cfg!(test) } {
-            with_block(self.weights.storage, WithLanes::<L, WIDTH>(self, PhantomData));
-        }
+        with_block(self.weights.storage, WithLanes::<L, F>(self, PhantomData));
     }
 }
 
-/// Sixteen rows of weights taken apart, codes in groups of four bytes across the rows.
+/// Sixteen rows of weights taken apart.
 #[derive(Default)]
 pub(super) struct Panel {
-    /// `[inputs / 2][16][2]` of [`WORD`]s, or `[inputs / 4][16][4]` of [`BYTE`]s.
+    /// In one [`Form`] or another.
     pub(super) pairs: Vec<[i16; 2 * LANES]>,
     /// `[inputs / UNIT][16]`
     pub(super) scales: Vec<[f32; LANES]>,
@@ -130,30 +188,25 @@ pub(super) struct Panel {
 
 impl Panel {
     /// Makes it as long as the inputs; what it holds does not matter.
-    fn fit<const WIDTH: usize>(&mut self, inputs: usize, (unit, minima): (usize, bool)) {
+    fn fit<F: Form>(&mut self, inputs: usize, (unit, minima): (usize, bool)) {
         let units = inputs / unit;
-        self.pairs.resize(inputs * WIDTH / 4, [0; 2 * LANES]);
+        self.pairs.resize(inputs * F::WIDTH / 4, [0; 2 * LANES]);
         self.scales.resize(units, [0.0; LANES]);
         self.minima.resize(if minima { units } else { 0 }, [0.0; LANES]);
     }
 
     #[inline(always)]
-    fn fill<L: Lanes, B: Block, const WIDTH: usize>(
-        &mut self,
-        weights: &Weights<'_>,
-        output: usize,
-        chunk: &mut Chunk,
-    ) {
+    fn fill<L: Lanes, B: Block, F: Form>(&mut self, weights: &Weights<'_>, output: usize, chunk: &mut Chunk) {
         let mut begin = 0;
         while begin < weights.inputs {
             let end = (begin + CHUNK).min(weights.inputs);
-            chunk.fill::<L, B, WIDTH>(weights, output, begin..end);
+            chunk.fill::<L, B, F>(weights, output, begin..end);
             let (unit, units) = (begin / B::UNIT, (end - begin) / B::UNIT);
             self.scales[unit..][..units].copy_from_slice(&chunk.scales[..units]);
             if B::MINIMA {
                 self.minima[unit..][..units].copy_from_slice(&chunk.minima[..units]);
             }
-            across::<L, WIDTH>(&chunk.codes, &mut self.pairs[begin * WIDTH / 4..end * WIDTH / 4]);
+            across::<L, F>(&chunk.codes, &mut self.pairs[begin * F::WIDTH / 4..end * F::WIDTH / 4]);
             begin = end;
         }
     }
@@ -161,7 +214,7 @@ impl Panel {
 
 /// A chunk of sixteen rows of weights, taken apart.
 struct Chunk {
-    /// `[16][CHUNK]`, in [`WORD`]s or in [`BYTE`]s.
+    /// `[16][CHUNK]`, in the width of their [`Form`].
     codes: Vec<i16>,
     /// `[UNITS][16]`
     scales: [[f32; LANES]; UNITS],
@@ -176,7 +229,7 @@ impl Chunk {
 
     /// Takes apart the weights of columns `columns` of the sixteen rows from `output` on.
     #[inline(always)]
-    fn fill<L: Lanes, B: Block, const WIDTH: usize>(
+    fn fill<L: Lanes, B: Block, F: Form>(
         &mut self,
         weights: &Weights<'_>,
         output: usize,
@@ -184,18 +237,12 @@ impl Chunk {
     ) {
         let (first, count) = (columns.start / B::LEN, columns.len() / B::LEN);
         let rows = rows_of::<B>(weights, output);
-        for (row, codes) in rows.iter().zip(self.codes.chunks_exact_mut(CHUNK * WIDTH / WORD)) {
+        for (row, codes) in rows.iter().zip(self.codes.chunks_exact_mut(CHUNK * F::WIDTH / Words::WIDTH)) {
             let blocks = &row[first..first + count];
-            for (block, codes) in blocks.iter().zip(codes.chunks_exact_mut(B::LEN * WIDTH / WORD)) {
-                if WIDTH == WORD {
-                    for (run, codes) in codes.as_chunks_mut().0.iter_mut().enumerate() {
-                        L::bytes_to_codes(B::codes::<L>(block, run), codes);
-                    }
-                } else {
-                    let codes: &mut [u8] = bytemuck::cast_slice_mut(codes);
-                    for (run, codes) in codes.as_chunks_mut().0.iter_mut().enumerate() {
-                        L::bytes_store(B::codes::<L>(block, run), codes);
-                    }
+            for (block, codes) in blocks.iter().zip(codes.chunks_exact_mut(B::LEN * F::WIDTH / Words::WIDTH))
+            {
+                for run in 0..B::LEN / RUN {
+                    F::take::<L, B>(block, run, codes);
                 }
             }
         }
@@ -255,11 +302,10 @@ pub(super) fn prefetch_ahead<L: Lanes, B: Block>(
     }
 }
 
-/// Lays sixteen rows of codes out by four bytes: `[16][CHUNK]` to `[CHUNK / 2][16][2]` of [`WORD`]s or `[CHUNK / 4][16][4]`
-/// of [`BYTE`]s.
+/// Lays sixteen rows of codes, `[16][CHUNK]`, out as their [`Form`] says.
 #[inline(always)]
-fn across<L: Lanes, const WIDTH: usize>(codes: &[i16], pairs: &mut [[i16; 2 * LANES]]) {
+fn across<L: Lanes, F: Form>(codes: &[i16], pairs: &mut [[i16; 2 * LANES]]) {
     for (step, pairs) in pairs.as_chunks_mut::<{ LANES / 2 }>().0.iter_mut().enumerate() {
-        L::pairs_across(&codes[step * LANES..], CHUNK * WIDTH / WORD, pairs);
+        L::pairs_across(&codes[step * LANES..], CHUNK * F::WIDTH / Words::WIDTH, pairs);
     }
 }

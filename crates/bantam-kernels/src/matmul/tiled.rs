@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::codes::GROUP;
 use super::integer::{Part, add_unit, each_lane};
-use super::slab::{BYTE, Panel, Workspace};
+use super::slab::{Bytes, Panel, Workspace};
 use super::{Codes, Rounding};
 use crate::Machine;
 use crate::blocks::{OverUnit, Unit, unit_of, with_unit};
@@ -111,7 +111,7 @@ impl<'a, T: Tiles> TiledRows<'a, T> {
             return false;
         };
         let Some(mut tiles) = T::configure(part.isa, unit) else { return false };
-        Workspace::slabs::<BYTE>(part, |panels, output, tiled| {
+        Workspace::slabs::<Bytes>(part, |panels, output, tiled| {
             tiled.sums.resize(panels.len(), [[0.0; LANES]; LANES]);
             if !low_digits(part.x) {
                 tiled.digits.iter_mut().for_each(|digits| digits.low = Default::default());
@@ -233,7 +233,7 @@ fn add_sixteen<L: Lanes, U: Unit>(
     let code_sums = &x.sums[if U::LEN == GROUP { 2 } else { unit % 2 }];
     each_lane!(|lane| {
         let ints = L::ints_of_digits(&digits.high[lane], &digits.low[lane]);
-        add_unit::<L, U>(sums[lane], ints, scales, minima, x.scales[lane], code_sums[lane])
+        add_unit::<L, U>(sums[lane], L::ints_to_f32(ints), scales, minima, x.scales[lane], code_sums[lane])
     })
 }
 

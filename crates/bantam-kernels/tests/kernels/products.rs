@@ -146,6 +146,8 @@ fn every_number_of_rows_and_outputs() {
     let cases = [
         (Storage::Q4_1, DEFAULT, 288),
         (Storage::Q6K, DEFAULT, 256),
+        (Storage::Q4_0, Arithmetic::Coded(Rounding::Bits8), 288),
+        (Storage::Q6K, Arithmetic::Coded(Rounding::Bits8), 256),
         (Storage::F32, Arithmetic::Exact, 40),
         (Storage::Q5_0, Arithmetic::Exact, 64),
     ];
@@ -165,12 +167,56 @@ fn every_number_of_rows_and_outputs() {
     }
 }
 
+/// Fills the codes of all blocks but each row's last one; its numbers keep the sums of the others from being zero.
+fn fill_codes(product: &mut Product, byte: u8) {
+    let storage = product.storage;
+    let codes = match storage {
+        Storage::Q4_1 | Storage::Q5_1 => 4..storage.block_bytes(),
+        Storage::Q4K | Storage::Q5K => 16..storage.block_bytes(),
+        Storage::Q2K => 16..80,
+        Storage::Q3K => 0..96,
+        Storage::Q6K => 0..192,
+        Storage::Iq4Xs => 8..136,
+        _ => 2..storage.block_bytes(),
+    };
+    let row_blocks = product.inputs / storage.block_len();
+    for (index, block) in product.bytes.chunks_exact_mut(storage.block_bytes()).enumerate() {
+        if (index + 1) % row_blocks != 0 {
+            block[codes.clone()].fill(byte);
+        }
+    }
+}
+
+#[test]
+fn extreme_codes_of_weights_and_activations() {
+    // All bits set or clear are the least and the greatest codes of every storage; 0x80 and 0x7f are those of eight bits.
+    for storage in Storage::ALL.into_iter().filter(|storage| storage.is_quantized()) {
+        for (rows, byte) in [(1, 0xff), (4, 0), (5, 0xff), (7, 0), (1, 0x80), (4, 0x7f), (8, 0x80)] {
+            let mut product = Product::new(storage, Layout::OutIn, rows, 33, 512);
+            fill_codes(&mut product, byte);
+            for sign in [1.0, -1.0] {
+                product
+                    .x
+                    .iter_mut()
+                    .enumerate()
+                    .for_each(|(i, x)| *x = if i % 512 == 77 { 0.25 } else { sign });
+                for rounding in [Rounding::Bits16, Rounding::Bits8] {
+                    let y = product.check_sameness(Arithmetic::Coded(rounding));
+                    let error = nmse(&product.naive(&rounded(&product.x, rounding)), &y);
+                    assert!(error < NMSE_MAX, "{} of {byte:#x} in {rounding:?}: {error:e}", product.what());
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn many_rows_and_slabs() {
     // More outputs than a slab of panels holds, and enough rows that coding them is shared among threads.
     for storage in [Storage::Q8_0, Storage::Q4_1] {
         let product = Product::new(storage, Layout::OutIn, 60, 200, 640);
         product.check_sameness(DEFAULT);
+        product.check_sameness(Arithmetic::Coded(Rounding::Bits8));
         product.check_sameness(Arithmetic::Exact);
     }
 }
