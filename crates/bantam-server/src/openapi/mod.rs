@@ -77,6 +77,9 @@ impl Operation {
         for (status, description) in FAILURES {
             replies[status] = json!({ "description": description, "content": { "application/json": {} } });
         }
+        if self.path == "/api/pull" {
+            replies["502"] = json!({ "description": UPSTREAM, "content": { "application/json": {} } });
+        }
         if self.path == "/ready" {
             replies["503"]["description"] = json!("It takes no requests.");
         }
@@ -109,6 +112,9 @@ impl Operation {
         }
     }
 }
+
+const UPSTREAM: &str =
+    "The model cannot be fetched: the message names each place that was asked, with its reason.";
 
 /// How requests fail.
 const FAILURES: [(&str, &str); 11] = [
