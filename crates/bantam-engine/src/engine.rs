@@ -68,7 +68,7 @@ impl Engine {
 
     /// What it does at the moment.
     pub fn figures(&self) -> Figures {
-        self.gauges.figures()
+        self.gauges.figures(self.settings.state_bytes_max)
     }
 
     /// Writes the states that requests without an adapter may go on from; how many tokens they stand for.

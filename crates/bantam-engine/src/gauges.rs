@@ -9,6 +9,8 @@ pub struct Figures {
     pub state_bytes: usize,
     /// The most that they were so far.
     pub state_bytes_peak: usize,
+    /// The most that they may be.
+    pub state_bytes_max: usize,
     /// Sequences that run.
     pub running: usize,
     /// Sequences that wait.
@@ -42,10 +44,11 @@ impl Gauges {
         self.pauses.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn figures(&self) -> Figures {
+    pub(crate) fn figures(&self, state_bytes_max: usize) -> Figures {
         Figures {
             state_bytes: self.state_bytes.load(Ordering::Relaxed),
             state_bytes_peak: self.state_bytes_peak.load(Ordering::Relaxed),
+            state_bytes_max,
             running: self.running.load(Ordering::Relaxed),
             waiting: self.waiting.load(Ordering::Relaxed),
             pauses: self.pauses.load(Ordering::Relaxed),

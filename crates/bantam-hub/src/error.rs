@@ -37,6 +37,12 @@ pub enum Error {
         /// The model's name.
         name: String,
     },
+    /// The model lies in Ollama's store, which is only read.
+    #[error("{name} is Ollama's and only used here: remove it with `ollama rm {name}`")]
+    Borrowed {
+        /// The model's name.
+        name: String,
+    },
     /// The model is not on this machine and the network may not be used.
     #[error(
         "{name} is not on this machine and the network is switched off; pull it once without --offline (and with HF_HUB_OFFLINE and BANTAM_OFFLINE unset)"

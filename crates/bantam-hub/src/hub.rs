@@ -6,6 +6,7 @@ use crate::hf::{self, HubWant};
 use crate::manifest::Manifest;
 use crate::net::Client;
 use crate::observer::{Event, Observer, Terms};
+use crate::ollama::OllamaStore;
 use crate::pip::Pip;
 use crate::quant::Want;
 use crate::reference::{HubReference, Reference};
@@ -18,6 +19,7 @@ pub struct Hub {
     settings: Settings,
     catalogue: Catalogue,
     pub(crate) store: Store,
+    ollama: OllamaStore,
 }
 
 /// A reference made definite: what the store calls it, and what the hub is to be asked for.
@@ -38,7 +40,8 @@ impl Hub {
     /// A hub over another catalogue.
     pub fn with_catalogue(settings: Settings, catalogue: Catalogue) -> Hub {
         let store = Store::new(&settings.home);
-        Hub { settings, catalogue, store }
+        let ollama = OllamaStore::new(&settings.ollama);
+        Hub { settings, catalogue, store, ollama }
     }
 
     /// The models that can be named.
@@ -53,13 +56,13 @@ impl Hub {
     pub fn resolve(&self, reference: &Reference) -> Result<Located> {
         let target = match reference {
             Reference::Path(path) => return locate_path(path),
-            Reference::Name(name) => match self.store.locate(name)? {
+            Reference::Name(name) => match self.stored(name)? {
                 Some(located) => return Ok(located),
                 None => self.named(name)?,
             },
             Reference::Hub(hub) => Target::of_hub(hub),
         };
-        let here = self.store.locate(&target.name)?;
+        let here = self.stored(&target.name)?;
         here.ok_or(Error::NotHere { name: target.name })
     }
 
@@ -100,23 +103,55 @@ impl Hub {
         self.store.list()
     }
 
-    /// What the store knows of a model.
+    /// The models of a store of Ollama's on this machine whose names no model of our own has. They are used where they
+    /// lie, and only read.
+    pub fn list_borrowed(&self) -> Vec<Located> {
+        let is_free = |manifest: &Manifest| matches!(self.store.manifest(&manifest.name), Ok(None));
+        let borrowed = self.ollama.list().into_iter().filter(is_free);
+        borrowed.map(|manifest| self.store.located(manifest)).collect()
+    }
+
+    /// A model on this machine by its exact name: one of the store, else one of Ollama's.
+    ///
+    /// # Errors
+    /// A name that cannot be one; a manifest that cannot be read.
+    pub fn stored(&self, name: &str) -> Result<Option<Located>> {
+        let borrowed = || self.ollama.find(name).map(|manifest| self.store.located(manifest));
+        Ok(self.store.locate(name)?.or_else(borrowed))
+    }
+
+    /// What is known of such a model.
+    pub(crate) fn manifest(&self, name: &str) -> Result<Option<Manifest>> {
+        Ok(self.store.manifest(name)?.or_else(|| self.ollama.find(name)))
+    }
+
+    /// What is known of a model on this machine.
+    ///
+    /// # Errors
+    /// [`Error::NotHere`]; a manifest that cannot be read.
     pub fn show(&self, reference: &Reference) -> Result<Manifest> {
         let name = self.store_name(reference)?;
-        self.store.manifest(&name)?.ok_or(Error::NotHere { name })
+        self.manifest(&name)?.ok_or(Error::NotHere { name })
     }
 
     /// Takes a model out of the store. Files outside the store stay where they are.
+    ///
+    /// # Errors
+    /// [`Error::NotHere`]; [`Error::Borrowed`] for one of Ollama's.
     pub fn remove(&self, reference: &Reference) -> Result<Removal> {
-        self.store.remove(&self.store_name(reference)?)
+        let name = self.store_name(reference)?;
+        match self.store.remove(&name) {
+            Err(Error::NotHere { .. }) if self.ollama.find(&name).is_some() => Err(Error::Borrowed { name }),
+            done => done,
+        }
     }
 
-    /// An exact name of the store comes first: it may be of a model that the catalogue no longer has.
+    /// An exact name comes first: it may be of a model that the catalogue does not have.
     fn store_name(&self, reference: &Reference) -> Result<String> {
         match reference {
             Reference::Path(path) => Err(Error::NotHere { name: path.display().to_string() }),
             Reference::Hub(hub) => Ok(hub.to_string()),
-            Reference::Name(name) if self.store.manifest(name)?.is_some() => Ok(name.clone()),
+            Reference::Name(name) if self.manifest(name)?.is_some() => Ok(name.clone()),
             Reference::Name(name) => Ok(self.named(name)?.name),
         }
     }

@@ -16,6 +16,7 @@ mod make;
 mod manifest;
 mod net;
 mod observer;
+mod ollama;
 mod pip;
 mod quant;
 mod recipe;

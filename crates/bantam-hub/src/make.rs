@@ -26,14 +26,6 @@ pub enum Base {
 }
 
 impl Hub {
-    /// A model of the store by its exact name.
-    ///
-    /// # Errors
-    /// A name that cannot be one; a manifest that cannot be read.
-    pub fn stored(&self, name: &str) -> Result<Option<Located>> {
-        self.store.locate(name)
-    }
-
     /// Where the adapters of a model of the store lie.
     pub fn adapters(&self, manifest: &Manifest) -> Vec<PathBuf> {
         self.store.adapters(manifest)
@@ -44,8 +36,7 @@ impl Hub {
     /// # Errors
     /// [`Error::NotHere`]; a name that cannot be one.
     pub fn copy(&self, from: &str, to: &str) -> Result<Located> {
-        let manifest = self.store.manifest(from)?;
-        let mut manifest = manifest.ok_or_else(|| Error::NotHere { name: from.into() })?;
+        let mut manifest = self.base(from)?;
         manifest.name = to.into();
         self.store.install(manifest)
     }
@@ -64,9 +55,7 @@ impl Hub {
         now_unix_s: u64,
     ) -> Result<Located> {
         let mut manifest = match base {
-            Base::Stored(from) => {
-                self.store.manifest(from)?.ok_or_else(|| Error::NotHere { name: from.clone() })?
-            }
+            Base::Stored(from) => self.base(from)?,
             Base::Blobs(files) => Manifest::new(name.into(), Source::Made, false, self.store.records(files)?),
         };
         let recipe = Recipe { adapters: self.store.records(adapters)?, ..recipe };
@@ -74,6 +63,10 @@ impl Hub {
         manifest.pulled_unix_s = now_unix_s;
         manifest.name = name.into();
         self.store.install(manifest)
+    }
+
+    fn base(&self, name: &str) -> Result<Manifest> {
+        self.manifest(name)?.ok_or_else(|| Error::NotHere { name: name.into() })
     }
 
     /// Whether the store has a blob.

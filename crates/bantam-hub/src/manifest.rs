@@ -59,6 +59,8 @@ pub enum Source {
     },
     /// It was made on this machine.
     Made,
+    /// Ollama's store on this machine.
+    Ollama,
 }
 
 /// One file of a model.

@@ -77,6 +77,8 @@ pub struct Settings {
     pub home: PathBuf,
     /// The cache shared with other programs of the Hugging Face hub: `HF_HUB_CACHE`.
     pub cache: PathBuf,
+    /// Folders that may be a store of Ollama's, in order: `OLLAMA_MODELS`, or where its programs keep them.
+    pub ollama: Vec<PathBuf>,
     /// The hub's address, without a slash at its end: `HF_ENDPOINT`.
     pub endpoint: String,
     /// Sent to the endpoint and to no other host.
@@ -106,6 +108,7 @@ impl Settings {
             network: env.network(),
             home: env.home()?,
             cache: env.path("HF_HUB_CACHE").unwrap_or_else(|| hf_home.join("hub")),
+            ollama: env.ollama(),
             endpoint: env.endpoint()?,
             token: env.token(&hf_home)?,
             pythons: env.pythons(),
@@ -177,6 +180,15 @@ impl Environment<'_> {
         Ok(cache.join("huggingface"))
     }
 
+    fn ollama(&self) -> Vec<PathBuf> {
+        if let Some(folder) = self.path("OLLAMA_MODELS") {
+            return vec![folder];
+        }
+        // The user's own, and that of its service.
+        let own = self.user_home().ok().map(|home| home.join(".ollama/models"));
+        own.into_iter().chain([PathBuf::from("/usr/share/ollama/.ollama/models")]).collect()
+    }
+
     fn endpoint(&self) -> Result<String> {
         let text = self.text("HF_ENDPOINT").unwrap_or_else(|| DEFAULT_ENDPOINT.into());
         let endpoint = text.trim().trim_end_matches('/');
@@ -223,6 +235,7 @@ mod tests {
         let plain = settings(&[("HOME", "/h")]).unwrap();
         assert_eq!(plain.cache, Path::new("/h/.cache/huggingface/hub"));
         assert_eq!(plain.endpoint, "https://huggingface.co");
+        assert_eq!(plain.ollama[0], Path::new("/h/.ollama/models"));
         let xdg = settings(&[("HOME", "/h"), ("XDG_DATA_HOME", "/d"), ("XDG_CACHE_HOME", "/c")]).unwrap();
         assert_eq!((xdg.home, xdg.cache), ("/d/bantam".into(), "/c/huggingface/hub".into()));
         let own =
@@ -231,6 +244,8 @@ mod tests {
             (own.home, own.cache, own.endpoint.as_str()),
             ("/b".into(), "/f/hub".into(), "http://m/hf")
         );
+        let ollama = settings(&[("HOME", "/h"), ("OLLAMA_MODELS", "/o")]).unwrap();
+        assert_eq!(ollama.ollama, [Path::new("/o")]);
         let tilde = settings(&[("HOME", "/h"), ("BANTAM_HOME", "~/models"), ("HF_HUB_CACHE", "/x")]).unwrap();
         assert_eq!((tilde.home, tilde.cache), ("/h/models".into(), "/x".into()));
     }

@@ -112,7 +112,7 @@ impl Store {
     }
 
     /// A folder's path is that of its first file without the file's own path.
-    fn located(&self, manifest: Manifest) -> Located {
+    pub(crate) fn located(&self, manifest: Manifest) -> Located {
         let first = manifest.files.first();
         let file = first.map(|file| self.file_path(file)).unwrap_or_default();
         let depth = first.map_or(0, |file| file.path.split('/').count());

@@ -6,7 +6,7 @@ mod support;
 use std::fs;
 use std::net::TcpListener;
 
-use bantam_hub::{Base, Digest, Error, Hub, Recipe, Reference};
+use bantam_hub::{Base, Digest, Error, Hub, Recipe, Reference, Silent};
 #[cfg(unix)]
 use bantam_hub::{Catalogue, Source};
 use support::*;
@@ -258,6 +258,75 @@ fn hostile_manifests_are_refused() {
         assert!(!matches!(climbing.parse::<Reference>(), Ok(Reference::Name(_))), "{climbing}");
         assert!(hub.remove(&Reference::Name(climbing.into())).is_err(), "{climbing}");
     }
+}
+
+/// A store as Ollama lays it out, with one model of these bytes.
+fn ollama_store(folder: &Folder, weights: &[u8]) {
+    let store = folder.join("ollama");
+    fs::create_dir_all(store.join("blobs")).unwrap();
+    let layer = |kind: &str, bytes: &[u8]| {
+        let digest = Digest::of(bytes);
+        fs::write(store.join("blobs").join(digest.file_name()), bytes).unwrap();
+        format!(
+            r#"{{"mediaType": "application/vnd.ollama.image.{kind}", "digest": "{digest}", "size": {}}}"#,
+            bytes.len()
+        )
+    };
+    let layers = [
+        layer("model", weights),
+        layer("template", b"{{ .Prompt }}"),
+        layer("system", b"Be brief."),
+        layer("params", br#"{"temperature": 0.5, "stop": ["END"]}"#),
+        layer("license", b"\n  A licence of our own\nfor tests"),
+    ];
+    let manifest = format!(
+        r#"{{"schemaVersion": 2, "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+            "config": {{"mediaType": "application/vnd.docker.container.image.v1+json", "digest": "sha256:0", "size": 1}},
+            "layers": [{}]}}"#,
+        layers.join(", ")
+    );
+    let library = store.join("manifests/registry.ollama.ai/library");
+    for (model, tag) in [("tiny", "1"), ("mine", "latest")] {
+        fs::create_dir_all(library.join(model)).unwrap();
+        fs::write(library.join(model).join(tag), &manifest).unwrap();
+    }
+    fs::write(library.join("mine/broken"), "{").unwrap();
+    fs::write(library.join("mine/climbs"), manifest.replace("sha256:", "sha256:../../")).unwrap();
+}
+
+#[test]
+fn a_store_of_ollamas_is_used_where_it_lies() {
+    let (folder, weights) = (Folder::new(), noise(1000));
+    ollama_store(&folder, &weights);
+    let mut settings = offline(settings(&folder, "http://127.0.0.1:1"));
+    settings.ollama = vec![folder.join("absent"), folder.join("ollama")];
+    let before = walk(&folder.join("ollama"));
+    let hub = Hub::with_catalogue(settings, catalogue(r#""licence": "free", "aliases": ["tiny"]"#));
+    let names = |hub: &Hub| -> Vec<String> {
+        hub.list_borrowed().into_iter().map(|model| model.manifest.unwrap().name).collect()
+    };
+    assert_eq!(names(&hub), ["mine", "tiny:1"]);
+    for wanted in ["mine", "mine:latest", "MINE", "tiny", "tiny:1"] {
+        let located = hub.pull(&name(wanted), NOW_UNIX_S, &mut Silent).unwrap();
+        assert!(located.path.starts_with(folder.join("ollama/blobs")), "{wanted}");
+        assert_eq!(fs::read(&located.path).unwrap(), weights);
+    }
+    let shown = hub.show(&name("mine")).unwrap();
+    assert_eq!(shown.licence.as_deref(), Some("A licence of our own"));
+    let recipe = shown.recipe.unwrap();
+    assert_eq!((recipe.system.as_deref(), recipe.template), (Some("Be brief."), None));
+    assert_eq!(recipe.parameters["stop"][0], "END");
+    assert!(hub.resolve(&name("mine:broken")).is_err() && hub.resolve(&name("mine:climbs")).is_err());
+    assert!(matches!(hub.remove(&name("mine")), Err(Error::Borrowed { .. })));
+    // A name of our own comes first, and is made without a copy.
+    hub.copy("mine", "tiny:1").unwrap();
+    assert_eq!(hub.list().models[0].bytes(), 1000);
+    assert_eq!(names(&hub), ["mine"]);
+    assert!(walk(&folder.join("home/blobs")).is_empty());
+    assert_eq!(hub.remove(&name("tiny:1")).unwrap().freed_bytes, 0);
+    assert_eq!(walk(&folder.join("ollama")), before, "nothing of it is touched");
+    fs::remove_file(folder.join("ollama/blobs").join(Digest::of(&weights).file_name())).unwrap();
+    assert!(names(&hub).is_empty(), "what is not whole is not there");
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn openai_type(kind: Kind) -> &'static str {
         Kind::Unauthorized => "authentication_error",
         Kind::Forbidden => "permission_error",
         Kind::Busy { .. } | Kind::Stopping | Kind::Memory => "overloaded_error",
-        Kind::Internal => "server_error",
+        Kind::Upstream | Kind::Internal => "server_error",
         _ => "invalid_request_error",
     }
 }
@@ -85,7 +85,7 @@ fn anthropic_type(kind: Kind) -> &'static str {
         Kind::NotFound => "not_found_error",
         Kind::TooLarge => "request_too_large",
         Kind::Busy { .. } | Kind::Stopping | Kind::Memory => "overloaded_error",
-        Kind::Internal => "api_error",
+        Kind::Upstream | Kind::Internal => "api_error",
         _ => "invalid_request_error",
     }
 }

@@ -50,6 +50,22 @@ pub enum Error {
         address: SocketAddr,
     },
 
+    /// Every page of the web could use it.
+    #[error(
+        "pages of any site may ask (--allow-origin or OLLAMA_ORIGINS), and there is no key: name the pages, or set a \
+         key with BANTAM_API_KEY or --api-key-file"
+    )]
+    EveryOrigin,
+
+    /// What is no origin of pages.
+    #[error(
+        "`{found}` is no origin: wanted SCHEME://HOST[:PORT], where HOST may be `*` or begin with `*.`, or `*`"
+    )]
+    Origin {
+        /// What stands there.
+        found: String,
+    },
+
     /// A key that no client could send.
     #[error("an API key is {found}: wanted 8 to 512 printable ASCII characters without spaces")]
     Key {

@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     Stopping,
     /// It takes more memory than there is.
     Memory,
+    /// Another server, from which it would be fetched, cannot be reached or does not give it.
+    Upstream,
     /// A bug, or a failure of the model.
     Internal,
 }
@@ -50,6 +52,7 @@ impl Kind {
             Kind::Unsupported => StatusCode::NOT_IMPLEMENTED,
             Kind::Busy { .. } | Kind::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Kind::Memory => StatusCode::INSUFFICIENT_STORAGE,
+            Kind::Upstream => StatusCode::BAD_GATEWAY,
             Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

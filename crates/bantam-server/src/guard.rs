@@ -19,8 +19,8 @@ use crate::caller::Caller;
 use crate::dialect::Dialect;
 use crate::fault::{Fault, Kind};
 use crate::limits::{BODY_BYTES_MAX, BODY_TIME_MAX};
-use crate::page;
 use crate::state::App;
+use crate::{origins, page};
 
 /// Paths that need no key.
 const OPEN: [&str; 2] = ["/health", "/ready"];
@@ -31,7 +31,10 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let dialect = Dialect::of(&path);
     let has_body = !request.body().is_end_stream();
+    let origin = app.settings.origins.of(request.headers());
     let mut reply = match check(&app, &request) {
+        // Browsers ask without a key what they may ask.
+        _ if origin.is_some() && origins::is_preflight(&request) => origins::preflight(request.headers()),
         Err(fault) => unread(has_body, dialect.refusal(&fault)),
         Ok(caller) => match AssertUnwindSafe(caller.scope(next.run(request))).catch_unwind().await {
             Ok(reply) => reply,
@@ -39,6 +42,9 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
         },
     };
     harden(reply.headers_mut());
+    if let Some(origin) = origin {
+        origins::open(reply.headers_mut(), origin);
+    }
     let (status, ms) = (reply.status().as_u16(), begun.elapsed().as_millis());
     // The path is the client's own word; of a path that is not there, only that is told.
     let path: String = if status == 404 { "(unknown)".into() } else { path.chars().take(80).collect() };
@@ -120,6 +126,9 @@ fn check_host(app: &App, request: &Request) -> Result<(), Fault> {
 /// A page of another site may not ask; programs send no origin, and pages of this machine are its user's.
 fn check_origin(app: &App, headers: &HeaderMap) -> Result<(), Fault> {
     let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
+    if app.settings.origins.of(headers).is_some() {
+        return Ok(());
+    }
     let origin = origin.to_str().unwrap_or("null");
     let is_own = match origin.split_once("://") {
         Some(("http" | "https", host)) => app.settings.is_own_host(host),

@@ -158,6 +158,9 @@ pub enum Refusal {
     /// It does not do that.
     #[error("{0}")]
     Unsupported(String),
+    /// Where it would get that from cannot be reached, or does not give it.
+    #[error("{0}")]
+    Upstream(String),
     /// It tried and could not.
     #[error("{0}")]
     Failed(String),
@@ -169,6 +172,7 @@ impl From<Refusal> for Fault {
             Refusal::NotFound(_) => Kind::NotFound,
             Refusal::Invalid(_) => Kind::Invalid,
             Refusal::Unsupported(_) => Kind::Unsupported,
+            Refusal::Upstream(_) => Kind::Upstream,
             Refusal::Failed(_) => Kind::Internal,
         };
         let code = matches!(refusal, Refusal::NotFound(_)).then_some("model_not_found");

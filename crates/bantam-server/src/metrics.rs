@@ -13,42 +13,73 @@ use crate::models::Figures;
 use crate::state::App;
 
 /// A figure's name, help, kind and value.
-type Figure = (&'static str, &'static str, &'static str, fn(&Figures) -> u64);
+type Figure = (&'static str, &'static str, &'static str, fn(&Figures) -> f64);
 
-const FIGURES: [Figure; 8] = [
+const FIGURES: [Figure; 10] = [
     ("num_requests_running", "Answers that are being computed.", "gauge", |model| {
-        model.queue.as_ref().map_or(0, |queue| queue.running() as u64)
+        model.queue.as_ref().map_or(0.0, |queue| queue.running() as f64)
     }),
     ("num_requests_waiting", "Requests that wait.", "gauge", |model| {
-        model.queue.as_ref().map_or(0, |queue| queue.inside().saturating_sub(queue.running()) as u64)
+        model.queue.as_ref().map_or(0.0, |queue| queue.inside().saturating_sub(queue.running()) as f64)
     }),
+    (
+        "kv_cache_usage_perc",
+        "States of sequences, as a part of what they may take: 1 is all.",
+        "gauge",
+        |model| {
+            model
+                .engine
+                .map_or(0.0, |engine| engine.state_bytes as f64 / engine.state_bytes_max.max(1) as f64)
+        },
+    ),
+    (
+        "num_preemptions_total",
+        "Answers that were paused for want of memory, since the model was loaded.",
+        "counter",
+        |model| model.engine.map_or(0.0, |engine| engine.pauses as f64),
+    ),
     (
         "model_memory_bytes",
         "What the model may take at most; zero while it is not loaded.",
         "gauge",
-        |model| model.loaded_bytes,
+        |model| model.loaded_bytes as f64,
     ),
-    ("prompt_tokens_total", "Tokens of prompts.", "counter", |model| model.counters.prompt_tokens.value()),
-    ("generation_tokens_total", "New tokens.", "counter", |model| model.counters.generated_tokens.value()),
+    ("prompt_tokens_total", "Tokens of prompts.", "counter", |model| {
+        model.counters.prompt_tokens.value() as f64
+    }),
+    ("generation_tokens_total", "New tokens.", "counter", |model| {
+        model.counters.generated_tokens.value() as f64
+    }),
     ("prefix_cache_queries_total", "Tokens of prompts that were looked for.", "counter", |model| {
-        model.counters.prompt_tokens.value()
+        model.counters.prompt_tokens.value() as f64
     }),
     ("prefix_cache_hits_total", "Tokens of prompts that were there already.", "counter", |model| {
-        model.counters.reused_tokens.value()
+        model.counters.reused_tokens.value() as f64
     }),
     ("request_failure_total", "Answers that failed or were cancelled.", "counter", |model| {
-        model.counters.failed.value()
+        model.counters.failed.value() as f64
     }),
 ];
 
 /// Figures that vLLM has no name for.
-const OWN_FIGURES: [Figure; 3] = [
+const OWN_FIGURES: [Figure; 6] = [
     ("forced_tokens_total", "New tokens that a grammar forced, and nothing computed.", "counter", |model| {
-        model.counters.forced_tokens.value()
+        model.counters.forced_tokens.value() as f64
     }),
-    ("mask_total", "Choices of tokens under a grammar.", "counter", |model| model.counters.masks.value()),
+    ("mask_total", "Choices of tokens under a grammar.", "counter", |model| {
+        model.counters.masks.value() as f64
+    }),
     ("mask_nanoseconds_total", "Time that grammars took for them.", "counter", |model| {
-        model.counters.mask_nanos.value()
+        model.counters.mask_nanos.value() as f64
+    }),
+    ("state_bytes", "States of running and ended sequences.", "gauge", |model| {
+        model.engine.map_or(0.0, |engine| engine.state_bytes as f64)
+    }),
+    ("state_bytes_peak", "The most that they were since the model was loaded.", "gauge", |model| {
+        model.engine.map_or(0.0, |engine| engine.state_bytes_peak as f64)
+    }),
+    ("state_bytes_max", "The most that they may be.", "gauge", |model| {
+        model.engine.map_or(0.0, |engine| engine.state_bytes_max as f64)
     }),
 ];
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bantam_engine::{Adapter, Engine, Error, Event, Pooling, Request, Sampling};
+use bantam_engine::{Adapter, Engine, Error, Event, Figures, Pooling, Request, Sampling};
 use bantam_text::{ChatTemplate, Tokenizer};
 use serde_json::Value;
 
@@ -26,6 +26,11 @@ pub trait Generate: Send + Sync + 'static {
     fn adapter(&self, parts: &[AdapterPart]) -> Result<Arc<Adapter>, Refusal> {
         Err(Refusal::Unsupported(format!("this model takes no adapters: {} are wanted", parts.len())))
     }
+
+    /// What the engine does at the moment, where there is one.
+    fn figures(&self) -> Option<Figures> {
+        None
+    }
 }
 
 /// A request on its way. Dropping the events ends it too.
@@ -41,6 +46,10 @@ impl Generate for Engine {
         let stream = Engine::submit(self, request)?;
         let cancel = Box::new(stream.canceller());
         Ok(Running { events: Box::new(stream), cancel })
+    }
+
+    fn figures(&self) -> Option<Figures> {
+        Some(Engine::figures(self))
     }
 }
 

@@ -8,6 +8,7 @@ use subtle::{Choice, ConstantTimeEq};
 
 use crate::error::Error;
 use crate::models::{Alias, KeepAlive, NamedAdapter};
+use crate::origins::Origins;
 
 /// How a server is set up.
 #[derive(Clone)]
@@ -21,6 +22,8 @@ pub struct Settings {
     pub admin_keys: Keys,
     /// Names by which this machine may be called, besides `localhost` and addresses.
     pub hosts: Vec<String>,
+    /// Pages of other sites that may ask.
+    pub origins: Origins,
     /// Requests that may wait for each model.
     pub waiting_max: usize,
     /// Other names for models.
@@ -48,6 +51,7 @@ impl Default for Settings {
             keys: Keys::default(),
             admin_keys: Keys::default(),
             hosts: Vec::new(),
+            origins: Origins::default(),
             waiting_max: 64,
             aliases: Vec::new(),
             adapters: Vec::new(),
@@ -69,6 +73,9 @@ impl Settings {
     pub(crate) fn check(&self) -> Result<(), Error> {
         if !self.address.ip().is_loopback() && self.keys.is_empty() {
             return Err(Error::KeyNeeded { address: self.address });
+        }
+        if self.origins.are_all() && self.keys.is_empty() {
+            return Err(Error::EveryOrigin);
         }
         Ok(())
     }

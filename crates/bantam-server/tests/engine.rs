@@ -81,6 +81,23 @@ fn a_prompt_that_does_not_fit_is_refused_with_both_numbers() {
     assert_eq!(full.json()["choices"][0]["finish_reason"], "length");
 }
 
+#[test]
+fn the_engines_figures_are_told() {
+    let server = server();
+    server.post("/v1/completions", &json!({ "prompt": "hello you", "max_tokens": 2, "temperature": 0 }));
+    let told = server.get("/metrics").body;
+    let figure = |name: &str| -> f64 {
+        let line = told.lines().find(|line| line.starts_with(&format!("{name}{{model_name=\"tiny\"}}")));
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok())
+            .unwrap_or_else(|| panic!("{name}: {told}"))
+    };
+    let (now, peak, max) = ("bantam:state_bytes", "bantam:state_bytes_peak", "bantam:state_bytes_max");
+    assert!(0.0 < figure(now) && figure(now) <= figure(peak) && figure(peak) <= figure(max), "{told}");
+    let part = figure("vllm:kv_cache_usage_perc");
+    assert!((0.0..=1.0).contains(&part), "{told}");
+    assert_eq!(figure("vllm:num_preemptions_total"), 0.0);
+}
+
 /// Else the time to the first token would tell what others asked.
 #[test]
 fn keys_share_no_states() {

@@ -81,7 +81,7 @@ fn many_requests_at_once_load_a_model_once() {
 }
 
 #[test]
-fn the_one_used_longest_ago_goes_first() {
+fn the_one_asked_for_longest_ago_goes_first() {
     for settings in [Settings { models_max: 2, ..settings() }, Settings { memory_max: 240, ..settings() }] {
         let (server, loads) = server(settings, &["a", "b", "c"]);
         for name in ["a", "b", "a", "c", "a", "b"] {

@@ -165,6 +165,41 @@ fn an_ordinary_key_changes_no_models() {
     );
 }
 
+/// Ollama's OLLAMA_ORIGINS: pages that were named may ask and read the reply, and no others.
+#[test]
+fn only_named_pages_read_replies() {
+    let mut named = with_key("ordinary-key");
+    named.origins.add("https://*.example").unwrap();
+    let server = Running::with(named, |_| {});
+    let ask = |head: &str| {
+        let head = format!("{head}\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n");
+        Reply::read(server.send(&(head + "Access-Control-Request-Method: POST\r\n\r\n")))
+    };
+    let preflight = ask(
+        "OPTIONS /api/chat HTTP/1.1\r\nOrigin: https://a.example\r\nAccess-Control-Request-Headers: x-api-key",
+    );
+    let header = |reply: &Reply, name: &str| reply.headers.get(name).cloned().unwrap_or_default();
+    assert_eq!(
+        (preflight.status, header(&preflight, "access-control-allow-headers")),
+        (204, json!("x-api-key"))
+    );
+    let listed = ask("GET /v1/models HTTP/1.1\r\nOrigin: https://a.example\r\nx-api-key: ordinary-key");
+    assert_eq!(
+        (listed.status, header(&listed, "access-control-allow-origin")),
+        (200, json!("https://a.example"))
+    );
+    let without = ask("GET /v1/models HTTP/1.1\r\nOrigin: https://a.example");
+    assert_eq!(without.status, 401, "a named page needs a key, too");
+    for head in ["OPTIONS /api/chat", "GET /v1/models"] {
+        let other = ask(&format!("{head} HTTP/1.1\r\nOrigin: https://evil.test\r\nx-api-key: ordinary-key"));
+        assert_eq!(
+            (other.status, header(&other, "access-control-allow-origin")),
+            (403, Value::Null),
+            "{head}"
+        );
+    }
+}
+
 /// Pages of other sites may not change models either, with or without a body's type.
 #[test]
 fn no_page_changes_models() {

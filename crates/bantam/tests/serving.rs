@@ -60,8 +60,13 @@ impl Machine {
 
     /// A server that listens.
     fn serve(&self, args: &[&str]) -> Server {
+        self.serve_with(args, &[])
+    }
+
+    fn serve_with(&self, args: &[&str], vars: &[(&str, &str)]) -> Server {
         let args = [&["serve", "--port", "0", "--ctx", "64"], args].concat();
-        let mut child = self.command(&args).stderr(Stdio::piped()).spawn().unwrap();
+        let mut command = self.command(&args);
+        let mut child = command.envs(vars.iter().copied()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let is_there = lines.by_ref().any(|line| line.unwrap().starts_with("listening on http://"));
         assert!(is_there, "it does not listen");
@@ -192,11 +197,25 @@ fn models_are_made_copied_and_removed() {
     }
     let (_, lines) = server.ask("POST", "/api/pull", &json!({ "model": "qwen3:0.6b" }));
     assert!(lines.lines().last().unwrap().contains("network is switched off"), "{lines}");
+    let pull = json!({ "model": "qwen3:0.6b", "stream": false });
+    assert_eq!(server.ask("POST", "/api/pull", &pull).0, 501);
     let blob = format!("/api/blobs/sha256:{}", "0".repeat(64));
     assert_eq!(
         (server.ask("HEAD", &blob, &json!({})).0, server.ask("POST", &blob, &json!({})).0),
         (404, 400)
     );
+}
+
+#[test]
+fn a_hub_that_cannot_be_reached_is_named() {
+    let machine = Machine::new();
+    let vars =
+        [("BANTAM_OFFLINE", "0"), ("HF_ENDPOINT", "http://127.0.0.1:1"), ("BANTAM_PYTHON", "/nowhere")];
+    let server = machine.serve_with(&["--quiet", "tiny:x"], &vars);
+    let pull = json!({ "model": "hf.co/org/repo:Q4_0", "stream": false });
+    let (status, told) = server.ask("POST", "/api/pull", &pull);
+    assert_eq!(status, 502, "{told}");
+    assert!(told.contains("127.0.0.1:1"), "{told}");
 }
 
 #[test]

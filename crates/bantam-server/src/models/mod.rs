@@ -9,7 +9,7 @@ mod shelf;
 
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bantam_engine::Adapter;
 use bantam_grammar::Vocabulary;
@@ -307,6 +307,7 @@ impl Shared {
         let mut shelf = self.shelf();
         let resident = shelf.find_mut(name)?.resident.as_mut().filter(|resident| resident.is_welcome())?;
         resident.keep_alive = keep_alive.unwrap_or(self.keep_alive);
+        resident.last_asked = Instant::now();
         Some(Arc::new(Model::new(&resident.core, &resident.last_used)))
     }
 

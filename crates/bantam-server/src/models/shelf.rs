@@ -40,6 +40,8 @@ pub(crate) struct Resident {
     adapters: Vec<(Weak<Adapter>, u64)>,
     pub(super) keep_alive: KeepAlive,
     pub(super) last_used: Arc<LastUsed>,
+    /// When a request last began: by this models take turns, since one may end after its reply was read.
+    pub(super) last_asked: Instant,
     /// Whether its place is wanted: who asks for it now waits behind those who want the place.
     pub(super) is_leaving: bool,
     /// Whether its name has come to mean another model.
@@ -68,6 +70,8 @@ pub(crate) struct Figures {
     /// The queue before it, while it is loaded.
     pub(crate) queue: Option<Arc<Queue>>,
     pub(crate) loaded_bytes: u64,
+    /// What its engine does, while it is loaded.
+    pub(crate) engine: Option<bantam_engine::Figures>,
 }
 
 impl LastUsed {
@@ -94,6 +98,7 @@ impl Resident {
             adapters: Vec::new(),
             keep_alive,
             last_used,
+            last_asked: Instant::now(),
             is_leaving: false,
             is_outdated: false,
         }
@@ -161,12 +166,12 @@ impl Shelf {
         self.residents().fold(self.moving_bytes, |sum, resident| sum.saturating_add(resident.bytes()))
     }
 
-    /// The model that was used longest ago and is not in use.
+    /// The model that was asked for longest ago and is not in use.
     pub(super) fn take_idle(&mut self) -> Option<Resident> {
         let entries =
             self.entries.iter().filter(|entry| entry.resident.as_ref().is_some_and(Resident::is_idle));
         let oldest =
-            entries.min_by_key(|entry| entry.resident.as_ref().map(|resident| resident.last_used.at()))?;
+            entries.min_by_key(|entry| entry.resident.as_ref().map(|resident| resident.last_asked))?;
         let name = oldest.listed.name.clone();
         self.take(name)
     }
@@ -188,10 +193,10 @@ impl Shelf {
         Some(resident)
     }
 
-    /// Asks the model that was used longest ago to leave when its answers have ended.
+    /// Asks the model that was asked for longest ago to leave when its answers have ended.
     pub(super) fn ask_to_leave(&mut self) {
         let residents = self.entries.iter_mut().filter_map(|entry| entry.resident.as_mut());
-        if let Some(oldest) = residents.min_by_key(|resident| resident.last_used.at()) {
+        if let Some(oldest) = residents.min_by_key(|resident| resident.last_asked) {
             oldest.is_leaving = true;
         }
     }
@@ -247,6 +252,7 @@ impl Shelf {
             counters: Arc::clone(&entry.counters),
             queue: entry.resident.as_ref().map(|resident| Arc::clone(&resident.core.queue)),
             loaded_bytes: entry.resident.as_ref().map_or(0, Resident::bytes),
+            engine: entry.resident.as_ref().and_then(|resident| resident.core.served.generator.figures()),
         };
         self.entries.iter().map(figures).collect()
     }

@@ -77,6 +77,9 @@ impl Operation {
         for (status, description) in FAILURES {
             replies[status] = json!({ "description": description, "content": { "application/json": {} } });
         }
+        if self.path == "/api/pull" {
+            replies["502"] = json!({ "description": UPSTREAM, "content": { "application/json": {} } });
+        }
         if self.path == "/ready" {
             replies["503"]["description"] = json!("It takes no requests.");
         }
@@ -115,6 +118,9 @@ impl Operation {
 
 /// What replies with a list where it is asked for several answers, or in the way of another server.
 const MAY_BE_LISTS: [&str; 5] = ["/completion", "/completions", "/rerank", "/v1/rerank", "/v2/rerank"];
+
+const UPSTREAM: &str =
+    "The model cannot be fetched: the message names each place that was asked, with its reason.";
 
 /// How requests fail.
 const FAILURES: [(&str, &str); 11] = [

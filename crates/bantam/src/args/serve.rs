@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use bantam::Loaded;
 use bantam::model::BaseCheck;
-use bantam_server::{Alias, DEFAULT_PORT, KeepAlive, NamedAdapter};
+use bantam_server::{Alias, DEFAULT_PORT, KeepAlive, NamedAdapter, Origins};
 use clap::Args;
 
 use super::run::ContextArgs;
@@ -162,6 +162,10 @@ pub(crate) struct AccessArgs {
     /// A name by which clients call this machine, besides localhost and addresses; may be given again
     #[arg(long, value_name = "NAME")]
     pub(crate) allow_host: Vec<String>,
+    /// Pages of other sites that may ask, as https://HOST, http://*.HOST:* or chrome-extension://*; without it none. May
+    /// be given again
+    #[arg(long, value_name = "ORIGIN", env = "OLLAMA_ORIGINS", value_delimiter = ',')]
+    allow_origin: Vec<String>,
 }
 
 /// Answers at once where nobody says how many.
@@ -215,6 +219,15 @@ impl AccessArgs {
     /// Keys for what changes the models.
     pub(crate) fn admin_keys(&self) -> Result<Vec<String>> {
         all_keys(self.admin_key.as_ref(), self.admin_key_file.as_deref())
+    }
+
+    /// Pages of other sites that may ask.
+    pub(crate) fn origins(&self) -> Result<Origins> {
+        let mut origins = Origins::default();
+        for origin in self.allow_origin.iter().filter(|origin| !origin.trim().is_empty()) {
+            origins.add(origin)?;
+        }
+        Ok(origins)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The models of the command line, then those of the store.
+//! The models of the command line, then those of the store, then those of a store of Ollama's.
 //!
 //! Headers are read once for each version of a model. A model whose files cannot be read, or that does not generate
 //! text, is not listed.
@@ -54,10 +54,12 @@ impl ModelLibrary {
     fn located(&self) -> Vec<(String, Located)> {
         let named = self.named.iter().map(|named| (named.name.clone(), named.located.clone()));
         let mut all: Vec<(String, Located)> = named.collect();
-        for manifest in self.models.hub.list().models {
-            let located = self.models.hub.stored(&manifest.name).ok().flatten();
-            if let Some(located) = located.filter(|_| all.iter().all(|(name, _)| *name != manifest.name)) {
-                all.push((manifest.name, located));
+        let hub = &self.models.hub;
+        let own = hub.list().models.into_iter().filter_map(|model| hub.stored(&model.name).ok().flatten());
+        for located in own.chain(hub.list_borrowed()) {
+            let name = facts::name("", &located);
+            if all.iter().all(|(other, _)| *other != name) {
+                all.push((name, located));
             }
         }
         all

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use bantam::model::BaseCheck;
 use bantam::{Defaults, Loaded, MemoryNeed, WantedAdapter};
-use bantam_engine::{Adapter, Engine, Request, Settings, Speculation};
+use bantam_engine::{Adapter, Engine, Figures, Request, Settings, Speculation};
 use bantam_hub::{Located, Recipe};
 use bantam_model::{PAGE, State};
 use bantam_server::{AdapterPart, Fit, Generate, Listed, Need, Refusal, Running, Served};
@@ -188,5 +188,9 @@ impl Generate for Runner {
         let adapter = self.loaded.adapter(&wanted, self.check);
         let adapter = adapter.map_err(|error| Refusal::Invalid(error.to_string()))?;
         adapter.ok_or_else(|| Refusal::Invalid("no adapter is wanted".into()))
+    }
+
+    fn figures(&self) -> Option<Figures> {
+        self.generator.figures()
     }
 }

@@ -5,7 +5,7 @@ use std::io::{BufReader, BufWriter, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use bantam_engine::{Engine, Error, Request};
+use bantam_engine::{Engine, Error, Figures, Request};
 use bantam_server::{Generate, Running};
 
 /// An engine that begins with what was kept, and keeps what it has when it is dropped.
@@ -71,6 +71,10 @@ fn file_name(model: &str) -> String {
 impl Generate for Cached {
     fn submit(&self, request: Request) -> Result<Running, Error> {
         Generate::submit(&self.engine, request)
+    }
+
+    fn figures(&self) -> Option<Figures> {
+        Generate::figures(&self.engine)
     }
 }
 

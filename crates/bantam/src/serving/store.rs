@@ -118,9 +118,12 @@ fn refused(error: Error) -> Refusal {
         Error::UnknownModel { .. } | Error::NotHere { .. } | Error::NotFound { .. } => {
             Refusal::NotFound(told)
         }
+        Error::Offline { .. } | Error::TermsRefused { .. } => Refusal::Unsupported(told),
+        Error::AllMirrors { .. } => Refusal::Upstream(told),
         Error::BadReference { .. }
         | Error::BadDigest { .. }
         | Error::WrongHash { .. }
+        | Error::Borrowed { .. }
         | Error::Manifest { .. } => Refusal::Invalid(told),
         _ => Refusal::Failed(told),
     }

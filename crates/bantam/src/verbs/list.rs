@@ -16,7 +16,8 @@ pub(crate) fn run(args: &ListArgs, models: &Models) -> Result<()> {
 }
 
 fn store(args: &ListArgs, models: &Models) -> Result<()> {
-    let listing = models.hub.list();
+    let mut listing = models.hub.list();
+    listing.models.extend(models.hub.list_borrowed().into_iter().filter_map(|located| located.manifest));
     for error in &listing.broken {
         eprintln!("warning: {error}");
     }
@@ -42,6 +43,7 @@ fn stored(model: &Manifest) -> Value {
         "bytes": model.bytes(),
         "licence": model.licence,
         "modified_unix_s": model.pulled_unix_s,
+        "source": super::show::source(&model.source),
     })
 }
 

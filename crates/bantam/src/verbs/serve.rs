@@ -68,7 +68,8 @@ fn wanted(args: &ServeArgs, models: &Models) -> Vec<String> {
         return args.models.clone();
     }
     let default = models.hub.catalogue().default_name();
-    let stored = models.hub.list().models;
+    let mut stored = models.hub.list().models;
+    stored.extend(models.hub.list_borrowed().into_iter().filter_map(|located| located.manifest));
     let is_needed = stored.is_empty() || stored.iter().any(|manifest| manifest.name == default);
     if is_needed { vec![default.to_owned()] } else { Vec::new() }
 }
@@ -80,6 +81,7 @@ fn settings(args: &ServeArgs) -> Result<Settings> {
         keys: keys(args.listen.keys()?)?,
         admin_keys: keys(args.access.admin_keys()?)?,
         hosts: args.access.allow_host.clone(),
+        origins: args.access.origins()?,
         waiting_max: args.queue,
         models_max: if args.models_max == 0 { usize::MAX } else { args.models_max },
         memory_max: args.memory_max.or_else(room_bytes).unwrap_or(u64::MAX),

@@ -47,11 +47,12 @@ fn find(model: &str, models: &Models) -> Result<Located> {
     Ok(located)
 }
 
-fn source(source: &Source) -> String {
+pub(super) fn source(source: &Source) -> String {
     match source {
         Source::Hub { repo, commit, .. } => format!("hf.co/{repo} at {commit}"),
         Source::Packages { packages } => packages.join(", "),
         Source::Made => "made on this machine".into(),
+        Source::Ollama => "Ollama's store on this machine".into(),
     }
 }
 
