@@ -132,7 +132,7 @@ def _():
     form = {"type": "json_schema", "json_schema": {"name": "title", "schema": schema}}
     body = {"model": MODEL, "messages": [FRANCE], "stream": False, "max_tokens": 200, "response_format": form}
     found = told("/v1/chat/completions", body, OF_USER)["choices"][0]["message"]["content"]
-    assert set(json.loads(found)) == {"title"}
+    assert isinstance(json.loads(found)["title"], str)
 
 
 @check("open-webui", "OpenAI: tasks beside a chat: title, tags, questions that follow, an emoji")
