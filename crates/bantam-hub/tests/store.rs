@@ -307,7 +307,7 @@ fn a_store_of_ollamas_is_used_where_it_lies() {
     };
     assert_eq!(names(&hub), ["mine", "tiny:1"]);
     for wanted in ["mine", "mine:latest", "MINE", "tiny", "tiny:1"] {
-        let located = hub.pull(&name(wanted), NOW_UNIX_S, &mut Silent).unwrap();
+        let located = hub.pull(&name(wanted), NOW_UNIX_S, &mut Silent { accept_terms: false }).unwrap();
         assert!(located.path.starts_with(folder.join("ollama/blobs")), "{wanted}");
         assert_eq!(fs::read(&located.path).unwrap(), weights);
     }
