@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::caller::Caller;
 use crate::clock;
-use crate::fault::{Fault, Kind};
+use crate::fault::Fault;
 use crate::fill::Fill;
 use crate::limits::{STOP_BYTES_MAX, STOPS_MAX};
 use crate::models::Model;
@@ -382,9 +382,4 @@ pub(crate) fn check_stops(stops: &[String], name: &str) -> Result<(), Fault> {
         return Err(Fault::field(name, message));
     }
     Ok(())
-}
-
-/// A failure that no request can cause.
-pub(crate) fn broken(what: &str) -> Fault {
-    Fault::new(Kind::Internal, format!("{what}, which is a bug in bantam"))
 }

@@ -127,3 +127,8 @@ impl From<bantam_text::Error> for Fault {
         Fault::field("messages", error.to_string())
     }
 }
+
+/// A failure that no request can cause.
+pub(crate) fn broken(what: &str) -> Fault {
+    Fault::new(Kind::Internal, format!("{what}, which is a bug in bantam"))
+}

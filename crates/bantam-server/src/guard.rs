@@ -38,7 +38,7 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
         Err(fault) => unread(has_body, dialect.refusal(&fault)),
         Ok(caller) => match AssertUnwindSafe(caller.scope(next.run(request))).catch_unwind().await {
             Ok(reply) => reply,
-            Err(_) => dialect.refusal(&crate::ask::broken("the request broke off")),
+            Err(_) => dialect.refusal(&crate::fault::broken("the request broke off")),
         },
     };
     harden(reply.headers_mut());

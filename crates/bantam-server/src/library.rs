@@ -5,8 +5,8 @@ use std::io::Read;
 use bantam_engine::Sampling;
 use serde_json::{Map, Value};
 
-use crate::fault::{Fault, Kind};
-use crate::models::{Fit, Need};
+use crate::memory::{Fit, Need};
+use crate::refusal::Refusal;
 use crate::served::{Details, Served};
 
 /// Models by their names: a store, or a list in tests. Its methods may take their time; they are called where that
@@ -143,39 +143,4 @@ pub struct Recipe {
     pub parameters: Map<String, Value>,
     /// What was said before, as `{role, content}`.
     pub messages: Vec<Value>,
-}
-
-/// Why a library does not do what it is asked for.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// Nothing has that name.
-    #[error("{0}")]
-    NotFound(String),
-    /// What is asked is wrong.
-    #[error("{0}")]
-    Invalid(String),
-    /// It does not do that.
-    #[error("{0}")]
-    Unsupported(String),
-    /// Where it would get that from cannot be reached, or does not give it.
-    #[error("{0}")]
-    Upstream(String),
-    /// It tried and could not.
-    #[error("{0}")]
-    Failed(String),
-}
-
-impl From<Refusal> for Fault {
-    fn from(refusal: Refusal) -> Self {
-        let kind = match refusal {
-            Refusal::NotFound(_) => Kind::NotFound,
-            Refusal::Invalid(_) => Kind::Invalid,
-            Refusal::Unsupported(_) => Kind::Unsupported,
-            Refusal::Upstream(_) => Kind::Upstream,
-            Refusal::Failed(_) => Kind::Internal,
-        };
-        let code = matches!(refusal, Refusal::NotFound(_)).then_some("model_not_found");
-        Fault { code, ..Fault::new(kind, refusal.to_string()) }
-    }
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::dialect::json_reply;
 use crate::fault::Fault;
 use crate::fields::Fields;
-use crate::models::NamedAdapter;
+use crate::names::NamedAdapter;
 use crate::state::App;
 
 /// `POST /v1/load_lora_adapter`

@@ -8,12 +8,14 @@ use bantam_text::{Shown, Special};
 use serde_json::{Map, Value, json};
 use tokio::task::spawn_blocking;
 
-use crate::ask::{Chat, broken};
+use crate::ask::Chat;
 use crate::dialect::json_reply;
 use crate::fault::Fault;
+use crate::fault::broken;
 use crate::fields::Fields;
 use crate::messages;
-use crate::models::{Model, Wanted};
+use crate::models::Model;
+use crate::names::Wanted;
 use crate::state::App;
 use crate::{thinking, tools};
 

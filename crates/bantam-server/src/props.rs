@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::dialect::json_reply;
 use crate::fault::Fault;
-use crate::models::Wanted;
+use crate::names::Wanted;
 use crate::state::App;
 
 /// Of the first model.

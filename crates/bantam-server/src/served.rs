@@ -6,8 +6,8 @@ use bantam_engine::{Adapter, Engine, Error, Event, Figures, Pooling, Request, Sa
 use bantam_text::{ChatTemplate, Tokenizer};
 use serde_json::Value;
 
-use crate::library::Refusal;
-use crate::models::AdapterPart;
+use crate::names::AdapterPart;
+use crate::refusal::Refusal;
 
 /// What answers requests: an engine, or a script in tests.
 pub trait Generate: Send + Sync + 'static {

@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::error::Error;
-use crate::models::{Alias, KeepAlive, NamedAdapter};
+use crate::keep_alive::KeepAlive;
+use crate::names::{Alias, NamedAdapter};
 use crate::origins::Origins;
 
 /// How a server is set up.

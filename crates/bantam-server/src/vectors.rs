@@ -7,8 +7,9 @@ use bantam_text::Special;
 use tokio::task::spawn_blocking;
 
 use crate::answer::Answers;
-use crate::ask::{Ask, Prompt, broken};
+use crate::ask::{Ask, Prompt};
 use crate::fault::Fault;
+use crate::fault::broken;
 use crate::fields::Fields;
 use crate::models::Model;
 use crate::served::Served;

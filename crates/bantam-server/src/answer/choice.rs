@@ -12,8 +12,9 @@ use bantam_engine::{Event, Reason, Usage};
 use bantam_grammar::{Grammar, Spec};
 use bantam_text::{Parser, Part, Shown, Stage, StopStrings, TextStream, Tokenizer};
 
-use crate::ask::{Ask, Prepared, broken};
+use crate::ask::{Ask, Prepared};
 use crate::clock;
+use crate::fault::broken;
 use crate::fault::{Fault, Kind};
 use crate::served::Served;
 

@@ -15,9 +15,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::ask::{Ask, Prepared, broken, check_sampling};
+use crate::ask::{Ask, Prepared, check_sampling};
 use crate::deadline;
 use crate::fault::Fault;
+use crate::fault::broken;
 use crate::models::Model;
 use crate::queue::Permit;
 use crate::served::Running;

@@ -8,33 +8,13 @@ use std::sync::{Arc, PoisonError};
 use bantam_engine::Adapter;
 use tokio::task::spawn_blocking;
 
-use crate::ask::broken;
+use crate::fault::broken;
 use crate::fault::{Fault, Kind};
 use crate::limits::{ADAPTER_MIXES_MAX, ADAPTERS_MAX};
+use crate::memory::bytes;
 use crate::models::loading::{Reserved, blocking};
-use crate::models::memory::bytes;
-use crate::models::names::{AdapterName, are_same};
 use crate::models::{Core, Model, Models, Shared};
-
-/// An adapter that can be asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NamedAdapter {
-    /// What clients call it.
-    pub name: String,
-    /// The model that it changes; `None` for the one for requests that name none.
-    pub model: Option<String>,
-    /// Where it lies, in words of the library's.
-    pub place: String,
-}
-
-/// An adapter at a scale.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AdapterPart {
-    /// Where it lies.
-    pub place: String,
-    /// What its effect is multiplied with; 1 as it was trained.
-    pub scale: f32,
-}
+use crate::names::{AdapterName, AdapterPart, NamedAdapter, are_same};
 
 impl Models {
     /// All adapters, in the order of their coming.

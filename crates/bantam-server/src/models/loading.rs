@@ -16,13 +16,14 @@ use futures_util::future::select;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep_until;
 
-use crate::ask::broken;
+use crate::fault::broken;
 use crate::fault::{Fault, Kind};
-use crate::library::Refusal;
-use crate::models::memory::{Fit, Need, bytes};
+use crate::keep_alive::KeepAlive;
+use crate::memory::{Fit, Need, bytes};
 use crate::models::shelf::{LastUsed, Resident};
-use crate::models::{Core, KeepAlive, Model, Shared};
+use crate::models::{Core, Model, Shared};
 use crate::queue::Queue;
+use crate::refusal::Refusal;
 
 /// Memory that is set aside until this is dropped.
 pub(super) struct Reserved {

@@ -1,10 +1,7 @@
 //! The models that are served, by their names: loaded when they are asked for, let go when they are not.
 
 mod adapters;
-mod keep_alive;
 mod loading;
-mod memory;
-mod names;
 mod shelf;
 
 use std::ops::Deref;
@@ -17,25 +14,21 @@ use bantam_text::Dialect;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
 
-use crate::ask::broken;
 use crate::counters::Counters;
 use crate::error::Error;
+use crate::fault::broken;
 use crate::fault::{Fault, Kind};
 use crate::fields::Fields;
-use crate::library::{Library, Listed, Refusal};
+use crate::keep_alive::KeepAlive;
+use crate::library::{Library, Listed};
 use crate::limits::LOADS_WAITING_MAX;
+use crate::names::{AdapterName, AdapterPart, Alias, NamedAdapter, Wanted, are_same, canonical};
 use crate::queue::Queue;
+use crate::refusal::Refusal;
 use crate::served::Served;
 use crate::settings::Settings;
 
-pub use adapters::{AdapterPart, NamedAdapter};
-pub use keep_alive::KeepAlive;
-pub use memory::{Fit, Need};
-pub use names::Alias;
-
 use loading::blocking;
-pub(crate) use names::Wanted;
-use names::{AdapterName, are_same, canonical};
 pub(crate) use shelf::{Figures, Loaded};
 use shelf::{LastUsed, Shelf};
 

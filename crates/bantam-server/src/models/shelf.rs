@@ -10,9 +10,10 @@ use bantam_engine::Adapter;
 use tokio::sync::watch;
 
 use crate::counters::Counters;
+use crate::keep_alive::KeepAlive;
 use crate::library::Listed;
-use crate::models::names::are_same;
-use crate::models::{Core, KeepAlive};
+use crate::models::Core;
+use crate::names::are_same;
 use crate::queue::Queue;
 
 /// All models.

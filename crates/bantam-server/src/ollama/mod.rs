@@ -25,8 +25,9 @@ use crate::clock;
 use crate::dialect::{Dialect, json_reply};
 use crate::fault::Fault;
 use crate::fields::Fields;
+use crate::keep_alive::KeepAlive;
 use crate::logprobs;
-use crate::models::{KeepAlive, Wanted};
+use crate::names::Wanted;
 use crate::state::App;
 use crate::wire::{self, Wire};
 

@@ -8,10 +8,10 @@ use bantam_text::{ChatTemplate, Dialect};
 use serde_json::{Map, Value, json};
 use tokio::task::spawn_blocking;
 
-use crate::ask::broken;
 use crate::clock;
 use crate::dialect::json_reply;
 use crate::fault::Fault;
+use crate::fault::broken;
 use crate::fields::Fields;
 use crate::library::Listed;
 use crate::models::Loaded;

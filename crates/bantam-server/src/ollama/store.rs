@@ -18,8 +18,9 @@ use super::modelfile;
 use crate::dialect::{Dialect, json_reply};
 use crate::fault::{Fault, Kind};
 use crate::fields::Fields;
-use crate::library::{Library, Progress, Recipe, Refusal};
+use crate::library::{Library, Progress, Recipe};
 use crate::limits::FILE_PAUSE_MAX;
+use crate::refusal::Refusal;
 use crate::state::App;
 use crate::wire;
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::fault::Fault;
 use crate::fields::Fields;
-use crate::models::KeepAlive;
+use crate::keep_alive::KeepAlive;
 
 /// Another name for a model, and for those that stand in for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,26 @@ pub struct Alias {
     pub name: String,
     /// The models that are tried, in this order; with none, the one for requests that name none.
     pub models: Vec<String>,
+}
+
+/// An adapter that can be asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedAdapter {
+    /// What clients call it.
+    pub name: String,
+    /// The model that it changes; `None` for the one for requests that name none.
+    pub model: Option<String>,
+    /// Where it lies, in words of the library's.
+    pub place: String,
+}
+
+/// An adapter at a scale.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdapterPart {
+    /// Where it lies.
+    pub place: String,
+    /// What its effect is multiplied with; 1 as it was trained.
+    pub scale: f32,
 }
 
 /// Which model a request wants.
