@@ -10,10 +10,11 @@ use cache::Repository;
 use protocol::FileMeta;
 
 use crate::digest::{Digest, Expected, verify_file};
-use crate::manifest::{FileRecord, Manifest, Place, Source};
+use crate::manifest::{Manifest, Source};
 use crate::net::Client;
 use crate::observer::Observer;
 use crate::quant::{self, Selection, Shape, Want};
+use crate::record::{FileRecord, Place};
 use crate::settings::Settings;
 use crate::{Error, Result, disk};
 

@@ -9,8 +9,9 @@ use sha2::{Digest as _, Sha256};
 use crate::digest::Digest;
 use crate::disk;
 use crate::hub::Hub;
-use crate::manifest::{FileRecord, Manifest, Place, Source};
+use crate::manifest::{Manifest, Source};
 use crate::recipe::Recipe;
+use crate::record::{FileRecord, Place};
 use crate::store::{Located, Store};
 use crate::{Error, Result};
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::disk;
 use crate::recipe::Recipe;
+use crate::record::{FileRecord, Place};
 use crate::reference::{check_relative, check_segment};
 use crate::{Error, Result};
 
@@ -61,29 +62,6 @@ pub enum Source {
     Made,
     /// Ollama's store on this machine.
     Ollama,
-}
-
-/// One file of a model.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct FileRecord {
-    /// Its path in the model, with `/`.
-    pub path: String,
-    /// Its sha256.
-    pub digest: Digest,
-    /// Its length.
-    pub bytes: u64,
-    /// Where it lies.
-    pub place: Place,
-}
-
-/// Where a file lies.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Place {
-    /// Among the store's blobs, under its digest.
-    Blob,
-    /// Elsewhere, read but never removed: the cache shared with other programs.
-    Outside(PathBuf),
 }
 
 impl Manifest {

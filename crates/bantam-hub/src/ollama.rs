@@ -12,8 +12,9 @@ use serde::Deserialize;
 
 use crate::digest::Digest;
 use crate::disk::{files_below, read_limited};
-use crate::manifest::{FileRecord, Manifest, Place, Source, name_path};
+use crate::manifest::{Manifest, Source, name_path};
 use crate::recipe::Recipe;
+use crate::record::{FileRecord, Place};
 
 /// Manifests, and layers that are texts.
 const TEXT_BYTES_MAX: u64 = 1 << 20;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::manifest::FileRecord;
+use crate::record::FileRecord;
 
 /// What a model of the store adds to its files. Fields are as Ollama's Modelfile has them.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 use crate::disk::{self, Lock, files_below};
-use crate::manifest::{FileRecord, Manifest, Place, name_path};
+use crate::manifest::{Manifest, name_path};
 use crate::observer::Observer;
+use crate::record::{FileRecord, Place};
 use crate::{Error, Result};
 
 const NAME_DEPTH: usize = 16;
