@@ -3,7 +3,6 @@ import re
 
 TEXT_ONLY = "text only: images and files are refused by name"
 FIRST_MODEL = "a request that names no model is for the first one"
-FORCED = "a call that must come is refused by name: not there yet"
 OWN_ACCORD = "whether a tool is called is the model's choice, and one this small calls none"
 
 # Whose test, a pattern that its title matches, and the reason.
@@ -14,9 +13,6 @@ EXPECTED = [
     ("open-responses", r"llm-comply: compact-", "conversations are not compacted: contexts are the client's"),
     ("open-responses", r"llm-comply: error-handling", FIRST_MODEL),
     ("openai", r"llm-comply: chat-error-handling", FIRST_MODEL),
-    ("open-responses", r"llm-comply: tool-calling|a function that is named is called|a call that is streamed", FORCED),
-    ("openai", r"llm-comply: chat-tool-calling", FORCED),
-    ("anthropic", r"llm-comply: anth-tool-calling", FORCED),
     ("llama-server", r"test_anthropic_empty_messages", "Anthropic's own API wants at least one message"),
     ("llama-server", r"test_invalid_chat_completion_req\[messages7", "an answer may stand behind another: the last goes on"),
     ("llama-server", r"test_completion\[Write a joke", "another model ends its text before it is cut"),
@@ -24,9 +20,6 @@ EXPECTED = [
     ("llama-server", r"test_context_size_exceeded", "the type and the code of the error are OpenAI's"),
     ("llama-server", r"test_embedding_error_prompt_too_long", "the message has other words"),
     ("llama-server", r"test_completion_with_tokens_input", "texts and tokens are not mixed within one prompt"),
-    ("vercel-ai", r"a tool that must be called", FORCED),
-    ("langchain", r"test_(tool_calling|bind_runnables_as_tools|tool_choice|unicode_tool_call)", FORCED),
-    ("langchain", r"test_structured_output_pydantic_2_v1", FORCED),
     ("langchain", r"test_json_mode", "any object will do for `json_object`: which names it has is the model's choice"),
     ("langchain", r"test_agent_loop", OWN_ACCORD),
 ]
