@@ -54,7 +54,7 @@ impl Tools {
     fn checked(
         offered: Vec<Tool>,
         wanted: Wanted,
-        several: bool,
+        several: Option<bool>,
         fields: &Fields<'_>,
     ) -> Result<Self, Fault> {
         for (at, tool) in offered.iter().enumerate() {
@@ -75,7 +75,10 @@ impl Tools {
             let message = format!("`tool_choice` names `{name}`, which is not among `tools`");
             return Err(Fault::field("tool_choice", message));
         }
-        Ok(Tools { offered: offered.into(), wanted, several })
+        let mut tools = Tools { offered: offered.into(), wanted, several: true };
+        // A model that had to call does not know when it has called enough: small ones repeat themselves to the end.
+        tools.several = several.unwrap_or(tools.calling() == Calling::Allowed);
+        Ok(tools)
     }
 }
 
@@ -114,7 +117,7 @@ fn read_as(fields: &Fields<'_>, read: impl Fn(&Fields<'_>) -> Result<Tool, Fault
         },
         Some(choice) => choice_of(&Fields::at(choice, fields.name("tool_choice"))?)?,
     };
-    let several = fields.flag("parallel_tool_calls")?.unwrap_or(true);
+    let several = fields.flag("parallel_tool_calls")?;
     Tools::checked(offered, wanted, several, fields)
 }
 
@@ -162,7 +165,7 @@ pub(crate) fn read_anthropic(fields: &Fields<'_>) -> Result<Tools, Fault> {
     let list = list(fields)?;
     let offered: Vec<Tool> = list.iter().map(custom).collect::<Result<_, _>>()?;
     let Some(choice) = fields.object("tool_choice")? else {
-        return Tools::checked(offered, Wanted::Any, true, fields);
+        return Tools::checked(offered, Wanted::Any, None, fields);
     };
     let wanted = match choice.needed_text("type")? {
         "none" => return Ok(Tools::default()),
@@ -171,7 +174,7 @@ pub(crate) fn read_anthropic(fields: &Fields<'_>) -> Result<Tools, Fault> {
         "tool" => Wanted::Among { names: vec![choice.needed_text("name")?.to_owned()], is_needed: true },
         _ => return Err(choice.wrong("type", "auto, any, tool or none")),
     };
-    let several = !choice.flag("disable_parallel_tool_use")?.unwrap_or(false);
+    let several = choice.flag("disable_parallel_tool_use")?.map(|disabled| !disabled);
     Tools::checked(offered, wanted, several, fields)
 }
 
@@ -301,5 +304,26 @@ mod tests {
             let fault = read(&Fields::new(body.as_object().unwrap())).unwrap_err();
             assert_eq!(fault.param.as_deref(), Some(param), "{body}");
         }
+    }
+
+    #[test]
+    fn a_call_that_must_come_comes_once_unless_more_are_asked_for() {
+        let tools = json!([{ "type": "function", "function": { "name": "add" } }]);
+        let openai = |more: Value| {
+            let mut ask = json!({ "tools": tools });
+            ask.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            read(&Fields::at(&ask, String::new()).unwrap()).unwrap().several
+        };
+        assert!(openai(json!({})));
+        assert!(!openai(json!({ "parallel_tool_calls": false })));
+        assert!(!openai(json!({ "tool_choice": "required" })));
+        assert!(openai(json!({ "tool_choice": "required", "parallel_tool_calls": true })));
+        let anthropic = |choice: Value| {
+            let ask = json!({ "tools": [{ "name": "add", "input_schema": {} }], "tool_choice": choice });
+            read_anthropic(&Fields::at(&ask, String::new()).unwrap()).unwrap().several
+        };
+        assert!(anthropic(json!({ "type": "auto" })));
+        assert!(!anthropic(json!({ "type": "any" })));
+        assert!(anthropic(json!({ "type": "any", "disable_parallel_tool_use": false })));
     }
 }
