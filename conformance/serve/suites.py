@@ -101,7 +101,10 @@ def langchain(arguments):
 
     def standard(server, model):
         environment = {"CONFORMANCE_URL": server.url, "CONFORMANCE_MODEL": model}
-        options = ["-o", "asyncio_mode=auto", "--rootdir", HERE, HERE / "langchain_standard.py"]
+        # One loop for all tests: the clients keep their connections from one to the next.
+        loops = [f"asyncio_default_{what}_loop_scope=session" for what in ("fixture", "test")]
+        options = [word for option in ("asyncio_mode=auto", *loops) for word in ("-o", option)]
+        options += ["--rootdir", HERE, HERE / "langchain_standard.py"]
         return pytest(bin_folder, "langchain", *options, environment=environment)
 
     # Without a penalty a small model that always takes the likeliest word comes to no end within a free text.
