@@ -117,7 +117,8 @@ impl Operation {
 }
 
 /// What replies with a list where it is asked for several answers, or in the way of another server.
-const MAY_BE_LISTS: [&str; 5] = ["/completion", "/completions", "/rerank", "/v1/rerank", "/v2/rerank"];
+const MAY_BE_LISTS: [&str; 6] =
+    ["/completion", "/completions", "/lora-adapters", "/rerank", "/v1/rerank", "/v2/rerank"];
 
 const UPSTREAM: &str =
     "The model cannot be fetched: the message names each place that was asked, with its reason.";
