@@ -15,23 +15,11 @@ import subprocess
 import sys
 import time
 
+from checks import CHECKS, Skip, check, outcome_of
 from pinned import enter
 from server import TARGET, Server
 
 KEY = "conformance-key"
-CHECKS = []
-
-
-class Skip(Exception):
-    """A check that cannot be made, with the reason."""
-
-
-def check(client, title):
-    def note(function):
-        CHECKS.append((client, title, function))
-        return function
-
-    return note
 
 
 # Exact keys and values, in the server and in `bantam logits`, which its scores are held against.
@@ -698,15 +686,7 @@ def main():
     for client, title, function in CHECKS:
         if arguments.only not in client and arguments.only not in title:
             continue
-        try:
-            function(bench)
-            outcome, why = "pass", ""
-        except Skip as skip:
-            outcome, why = "skip", f": {skip}"
-        except Exception as error:  # noqa: BLE001: whatever a client raises is the finding
-            outcome, why = "FAIL", f": {type(error).__name__}: {str(error)[:400]}"
-        matrix[client][outcome] += 1
-        print(f"{outcome}  {client:9} {title}{why}", flush=True)
+        matrix[client][outcome_of(client, title, lambda: function(bench), 9)] += 1
     bench.server.stop()
     bench.locked.stop()
     print(f"\n{'client':10} {'pass':>5} {'FAIL':>5} {'skip':>5}")

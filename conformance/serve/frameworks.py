@@ -5,6 +5,7 @@
 """
 import sys
 
+from checks import check, run_all
 from langchain_anthropic import ChatAnthropic
 from langchain_ollama import ChatOllama, OllamaEmbeddings
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
@@ -43,16 +44,10 @@ def embeddings():
 
 
 def main():
-    checks = [(name, lambda model=model: chat(model)) for name, model in models()]
-    failed = False
-    for title, run in [*checks, ("embeddings of both", embeddings)]:
-        try:
-            run()
-            print(f"pass  langchain    {title}")
-        except Exception as error:  # noqa: BLE001: whatever it raises is the finding
-            failed = True
-            print(f"FAIL  langchain    {title}: {type(error).__name__}: {str(error)[:300]!r}")
-    sys.exit(failed)
+    for name, model in models():
+        check("langchain", name)(lambda model=model: chat(model))
+    check("langchain", "embeddings of both")(embeddings)
+    run_all()
 
 
 if __name__ == "__main__":

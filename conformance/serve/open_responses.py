@@ -12,13 +12,13 @@ import sys
 import urllib.error
 import urllib.request
 
+import checks
 import jsonschema
 import llm_comply
 from llm_comply.schema import SSE_EVENT_TO_SCHEMA, SpecLoader
 
 URL, MODEL = sys.argv[1:]
 SPECIFICATION = SpecLoader(str(pathlib.Path(llm_comply.__file__).parent / "specs" / "openresponses.json"))
-CHECKS = []
 SAY = "Say one word."
 FUNCTION = {
     "type": "function",
@@ -29,7 +29,7 @@ FUNCTION = {
 
 
 def check(function):
-    CHECKS.append(function)
+    return checks.check("open-responses", function.__name__.replace("_", " "))(function)
 
 
 def post(**body):
@@ -206,21 +206,5 @@ def called(response):
     return calls[0]
 
 
-def main():
-    failed = False
-    for run in CHECKS:
-        title = run.__name__.replace("_", " ")
-        try:
-            run()
-            print(f"pass  open-responses {title}")
-        except urllib.error.HTTPError as error:
-            failed = True
-            print(f"FAIL  open-responses {title}: {error.code} {error.read()[:300]!r}")
-        except Exception as error:  # noqa: BLE001: whatever it raises is the finding
-            failed = True
-            print(f"FAIL  open-responses {title}: {type(error).__name__}: {str(error)[:300]!r}")
-    sys.exit(failed)
-
-
 if __name__ == "__main__":
-    main()
+    checks.run_all()

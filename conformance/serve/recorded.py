@@ -15,8 +15,9 @@ import sys
 import urllib.error
 import urllib.request
 
+from checks import Skip, check, run_all
+
 URL, MODEL = sys.argv[1:]
-CHECKS = []
 FRANCE = {"role": "user", "content": "What is the capital of France?"}
 # Open WebUI sends who asks, where it is told to; a key, where it has one, or an empty one.
 OF_USER = {
@@ -39,18 +40,6 @@ WEATHER = {
         "parameters": {"type": "object", "properties": {"place": {"type": "string", "maxLength": 40}}, "required": ["place"]},
     },
 }
-
-
-class Skip(Exception):
-    """What this model cannot show, with the reason."""
-
-
-def check(client, title):
-    def note(function):
-        CHECKS.append((client, title, function))
-        return function
-
-    return note
 
 
 def ask(path, body=None, headers=None, method=None):
@@ -350,19 +339,5 @@ def gap(path, body, is_told):
     assert status == 200, f"{status} {text[:300]}"
 
 
-def main():
-    failed = False
-    for client, title, run in CHECKS:
-        outcome, why = "pass", ""
-        try:
-            run()
-        except Skip as skip:
-            outcome, why = "skip", f": {skip}"
-        except Exception as error:  # noqa: BLE001: whatever it raises is the finding
-            outcome, why, failed = "FAIL", f": {type(error).__name__}: {str(error)[:300]!r}", True
-        print(f"{outcome}  {client:12} {title}{why}", flush=True)
-    sys.exit(failed)
-
-
 if __name__ == "__main__":
-    main()
+    run_all()

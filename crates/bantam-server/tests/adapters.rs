@@ -8,13 +8,12 @@ use std::sync::Arc;
 use bantam_engine::{Engine, Request};
 use bantam_model::{Adapter, BaseCheck, Model};
 use bantam_server::{AdapterPart, Generate, NamedAdapter, Refusal, Running as Answering, Served, Settings};
-use bantam_tensor::Tensor;
-use bantam_tensor::format::adapter::{AdapterFile, AdapterForm, AdapterPair};
-use bantam_tensor::kernels::matmul::Layout;
 use common::shelf::{SMALL, Shelf};
 use common::{Running, served, settings, with};
 use serde_json::{Value, json};
 
+#[path = "../../../testdata/golden/adapter.rs"]
+mod golden_adapter;
 #[path = "common/tiny.rs"]
 mod tiny;
 
@@ -39,32 +38,7 @@ impl Generate for Adapted {
 
 /// An adapter that changes all projections of the model's first layer.
 fn adapter(model: &Model, seed: usize) -> Adapter {
-    let table = model.weights.embed.tensor.name();
-    let first = model.linears().filter(|linear| linear.site.layer == 0);
-    let pairs = first.filter(|linear| linear.matrix.tensor.name() != table).map(|linear| {
-        let name = linear.matrix.tensor.name();
-        let tensor = |rows: usize, cols: usize| {
-            let value = |i: usize| ((i * 7 + seed * 13) % 17) as f32 / 40.0 - 0.2;
-            Tensor::from_f32(name, vec![rows, cols], &(0..rows * cols).map(value).collect::<Vec<_>>())
-                .unwrap()
-        };
-        AdapterPair {
-            module: name.strip_suffix(".weight").unwrap().into(),
-            a: tensor(3, linear.matrix.inputs),
-            b: tensor(linear.matrix.outputs, 3),
-            scale: 1.5,
-            magnitude: None,
-        }
-    });
-    let file = AdapterFile {
-        form: AdapterForm::Peft,
-        pairs: pairs.collect(),
-        prefix: None,
-        fingerprint: None,
-        base_name: None,
-        architecture: None,
-        base_layout: Layout::OutIn,
-    };
+    let file = golden_adapter::of_first_layer(model, seed);
     Adapter::bind(&file, model, BaseCheck::Fingerprint).unwrap()
 }
 

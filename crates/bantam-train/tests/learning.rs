@@ -9,7 +9,7 @@ use bantam_train::{
     AdamW, Decay, Distillation, Divergence, Draws, Error, Example, Lora, Muon, Pair, Plan, Precision,
     Preference, Recompute, Rule, Scaling, Schedule, Settings, Trainer, Wanted, draw,
 };
-use common::{golden_model, golden_tensors, sequences};
+use common::{golden_model, golden_tensors, sequences, state};
 
 fn settings(wanted: Wanted) -> Settings {
     Settings {
@@ -44,12 +44,6 @@ fn learn(trainer: &mut Trainer, machine: &Machine, steps: usize) -> Vec<f64> {
     let examples = examples();
     let all: Vec<&Example> = examples.iter().collect();
     (0..steps).map(|_| trainer.step(machine, &all).unwrap().loss).collect()
-}
-
-fn state(trainer: &Trainer) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    trainer.write_state(&mut bytes).unwrap();
-    bytes
 }
 
 /// The tiny model of a family in a storage of 32 weights to a block, as far as its rows are whole blocks.

@@ -12,10 +12,13 @@ use bantam_model::{
 use bantam_tensor::Tensor;
 use bantam_tensor::format::adapter::AdapterForm;
 use bantam_train::{
-    AdamW, Decay, Error, Example, Lora, Noise, Plan, Privacy, Recompute, Rule, Schedule, Settings, Tape,
-    Trainer, Wanted, prefix_of,
+    AdamW, Decay, Error, Example, Lora, Plan, Recompute, Rule, Schedule, Settings, Tape, Trainer, Wanted,
+    prefix_of,
 };
-use common::{golden_model, numbers, sequences, slope};
+use common::{
+    assert_resumed_and_private_runs_are_alike, examples, golden_model, learn, machine, numbers, sequences,
+    slope,
+};
 
 /// Families with windows, with rotary keys of other orders, with learned positions, with projections in one.
 const FAMILIES: [&str; 5] = ["llama3", "gemma3", "phi3", "gpt2", "qwen3"];
@@ -32,30 +35,10 @@ fn settings() -> Settings {
     }
 }
 
-fn machine() -> Machine {
-    Machine::new(Isa::best(), 2)
-}
-
 fn trainer(family: &str, tokens: &[u32]) -> Trainer {
     let model = golden_model(family);
     let adapter = prefix_of(&machine(), &model, tokens).unwrap();
     Trainer::new(model, Some(adapter), settings()).unwrap()
-}
-
-fn examples() -> Vec<Example> {
-    sequences().into_iter().map(Example::whole).collect()
-}
-
-fn learn(trainer: &mut Trainer, steps: usize) -> Vec<f64> {
-    let examples = examples();
-    let all: Vec<&Example> = examples.iter().collect();
-    (0..steps).map(|_| trainer.step(&machine(), &all).unwrap().loss).collect()
-}
-
-fn state(trainer: &Trainer) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    trainer.write_state(&mut bytes).unwrap();
-    bytes
 }
 
 fn batch(adapter: &Arc<Adapter>) -> Batch {
@@ -169,22 +152,7 @@ fn what_was_learnt_is_what_runs_and_what_is_written() {
 #[test]
 fn resumed_and_private_runs_know_prefixes() {
     let begin = || trainer("llama3", &[7, 31, 2]);
-    let mut whole = begin();
-    learn(&mut whole, 3);
-    let half = state(&whole);
-    let expected = learn(&mut whole, 3);
-    let mut resumed = begin();
-    resumed.read_state(&mut half.as_slice()).unwrap();
-    assert_eq!(learn(&mut resumed, 3), expected);
-    assert_eq!(state(&resumed), state(&whole));
-    // Examples of one length: means over tokens and over examples are the same.
-    let examples: Vec<Example> = (0..3).map(|i| Example::whole(vec![3 + i, 9, 27 + i, 4, 50])).collect();
-    let all: Vec<&Example> = examples.iter().collect();
-    let privacy = Privacy { clip: 1e6, noise_multiplier: 0.0, sampling_rate: 1.0, examples: 3 };
-    let (mut plain, mut private) = (begin(), begin());
-    let wanted = plain.step(&machine(), &all).unwrap().grad_norm;
-    let found = private.step_private(&machine(), &all, privacy, &Noise::new([0; 32])).unwrap().grad_norm;
-    assert!((found / wanted - 1.0).abs() < 1e-4, "{found}, {wanted}");
+    assert_resumed_and_private_runs_are_alike(begin);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use bantam_train::{
     Accountant, AdamW, Decay, Error, Example, Lora, Noise, Privacy, Recompute, Rule, Schedule, Settings,
     Trainer, Wanted,
 };
-use common::golden_model;
+use common::{golden_model, state};
 
 fn trainer(lora: &Lora) -> Trainer {
     let settings = Settings {
@@ -32,12 +32,6 @@ fn lora() -> Lora {
 /// Of one length, so that means over tokens and over examples are the same.
 fn examples() -> Vec<Example> {
     (0..5).map(|i| Example::whole((0..8).map(|j| (i * 17 + j * 7 + 3) % 60).collect())).collect()
-}
-
-fn state(trainer: &Trainer) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    trainer.write_state(&mut bytes).unwrap();
-    bytes
 }
 
 #[test]

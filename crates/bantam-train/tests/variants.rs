@@ -11,10 +11,13 @@ use bantam_model::{
 use bantam_tensor::format::adapter::AdapterForm;
 use bantam_tensor::{Storage, Tensor};
 use bantam_train::{
-    AdamW, Decay, Error, Example, Lora, Noise, Privacy, Recompute, Rule, Schedule, Settings, Start, Tape,
-    Trainer, Variant, Wanted,
+    AdamW, Decay, Error, Example, Lora, Recompute, Rule, Schedule, Settings, Start, Tape, Trainer, Variant,
+    Wanted,
 };
-use common::{golden_model, golden_tensors, model_of, numbers, sequences, slope};
+use common::{
+    assert_resumed_and_private_runs_are_alike, examples, golden_model, golden_tensors, learn, model_of,
+    numbers, sequences, slope,
+};
 
 fn settings(wanted: Wanted) -> Settings {
     Settings {
@@ -30,22 +33,6 @@ fn settings(wanted: Wanted) -> Settings {
 
 fn lora(variant: Variant, start: Start) -> Lora {
     Lora { rank: 4, alpha: 8.0, variant, start, ..Lora::default() }
-}
-
-fn examples() -> Vec<Example> {
-    sequences().into_iter().map(Example::whole).collect()
-}
-
-fn learn(trainer: &mut Trainer, steps: usize) -> Vec<f64> {
-    let (machine, examples) = (Machine::new(Isa::best(), 2), examples());
-    let all: Vec<&Example> = examples.iter().collect();
-    (0..steps).map(|_| trainer.step(&machine, &all).unwrap().loss).collect()
-}
-
-fn state(trainer: &Trainer) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    trainer.write_state(&mut bytes).unwrap();
-    bytes
 }
 
 /// With numbers of no pattern in every matrix.
@@ -212,28 +199,13 @@ fn what_was_learnt_is_what_runs_and_what_is_written() {
 
 #[test]
 fn resumed_and_private_runs_know_lengths() {
-    let machine = Machine::new(Isa::best(), 2);
+    let _machine = Machine::new(Isa::best(), 2);
     let begin = || {
         let model = golden_model("llama3");
         let adapter = lora(Variant::Dora, Start::Zero).start(&model).unwrap();
         Trainer::new(model, Some(adapter), settings(Wanted::Adapter)).unwrap()
     };
-    let mut whole = begin();
-    learn(&mut whole, 3);
-    let half = state(&whole);
-    let expected = learn(&mut whole, 3);
-    let mut resumed = begin();
-    resumed.read_state(&mut half.as_slice()).unwrap();
-    assert_eq!(learn(&mut resumed, 3), expected);
-    assert_eq!(state(&resumed), state(&whole));
-    // Examples of one length: means over tokens and over examples are the same.
-    let examples: Vec<Example> = (0..3).map(|i| Example::whole(vec![3 + i, 9, 27 + i, 4, 50])).collect();
-    let all: Vec<&Example> = examples.iter().collect();
-    let privacy = Privacy { clip: 1e6, noise_multiplier: 0.0, sampling_rate: 1.0, examples: 3 };
-    let (mut plain, mut private) = (begin(), begin());
-    let wanted = plain.step(&machine, &all).unwrap().grad_norm;
-    let found = private.step_private(&machine, &all, privacy, &Noise::new([0; 32])).unwrap().grad_norm;
-    assert!((found / wanted - 1.0).abs() < 1e-4, "{found}, {wanted}");
+    assert_resumed_and_private_runs_are_alike(begin);
 }
 
 /// A residual start brings a quantised model nearer to its original.

@@ -48,8 +48,7 @@ impl Models {
     /// The model and what the store knows of it; it is fetched first if it is not on this machine.
     pub(crate) fn pull(&self, model: &str) -> Result<Located> {
         let mut watch = Watch::new(self.interrupt.clone(), self.accept_terms);
-        let now_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-        match self.hub.pull(&model.parse()?, now_unix_s, &mut watch) {
+        match self.hub.pull(&model.parse()?, now_unix_s(), &mut watch) {
             Err(Error::Cancelled) => Err(anyhow!(Stopped(
                 "stopped; what was fetched is kept, and the next pull goes on from there"
             ))),
@@ -92,6 +91,11 @@ impl Models {
             _ => Names::Model,
         }
     }
+}
+
+/// Seconds since 1970.
+pub(crate) fn now_unix_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
 /// What a word may name.

@@ -4,9 +4,10 @@
 
 use std::path::{Path, PathBuf};
 
-use bantam_model::Model;
+use bantam_model::{Isa, Machine, Model};
 use bantam_tensor::format::safetensors;
 use bantam_tensor::{Checkpoint, Tensor};
+use bantam_train::{Example, Noise, Privacy, Trainer};
 use serde_json::Value;
 
 #[path = "../../../../testdata/golden/weights.rs"]
@@ -78,4 +79,46 @@ pub(crate) fn numbers(seed: u64, count: usize) -> Vec<f32> {
 pub(crate) fn slope(step: f64, mut f: impl FnMut(f64) -> f64) -> f64 {
     let mut central = |h: f64| (f(h) - f(-h)) / (2.0 * h);
     (4.0 * central(step) - central(2.0 * step)) / 3.0
+}
+
+pub(crate) fn machine() -> Machine {
+    Machine::new(Isa::best(), 2)
+}
+
+/// [`sequences`], all of whose tokens are learnt.
+pub(crate) fn examples() -> Vec<Example> {
+    sequences().into_iter().map(Example::whole).collect()
+}
+
+/// Losses of some steps on the [`examples`].
+pub(crate) fn learn(trainer: &mut Trainer, steps: usize) -> Vec<f64> {
+    let examples = examples();
+    let all: Vec<&Example> = examples.iter().collect();
+    (0..steps).map(|_| trainer.step(&machine(), &all).unwrap().loss).collect()
+}
+
+pub(crate) fn state(trainer: &Trainer) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    trainer.write_state(&mut bytes).unwrap();
+    bytes
+}
+
+/// A run that is stopped half way goes on to the same bits, and a private step without noise or clipping is a plain one.
+pub(crate) fn assert_resumed_and_private_runs_are_alike(begin: impl Fn() -> Trainer) {
+    let mut whole = begin();
+    learn(&mut whole, 3);
+    let half = state(&whole);
+    let expected = learn(&mut whole, 3);
+    let mut resumed = begin();
+    resumed.read_state(&mut half.as_slice()).unwrap();
+    assert_eq!(learn(&mut resumed, 3), expected);
+    assert_eq!(state(&resumed), state(&whole));
+    // Examples of one length: means over tokens and over examples are the same.
+    let examples: Vec<Example> = (0..3).map(|i| Example::whole(vec![3 + i, 9, 27 + i, 4, 50])).collect();
+    let all: Vec<&Example> = examples.iter().collect();
+    let privacy = Privacy { clip: 1e6, noise_multiplier: 0.0, sampling_rate: 1.0, examples: 3 };
+    let (mut plain, mut private) = (begin(), begin());
+    let wanted = plain.step(&machine(), &all).unwrap().grad_norm;
+    let found = private.step_private(&machine(), &all, privacy, &Noise::new([0; 32])).unwrap().grad_norm;
+    assert!((found / wanted - 1.0).abs() < 1e-4, "{found}, {wanted}");
 }

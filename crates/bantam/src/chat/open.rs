@@ -1,14 +1,12 @@
 //! From arguments to a session.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use anyhow::{Context, Result};
 use bantam::engine::Settings;
 use bantam::text::{DateTime, Special, Thinking};
 use bantam::{Loaded, Options, Session, WhenFull};
 
 use crate::args::{OverflowArg, RunArgs};
-use crate::models::Models;
+use crate::models::{Models, now_unix_s};
 
 /// A session as the arguments want it.
 pub(crate) fn open(args: &RunArgs, models: &Models, loaded: &Loaded) -> Result<Session> {
@@ -44,6 +42,5 @@ pub(crate) fn open(args: &RunArgs, models: &Models, loaded: &Loaded) -> Result<S
 
 /// The time in UTC, for templates that tell the model the date.
 pub(crate) fn now() -> DateTime {
-    let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    DateTime::from_unix_s(unix_s)
+    DateTime::from_unix_s(now_unix_s())
 }

@@ -1,7 +1,6 @@
 //! What clients change of the store: they name models, never paths.
 
 use std::io::Read;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use bantam::Loaded;
@@ -12,7 +11,7 @@ use bantam_server::{Progress, Recipe, Refusal};
 use bantam_tensor::format::adapter::AdapterFile;
 
 use super::recipe;
-use crate::models::Models;
+use crate::models::{Models, now_unix_s};
 
 pub(super) fn pull(
     models: &Models,
@@ -127,10 +126,6 @@ fn refused(error: Error) -> Refusal {
         | Error::Manifest { .. } => Refusal::Invalid(told),
         _ => Refusal::Failed(told),
     }
-}
-
-fn now_unix_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
 /// Watches a pull for a client.
