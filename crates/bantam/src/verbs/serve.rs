@@ -28,7 +28,8 @@ pub(crate) fn run(args: &ServeArgs, models: Models, interrupt: &Interrupt) -> Re
     let is_open = settings.keys.is_empty();
     let memory_max = settings.memory_max;
     let server = Server::bind(settings, Box::new(ModelLibrary::new(models, args.clone(), named)))?;
-    let (server, local) = also_local(server, args)?;
+    // Lives as long as the server: what ends it removes the socket.
+    let (server, _socket) = also_local(server, args)?;
     let stopper = server.stopper();
     interrupt.on_press(move || stopper.stop());
     let keys = if is_open { "no key needed, from this machine only" } else { "with a key" };
@@ -38,7 +39,6 @@ pub(crate) fn run(args: &ServeArgs, models: Models, interrupt: &Interrupt) -> Re
     };
     eprintln!("listening on http://{} ({keys}; {memory}); Ctrl-C stops", server.address());
     server.run()?;
-    drop(local);
     interrupt.serve();
     eprintln!("stopped");
     Ok(())
