@@ -16,6 +16,9 @@ pub struct Span {
     pub length_max: usize,
     /// Which of the batch's adapters changes the model for it.
     pub adapter: Option<usize>,
+    /// The earlier span of this batch that it continues, rather than a state. Several may continue one, and so on: what
+    /// sequences have in common at their beginnings is there once. Only what records a pass knows such spans.
+    pub behind: Option<usize>,
 }
 
 /// The rows of one forward pass: prefill, decode and verification differ only in how many there are.
@@ -58,7 +61,7 @@ impl Batch {
             Want::All => self.wanted.extend(rows.clone()),
             Want::Hidden => self.hidden.extend(rows.clone()),
         }
-        self.spans.push(Span { rows, position, length_max, adapter: None });
+        self.spans.push(Span { rows, position, length_max, adapter: None, behind: None });
     }
 
     /// Has the last span changed by an adapter.
@@ -70,6 +73,21 @@ impl Batch {
         });
         if let Some(span) = self.spans.last_mut() {
             span.adapter = Some(place);
+        }
+    }
+
+    /// Has the last span continue an earlier one of the batch.
+    ///
+    /// # Panics
+    ///
+    /// If that is none of the batch, or does not end where the last span begins.
+    pub fn continue_span(&mut self, place: usize) {
+        let before = &self.spans[place];
+        let end = before.position + before.rows.len();
+        assert!(place + 1 < self.spans.len(), "an earlier span");
+        if let Some(span) = self.spans.last_mut() {
+            assert_eq!(span.position, end, "a span that goes on where the other ends");
+            span.behind = Some(place);
         }
     }
 

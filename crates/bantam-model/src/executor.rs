@@ -282,6 +282,7 @@ const SMALL_WORK: usize = 1 << 15;
 
 fn check_states(batch: &Batch, states: &[&mut State]) -> Result<(), Error> {
     assert_eq!(batch.spans.len(), states.len(), "a state for each span");
+    assert!(batch.spans.iter().all(|span| span.behind.is_none()), "spans that continue states");
     for (span, state) in batch.spans.iter().zip(states) {
         assert_eq!(span.position, state.length(), "a span continues its sequence");
         let ahead = span.adapter.map_or(0, |place| batch.adapters[place].virtual_tokens());

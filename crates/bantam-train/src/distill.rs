@@ -3,7 +3,8 @@
 use bantam_model::{Machine, Model};
 use bantam_tensor::kernels::backward::{DivergenceRows, cross_entropy, divergence};
 
-use crate::example::{Example, Packed};
+use crate::example::Example;
+use crate::packed::Packed;
 use crate::pass::{Pass, Setting};
 use crate::pool::Pool;
 use crate::{Divergence, Error, Settings, StepReport, Trainer, Wanted};
@@ -40,7 +41,7 @@ impl Trainer {
             return Err(Error::Setting { name: "teacher", reason });
         }
         self.step_by(machine, examples, |trainer, packed, micro, share| {
-            let plain = Packed::new(micro, None);
+            let plain = Packed::shared(teacher, micro, None);
             trainer.distill(machine, teacher, how, (packed, &plain), share)
         })
     }
@@ -65,8 +66,8 @@ impl Trainer {
         let mut gradients = std::mem::take(&mut self.gradients);
         let mut pass = self.forward(machine, packed, &wanted)?;
         let (mut loss, mut failed) = (0.0, Ok(()));
-        pass.head_and_back(&packed.batch.wanted, &mut gradients, |rows, student| {
-            let chosen = &packed.batch.wanted[rows.clone()];
+        pass.head_and_back(&packed.rows, &mut gradients, |rows, student| {
+            let chosen = &plain.rows[rows.clone()];
             let targets = &packed.targets[rows];
             let shown = teaching.head(chosen, |part, teacher| {
                 let width = teacher.len() / part.len();

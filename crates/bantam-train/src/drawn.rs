@@ -9,7 +9,8 @@ use std::ops::Range;
 use bantam_model::{Machine, Model, Numerics, fnv1a};
 use bantam_tensor::kernels::backward::cross_entropy;
 
-use crate::example::{self, Example, Packed};
+use crate::example::{self, Example};
+use crate::packed::Packed;
 use crate::pass::{Pass, Recompute, Setting};
 use crate::pool::Pool;
 use crate::random::Random;
@@ -124,13 +125,13 @@ pub fn draw(
         return Err(Error::Setting { name: "vocabulary", reason });
     }
     example::check(&[example])?;
-    let packed = Packed::new(&[example], None);
+    let packed = Packed::apart(&[example], None);
     let (wanted, recompute) = (&Wanted::Nothing, Recompute::Layers);
     let setting = Setting { machine, model, wanted, numerics, recompute, apart: false };
     let mut pass = Pass::forward(setting, &packed.batch, Pool::default())?;
     let mut random = Random::new(seed ^ example.fingerprint());
     let mut draws = Draws::default();
-    pass.head(&packed.batch.wanted, |rows, logits| {
+    pass.head(&packed.rows, |rows, logits| {
         let width = logits.len() / rows.len();
         for row in logits.chunks_exact(width) {
             draws.push(draw_from(row, count, &mut random));
@@ -204,7 +205,7 @@ impl Trainer {
         let mut gradients = std::mem::take(&mut self.gradients);
         let mut pass = self.forward(machine, packed, &wanted)?;
         let mut loss = 0.0;
-        pass.head_and_back(&packed.batch.wanted, &mut gradients, |rows: Range<usize>, logits| {
+        pass.head_and_back(&packed.rows, &mut gradients, |rows: Range<usize>, logits| {
             let targets = &packed.targets[rows.clone()];
             loss += turn(machine, logits, targets, &of_rows[rows], hard_share, share as f32);
         })?;

@@ -1,8 +1,5 @@
 //! What is learnt from: tokens, and which of them carry loss.
 
-use bantam_model::{Adapter, Batch, Want};
-use std::sync::Arc;
-
 use crate::Error;
 
 /// A sequence of tokens.
@@ -21,40 +18,16 @@ impl Example {
         Example { ids, learn }
     }
 
+    /// The tokens that have to go through the model, at least one: those behind the last learnt token, and this itself,
+    /// change no loss.
+    pub(crate) fn read(&self) -> &[u32] {
+        let last = self.learn.iter().rposition(|learn| *learn).unwrap_or(0);
+        &self.ids[..last.max(1).min(self.ids.len())]
+    }
+
     /// Tokens that carry loss.
     pub fn learnt_tokens(&self) -> usize {
         self.learn.iter().skip(1).filter(|learn| **learn).count()
-    }
-}
-
-/// Sequences that go through the model together, without seeing each other.
-pub(crate) struct Packed {
-    pub(crate) batch: Batch,
-    /// The token that each wanted row predicts.
-    pub(crate) targets: Vec<u32>,
-    /// How many of the targets belong to each example.
-    pub(crate) counts: Vec<usize>,
-}
-
-impl Packed {
-    pub(crate) fn new(examples: &[&Example], adapter: Option<&Arc<Adapter>>) -> Self {
-        let mut packed = Packed { batch: Batch::default(), targets: Vec::new(), counts: Vec::new() };
-        let ahead = adapter.map_or(0, |adapter| adapter.virtual_tokens());
-        for example in examples {
-            let begin = packed.batch.tokens.len();
-            packed.batch.push(&example.ids, ahead, ahead + example.ids.len(), Want::Nothing);
-            if let Some(adapter) = adapter {
-                packed.batch.adapt(adapter);
-            }
-            for (place, learn) in example.learn.iter().enumerate().skip(1) {
-                if *learn {
-                    packed.batch.wanted.push(begin + place - 1);
-                    packed.targets.push(example.ids[place]);
-                }
-            }
-            packed.counts.push(example.learnt_tokens());
-        }
-        packed
     }
 }
 
@@ -85,7 +58,7 @@ pub(crate) fn micro_batches<'a, 'e>(
         let rest = examples.get(begin..).filter(|rest| !rest.is_empty())?;
         let mut tokens = 0;
         let fit = rest.iter().take_while(|example| {
-            tokens += example.ids.len();
+            tokens += example.read().len();
             tokens <= tokens_max
         });
         let count = fit.count().max(1);

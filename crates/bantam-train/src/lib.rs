@@ -23,6 +23,7 @@ mod gradients;
 mod lora;
 mod ops;
 mod optimizer;
+mod packed;
 mod parameters;
 mod pass;
 mod plan;

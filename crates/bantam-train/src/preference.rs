@@ -2,7 +2,8 @@
 
 use bantam_model::Machine;
 
-use crate::example::{self, Example, Packed};
+use crate::example::{self, Example};
+use crate::packed::Packed;
 use crate::trainer::show_losses;
 use crate::{Error, StepReport, Trainer, Wanted};
 
@@ -124,7 +125,7 @@ impl Trainer {
         };
         let mut all = Vec::with_capacity(examples.len());
         for micro in example::micro_batches(examples, self.settings.micro_tokens) {
-            let packed = Packed::new(micro, adapter.as_ref());
+            let packed = Packed::shared(&self.model, micro, adapter.as_ref());
             let losses = self.losses(machine, &packed)?;
             all.extend(sums(&losses, &packed.counts).map(|loss| -loss));
         }
@@ -145,7 +146,7 @@ impl Trainer {
         check_pairs(pairs)?;
         let (mut loss, mut won) = (0.0, 0);
         for micro in self.micro_pairs(pairs) {
-            let packed = Packed::new(&answers_of(micro), self.adapter.as_ref());
+            let packed = Packed::shared(&self.model, &answers_of(micro), self.adapter.as_ref());
             let losses = self.losses(machine, &packed)?;
             for answers in scored(micro, &losses, &packed.counts) {
                 loss += preference.loss(answers).0;
@@ -172,7 +173,7 @@ impl Trainer {
         self.clear_gradients();
         let (mut loss, mut tokens) = (0.0, 0);
         for micro in self.micro_pairs(pairs) {
-            let packed = Packed::new(&answers_of(micro), self.adapter.as_ref());
+            let packed = Packed::shared(&self.model, &answers_of(micro), self.adapter.as_ref());
             self.accumulate(machine, &packed, |pass, losses| {
                 show_losses(machine, pass, &packed, losses)?;
                 let mut weights = Vec::with_capacity(losses.len());
@@ -187,7 +188,7 @@ impl Trainer {
                 }
                 Ok(weights)
             })?;
-            tokens += packed.batch.tokens.len();
+            tokens += micro.iter().map(|pair| pair.chosen.ids.len() + pair.rejected.ids.len()).sum::<usize>();
         }
         let (grad_norm, rate) = self.descend(machine)?;
         self.examples += pairs.len() as u64;
@@ -198,7 +199,7 @@ impl Trainer {
     fn micro_pairs<'a, 'p>(&self, pairs: &'a [&'p Pair]) -> Vec<&'a [&'p Pair]> {
         let (mut groups, mut begin, mut tokens) = (Vec::new(), 0, 0);
         for (place, pair) in pairs.iter().enumerate() {
-            let more = pair.chosen.ids.len() + pair.rejected.ids.len();
+            let more = pair.chosen.read().len() + pair.rejected.read().len();
             if place > begin && tokens + more > self.settings.micro_tokens {
                 groups.push(&pairs[begin..place]);
                 (begin, tokens) = (place, 0);

@@ -8,7 +8,8 @@
 
 use bantam_model::Machine;
 
-use crate::example::{self, Example, Packed};
+use crate::example::{self, Example};
+use crate::packed::Packed;
 use crate::trainer::show_losses;
 use crate::{Error, StepReport, Trainer, Wanted};
 
@@ -98,7 +99,7 @@ impl Trainer {
         let adapter = self.adapter.clone().filter(|_| !is_plain);
         let mut all = Vec::with_capacity(examples.len());
         for micro in example::micro_batches(examples, self.settings.micro_tokens) {
-            let packed = Packed::new(micro, adapter.as_ref());
+            let packed = Packed::shared(&self.model, micro, adapter.as_ref());
             let losses = self.losses(machine, &packed)?;
             let mut losses = losses.iter().map(|loss| -loss);
             all.extend(packed.counts.iter().map(|count| losses.by_ref().take(*count).collect()));

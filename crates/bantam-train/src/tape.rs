@@ -167,6 +167,7 @@ impl<'a> Needs<'a> {
 }
 
 /// Records a forward pass of one batch whose sequences all begin at position 0, or behind their adapter's prefix.
+/// Spans may continue each other.
 pub struct Tape<'a> {
     pub(crate) machine: &'a Machine,
     pub(crate) batch: &'a Batch,
@@ -193,12 +194,13 @@ impl<'a> Tape<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::Continued`] where a span does not begin there; [`Error::AdaptersDiffer`] where spans have
+    /// [`Error::Continued`] where a span does neither begin there nor continue another; [`Error::AdaptersDiffer`] where spans have
     /// different adapters.
     pub fn new(machine: &'a Machine, batch: &'a Batch, wanted: &'a Wanted) -> Result<Self, Error> {
         let adapter = batch.spans.first().and_then(|span| span.adapter);
         let wanted_position = adapter.map_or(0, |place| batch.adapters[place].virtual_tokens());
-        let mut spans = batch.spans.iter().enumerate();
+        // Those behind others begin where these end; the batch saw to that.
+        let mut spans = batch.spans.iter().enumerate().filter(|(_, span)| span.behind.is_none());
         if let Some((span, found)) = spans.find(|(_, span)| span.position != wanted_position) {
             return Err(Error::Continued { span, position: found.position, wanted: wanted_position });
         }

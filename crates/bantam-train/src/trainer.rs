@@ -8,9 +8,10 @@ use std::sync::Arc;
 use bantam_model::{Adapter, Machine, Model, Numerics};
 use bantam_tensor::kernels::backward::cross_entropy;
 
-use crate::example::{self, Example, Packed};
+use crate::example::{self, Example};
 use crate::gradients::check_finite;
 use crate::optimizer::Optimizer;
+use crate::packed::Packed;
 use crate::parameters::{self, Parameter};
 use crate::pass::{Pass, Recompute, Setting};
 use crate::pool::Pool;
@@ -46,7 +47,7 @@ pub struct StepReport {
     pub grad_norm: f64,
     /// The learning rate.
     pub rate: f32,
-    /// Tokens that went through the model.
+    /// Tokens of the examples; those of beginnings that several share went through the model once.
     pub tokens: usize,
     /// Those that carried loss.
     pub learnt_tokens: usize,
@@ -179,9 +180,9 @@ impl Trainer {
         self.clear_gradients();
         let (mut loss, mut tokens) = (0.0, 0);
         for micro in example::micro_batches(examples, self.settings.micro_tokens) {
-            let packed = Packed::new(micro, self.adapter.as_ref());
+            let packed = Packed::shared(&self.model, micro, self.adapter.as_ref());
             loss += learn(self, &packed, micro, share)?;
-            tokens += packed.batch.tokens.len();
+            tokens += micro.iter().map(|example| example.ids.len()).sum::<usize>();
         }
         let (grad_norm, rate) = self.descend(machine)?;
         self.examples += examples.len() as u64;
@@ -197,7 +198,7 @@ impl Trainer {
         let learnt_tokens = example::check(examples)?;
         let mut loss = 0.0;
         for micro in example::micro_batches(examples, self.settings.micro_tokens) {
-            let packed = Packed::new(micro, self.adapter.as_ref());
+            let packed = Packed::shared(&self.model, micro, self.adapter.as_ref());
             loss += self.losses(machine, &packed)?.iter().sum::<f64>();
         }
         Ok(Evaluation { loss: loss / learnt_tokens as f64, learnt_tokens })
@@ -225,7 +226,7 @@ impl Trainer {
         let mut gradients = std::mem::take(&mut self.gradients);
         let mut pass = self.forward(machine, packed, &wanted)?;
         let weights = weigh(&mut pass, &mut losses)?;
-        pass.head_and_back(&packed.batch.wanted, &mut gradients, |rows, logits| {
+        pass.head_and_back(&packed.rows, &mut gradients, |rows, logits| {
             let (targets, weights) = (&packed.targets[rows.clone()], &weights[rows.clone()]);
             cross_entropy(machine, logits, targets, weights, &mut losses[rows]);
         })?;
@@ -291,7 +292,7 @@ pub(crate) fn show_losses(
     packed: &Packed,
     losses: &mut [f64],
 ) -> Result<(), Error> {
-    pass.head(&packed.batch.wanted, |rows, logits| {
+    pass.head(&packed.rows, |rows, logits| {
         let weights = vec![0.0; rows.len()];
         cross_entropy(machine, logits, &packed.targets[rows.clone()], &weights, &mut losses[rows]);
     })

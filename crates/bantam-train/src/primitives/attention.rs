@@ -1,9 +1,10 @@
-//! Causal attention within the batch's spans, each behind the adapter's prefix if there is one.
+//! Causal attention within the batch's spans, each behind those that it continues, and all behind the adapter's prefix if
+//! there is one.
 
 use std::ops::Range;
 
 use bantam_model::description::Attention;
-use bantam_model::{KvPrefixLayer, KvStorage, Machine};
+use bantam_model::{KvPrefixLayer, KvStorage, Machine, Span};
 use bantam_tensor::kernels::attention::{self as kernel, AttendSpec, KvShape, PAGE, Page, QueryRow, append};
 use bantam_tensor::kernels::backward::{AttendGradients, AttendInputs, attend_backward};
 
@@ -18,21 +19,47 @@ pub(crate) fn attend(tape: &mut Tape<'_>, layer: usize, attention: &Attention, p
     let prefix = tape.adapter.and_then(|adapter| adapter.prefix.as_ref());
     let ahead = prefix.map(|prefix| Ahead::new(&prefix.layers[layer], tape.apart));
     let spec = spec(attention);
-    let spans: Vec<Range<usize>> = tape.batch.spans.iter().map(|span| span.rows.clone()).collect();
+    let spans: Vec<Sight> = Sight::of(&tape.batch.spans);
     let (count, width) = (tape.rows(parts[0]).count(), tape.rows(parts[0]).width);
     let mut y = tape.blank(count, width);
     let [queries, keys, values] = parts.map(|part| tape.rows(part));
-    let first = ahead.as_ref().map_or(0, |ahead| ahead.tokens);
     for span in &spans {
-        let pages = pages(tape.machine, spec.kv, span.clone(), [keys, values], ahead.as_ref());
+        let pages = pages(tape.machine, spec.kv, span, [keys, values], ahead.as_ref());
+        let first = ahead.as_ref().map_or(0, |ahead| ahead.tokens) + span.before_len();
         let rows: Vec<QueryRow<'_>> =
-            (0..span.len()).map(|row| QueryRow { pages: &pages, position: first + row }).collect();
-        let part = span.start * width..span.end * width;
+            (0..span.own.len()).map(|row| QueryRow { pages: &pages, position: first + row }).collect();
+        let part = span.own.start * width..span.own.end * width;
         kernel::attend(tape.machine, &spec, &rows, &queries.data[part.clone()], &mut y.data[part]);
     }
     let learns = ahead.is_some() && tape.wanted.adapter();
     let needs = Needs::of(&parts).learning(learns).keeping(&parts).keeping_own();
     tape.record(y, needs, Attend { attention: attention.clone(), parts, spans, ahead, learns })
+}
+
+/// The rows of a span, and those of the batch that it continues and sees.
+struct Sight {
+    /// The first position first.
+    before: Vec<Range<usize>>,
+    own: Range<usize>,
+}
+
+impl Sight {
+    fn of(spans: &[Span]) -> Vec<Sight> {
+        let mut all: Vec<Sight> = Vec::with_capacity(spans.len());
+        for span in spans {
+            let before = span.behind.map_or_else(Vec::new, |place| all[place].parts().collect());
+            all.push(Sight { before, own: span.rows.clone() });
+        }
+        all
+    }
+
+    fn parts(&self) -> impl Iterator<Item = Range<usize>> {
+        self.before.iter().chain([&self.own]).cloned()
+    }
+
+    fn before_len(&self) -> usize {
+        self.before.iter().map(|part| part.len()).sum()
+    }
 }
 
 fn spec(of: &Attention) -> AttendSpec<'static> {
@@ -69,29 +96,33 @@ impl Ahead {
     }
 }
 
-/// Keys and values of one span as the kernel wants them, behind those that stand before it.
+/// Keys and values that a span sees, as the kernel wants them.
 fn pages(
     machine: &Machine,
     shape: KvShape,
-    span: Range<usize>,
+    span: &Sight,
     parts: [&Rows; 2],
     ahead: Option<&Ahead>,
 ) -> Vec<Page> {
-    let first = ahead.map_or(0, |ahead| ahead.tokens);
-    let count = (first + span.len()).div_ceil(PAGE);
+    let ahead = ahead.map(|ahead| [&ahead.keys[..], &ahead.values[..]]);
+    let seen = span.parts().map(|rows| parts.map(|of| &of.data[rows.start * of.width..rows.end * of.width]));
+    let seen: Vec<[&[f32]; 2]> = ahead.into_iter().chain(seen).collect();
+    let rows = |[keys, _]: &[&[f32]; 2]| keys.len() / (shape.num_kv_heads * shape.head_dim);
+    let count = seen.iter().map(rows).sum::<usize>().div_ceil(PAGE);
     let mut pages: Vec<Page> = (0..count).map(|_| Page::new(shape, KvStorage::F32)).collect();
-    if let Some(ahead) = ahead {
-        append(machine, &mut pages[..first.div_ceil(PAGE)], 0, &ahead.keys, &ahead.values);
+    let mut begin = 0;
+    for part in &seen {
+        let end = begin + rows(part);
+        append(machine, &mut pages[begin / PAGE..end.div_ceil(PAGE)], begin % PAGE, part[0], part[1]);
+        begin = end;
     }
-    let [keys, values] = parts.map(|of| &of.data[span.start * of.width..span.end * of.width]);
-    append(machine, &mut pages[first / PAGE..], first % PAGE, keys, values);
     pages
 }
 
 struct Attend {
     attention: Attention,
     parts: [Place; 3],
-    spans: Vec<Range<usize>>,
+    spans: Vec<Sight>,
     ahead: Option<Ahead>,
     /// Whether what stands ahead does.
     learns: bool,
@@ -102,9 +133,11 @@ impl Derivative for Attend {
         let [queries, keys, values] = self.parts.map(|part| &*at.rows(part).data);
         let of = AttendInputs { queries, keys, values, y: &at.y.data, dy: &dy };
         let mut sums = [queries, keys, values].map(|part| sink.pool.zeros(part.len()));
-        match &self.ahead {
-            Some(ahead) => self.behind(ahead, at, of, &mut sums, sink),
-            None => run(at.machine, &spec(&self.attention), &self.spans, of, &mut sums),
+        if self.ahead.is_some() || self.spans.iter().any(|span| !span.before.is_empty()) {
+            self.behind(at, of, &mut sums, sink);
+        } else {
+            let spans: Vec<Range<usize>> = self.spans.iter().map(|span| span.own.clone()).collect();
+            run(at.machine, &spec(&self.attention), &spans, of, &mut sums);
         }
         for (part, sum) in self.parts.into_iter().zip(sums) {
             sink.give(at, part, sum);
@@ -125,90 +158,114 @@ fn run(
 }
 
 impl Attend {
-    /// With what stands ahead as rows of each span, whose queries are asked by nobody: they have no gradient, and give
-    /// none.
-    fn behind(
-        &self,
-        ahead: &Ahead,
-        at: &Step<'_>,
-        of: AttendInputs<'_>,
-        sums: &mut [Vec<f32>; 3],
-        sink: &mut Sink<'_>,
-    ) {
-        let lengthen = Lengthen { spans: &self.spans, tokens: ahead.tokens };
-        let spans: Vec<Range<usize>> = lengthen.spans().collect();
-        let blank = |part: &[f32], pool: &mut Pool| lengthen.filled(part, None, pool);
-        let [queries, y, dy] = [of.queries, of.y, of.dy].map(|part| blank(part, sink.pool));
-        let keys = lengthen.filled(of.keys, Some(&ahead.keys), sink.pool);
-        let values = lengthen.filled(of.values, Some(&ahead.values), sink.pool);
+    /// With what a span continues, and what stands ahead of all, as rows of each span. Their queries ask nothing there:
+    /// they have no gradient, and give none.
+    fn behind(&self, at: &Step<'_>, of: AttendInputs<'_>, sums: &mut [Vec<f32>; 3], sink: &mut Sink<'_>) {
+        let ahead = self.ahead.as_ref();
+        let lengthen = Lengthen::new(&self.spans, ahead.map_or(0, |ahead| ahead.tokens));
+        let [queries, y, dy] = [of.queries, of.y, of.dy].map(|part| lengthen.asking(part, sink.pool));
+        let [keys, values] = [
+            lengthen.seen(of.keys, ahead.map(|ahead| &ahead.keys[..]), sink.pool),
+            lengthen.seen(of.values, ahead.map(|ahead| &ahead.values[..]), sink.pool),
+        ];
         let mut longer = [&queries, &keys, &values].map(|part| sink.pool.zeros(part.len()));
         let of = AttendInputs { queries: &queries, keys: &keys, values: &values, y: &y, dy: &dy };
-        run(at.machine, &spec(&self.attention), &spans, of, &mut longer);
+        run(at.machine, &spec(&self.attention), &lengthen.longer, of, &mut longer);
         for (sum, longer) in sums.iter_mut().zip(&longer) {
-            lengthen.cut(longer, sum);
+            lengthen.give_back(longer, sum);
         }
-        for (name, longer) in ahead.names.iter().zip(&longer[1..]).filter(|_| self.learns) {
-            for (place, begun) in lengthen.ahead(longer).enumerate() {
-                let name = name_for(ahead.apart.then_some(place), name);
-                accumulate(sink.of_tensor(&name, begun.len()), begun);
+        if let Some(ahead) = ahead.filter(|_| self.learns) {
+            for (name, longer) in ahead.names.iter().zip(&longer[1..]) {
+                for (place, begun) in lengthen.ahead(longer).enumerate() {
+                    let name = name_for(ahead.apart.then_some(place), name);
+                    accumulate(sink.of_tensor(&name, begun.len()), begun);
+                }
             }
         }
         [queries, keys, values, y, dy].into_iter().chain(longer).for_each(|part| sink.pool.put(part));
     }
 }
 
-/// Spans with some rows more before each.
+/// Spans with all that they see before them, each for itself.
 struct Lengthen<'a> {
     /// Which cover all rows, in order.
-    spans: &'a [Range<usize>],
-    /// Rows that come before each.
+    spans: &'a [Sight],
+    /// Where they lie with what is before them.
+    longer: Vec<Range<usize>>,
+    /// Rows that stand ahead of each span and all that it continues.
     tokens: usize,
 }
 
-impl Lengthen<'_> {
-    /// Where they lie.
-    fn spans(&self) -> impl Iterator<Item = Range<usize>> {
-        let spans = self.spans.iter().enumerate();
-        spans.map(|(place, span)| span.start + place * self.tokens..span.end + (place + 1) * self.tokens)
+impl<'a> Lengthen<'a> {
+    fn new(spans: &'a [Sight], tokens: usize) -> Self {
+        let mut end = 0;
+        let longer = spans.iter().map(|span| {
+            let begin = end;
+            end += tokens + span.before_len() + span.own.len();
+            begin..end
+        });
+        Lengthen { spans, longer: longer.collect(), tokens }
     }
 
-    fn rows(&self) -> usize {
-        self.spans.last().map_or(0, |span| span.end)
+    /// Numbers of a row.
+    fn width(&self, of: &[f32]) -> usize {
+        of.len() / self.spans.last().map_or(1, |span| span.own.end).max(1)
     }
 
-    /// How many there are with those before.
-    fn rows_with_ahead(&self) -> usize {
-        self.rows() + self.spans.len() * self.tokens
+    fn zeros(&self, width: usize, pool: &mut Pool) -> Vec<f32> {
+        pool.zeros(self.longer.last().map_or(0, |last| last.end) * width)
     }
 
-    /// The rows of each span behind others, which are zero if they are not given.
-    fn filled(&self, from: &[f32], ahead: Option<&[f32]>, pool: &mut Pool) -> Vec<f32> {
-        let width = from.len() / self.rows().max(1);
-        let mut to = pool.zeros(self.rows_with_ahead() * width);
-        for (span, longer) in self.spans.iter().zip(self.spans()) {
-            let (begun, rest) =
-                to[longer.start * width..longer.end * width].split_at_mut(self.tokens * width);
-            if let Some(ahead) = ahead {
-                begun.copy_from_slice(ahead);
-            }
-            rest.copy_from_slice(&from[span.start * width..span.end * width]);
+    /// The rows of the spans behind zeros.
+    fn asking(&self, from: &[f32], pool: &mut Pool) -> Vec<f32> {
+        let width = self.width(from);
+        let mut to = self.zeros(width, pool);
+        for (span, longer) in self.spans.iter().zip(&self.longer) {
+            let begin = longer.end - span.own.len();
+            to[begin * width..longer.end * width]
+                .copy_from_slice(&from[span.own.start * width..span.own.end * width]);
         }
         to
     }
 
-    /// The rows of the spans alone.
-    fn cut(&self, from: &[f32], to: &mut [f32]) {
-        let width = to.len() / self.rows().max(1);
-        for (span, longer) in self.spans.iter().zip(self.spans()) {
-            let begin = (longer.start + self.tokens) * width;
-            to[span.start * width..span.end * width].copy_from_slice(&from[begin..longer.end * width]);
+    /// The rows of the spans behind all that they see.
+    fn seen(&self, from: &[f32], ahead: Option<&[f32]>, pool: &mut Pool) -> Vec<f32> {
+        let width = self.width(from);
+        let mut to = self.zeros(width, pool);
+        for (span, longer) in self.spans.iter().zip(&self.longer) {
+            let (begun, mut rest) =
+                to[longer.start * width..longer.end * width].split_at_mut(self.tokens * width);
+            if let Some(ahead) = ahead {
+                begun.copy_from_slice(ahead);
+            }
+            for rows in span.parts() {
+                let part;
+                (part, rest) = rest.split_at_mut(rows.len() * width);
+                part.copy_from_slice(&from[rows.start * width..rows.end * width]);
+            }
+        }
+        to
+    }
+
+    /// Adds what was given to the rows that spans see to these rows.
+    fn give_back(&self, from: &[f32], to: &mut [f32]) {
+        let width = self.width(to);
+        for (span, longer) in self.spans.iter().zip(&self.longer) {
+            let mut begin = longer.start + self.tokens;
+            for rows in span.parts() {
+                accumulate(
+                    &mut to[rows.start * width..rows.end * width],
+                    &from[begin * width..(begin + rows.len()) * width],
+                );
+                begin += rows.len();
+            }
         }
     }
 
-    /// Those before each span.
-    fn ahead<'f>(&self, from: &'f [f32]) -> impl Iterator<Item = &'f [f32]> {
-        let width = from.len() / self.rows_with_ahead().max(1);
+    /// Those ahead of each span.
+    fn ahead<'f>(&'f self, from: &'f [f32]) -> impl Iterator<Item = &'f [f32]> {
+        let width = from.len() / self.longer.last().map_or(1, |last| last.end).max(1);
         let len = self.tokens * width;
-        self.spans().map(move |longer| &from[longer.start * width..][..len])
+        self.longer.iter().map(move |longer| &from[longer.start * width..][..len])
     }
 }

@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 
 use bantam_model::{Adapter, Machine, Role};
 
-use crate::example::{self, Example, Packed};
+use crate::example::{self, Example};
+use crate::packed::Packed;
 use crate::tape::TensorGradients;
 use crate::{Error, StepReport, Trainer, Wanted};
 
@@ -88,9 +89,9 @@ impl Trainer {
         let (mut loss, mut tokens) = (0.0, 0);
         for micro in example::micro_batches(examples, self.settings.micro_tokens) {
             for micro in micro.chunks(TOGETHER_MAX) {
-                let packed = Packed::new(micro, self.adapter.as_ref());
+                let packed = Packed::apart(micro, self.adapter.as_ref());
                 loss += self.accumulate_clipped(machine, &packed, privacy.clip, &mut sum)?;
-                tokens += packed.batch.tokens.len();
+                tokens += micro.iter().map(|example| example.ids.len()).sum::<usize>();
             }
         }
         self.gradients = self.noised(sum, privacy, noise);
