@@ -7,7 +7,7 @@ use bantam_data::{Columns, Duplicates, Encoder, Form, Learn, Loader, Similarity,
 use bantam_text::Thinking;
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{CanariesArgs, MachineArgs};
+use super::{AdapterArgs, CanariesArgs, MachineArgs};
 
 /// `bantam data`
 #[derive(Args, Debug)]
@@ -120,6 +120,8 @@ pub(crate) struct AnswerDataArgs {
     /// Tokens of a question and its answer at most
     #[arg(long, default_value_t = 4096, value_name = "TOKENS")]
     pub(crate) context: usize,
+    #[command(flatten)]
+    pub(crate) adapter: AdapterArgs,
     #[command(flatten)]
     pub(crate) machine: MachineArgs,
 }

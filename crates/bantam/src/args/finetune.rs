@@ -99,9 +99,14 @@ pub(crate) struct CourseArgs {
     /// In which order examples are learnt; ranks are in the column that --rank-column names
     #[arg(long, value_enum, default_value_t)]
     pub(crate) order: OrderArg,
-    /// Tokens that go through the model together: less takes less memory
-    #[arg(long, default_value_t = 2048, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) micro_tokens: u32,
+    /// Tokens that go through the model together: less takes less memory; default: 512 with --recompute nothing, else
+    /// 2048
+    #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) micro_tokens: Option<u32>,
+    /// What is computed a second time rather than kept; results are the same; default: nothing where what is kept takes
+    /// at most a gibibyte
+    #[arg(long, value_enum)]
+    pub(crate) recompute: Option<RecomputeArg>,
     /// The optimiser
     #[arg(long, value_enum, default_value_t)]
     pub(crate) optimizer: OptimizerArg,
@@ -263,6 +268,15 @@ pub(crate) enum OrderArg {
     Rank,
     /// The fifth of the highest rank at the end of the last epoch
     BestLast,
+}
+
+/// What is computed a second time on the way back.
+#[derive(ValueEnum, Clone, Copy, Debug)]
+pub(crate) enum RecomputeArg {
+    /// All that is between layers: least memory
+    Layers,
+    /// Nothing: fastest
+    Nothing,
 }
 
 /// How the learning rate falls after the warm-up.

@@ -22,7 +22,7 @@ pub(crate) use adapter::{AdapterArgs, AdapterVerb, ConvertArgs, MergeArgs, parse
 pub(crate) use data::{AnswerDataArgs, DataArgs, DataVerb, InspectDataArgs, LogitsDataArgs};
 pub(crate) use finetune::{
     CourseArgs, DivergenceArg, FinetuneArgs, LossArg, LossArgs, MethodArg, OptimizerArg, OrderArg,
-    ScheduleArg, StartArg,
+    RecomputeArg, ScheduleArg, StartArg,
 };
 pub(crate) use format::FormatArgs;
 pub(crate) use machine::MachineArgs;

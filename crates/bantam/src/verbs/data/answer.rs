@@ -3,10 +3,12 @@
 //! Learning a teacher's texts (Kim and Rush, 2016) needs no common vocabulary.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use anyhow::{Result, anyhow, bail};
 use bantam::Loaded;
 use bantam_engine::{Engine, Reason, Request, Sampling, Settings, Stream};
+use bantam_model::Adapter;
 use bantam_tensor::format::atomic;
 use bantam_text::{ChatTemplate, Conversation, Shown, Tokenizer};
 use serde_json::{Value, json};
@@ -68,6 +70,7 @@ struct Answerer<'a> {
     engine: Engine,
     tokenizer: Tokenizer,
     template: ChatTemplate,
+    adapter: Option<Arc<Adapter>>,
 }
 
 impl<'a> Answerer<'a> {
@@ -77,10 +80,11 @@ impl<'a> Answerer<'a> {
         let template = loaded
             .template(&tokenizer)?
             .ok_or_else(|| anyhow!("{} has no chat template, so that nothing can be asked", args.model))?;
+        let adapter = args.adapter.open(&loaded)?;
         let settings = args.machine.settings();
         let context_length = loaded.model.description.context_length.min(args.context);
         let engine = Engine::start(loaded.model.clone(), Settings { context_length, ..settings })?;
-        Ok(Answerer { args, engine, tokenizer, template })
+        Ok(Answerer { args, engine, tokenizer, template, adapter })
     }
 
     /// The messages of a question, with the system text if they have none.
@@ -104,6 +108,7 @@ impl<'a> Answerer<'a> {
             max_tokens: Some(self.args.max_tokens),
             sampling: Sampling { temperature, seed, ..Sampling::default() },
             stop_tokens: self.tokenizer.stops().to_vec(),
+            adapter: self.adapter.clone(),
             ..Request::default()
         })
     }

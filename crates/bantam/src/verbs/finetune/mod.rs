@@ -152,8 +152,12 @@ fn sampler(args: &FinetuneArgs, loaded: &Loaded) -> Result<Option<Sampler>> {
 
 fn advice(method: MethodArg) -> &'static str {
     match method {
-        MethodArg::Lora | MethodArg::Prefix => "lower --micro-tokens or --max-length",
-        MethodArg::Full => "lower --micro-tokens, or choose --optimizer adamw8bit or --method lora",
+        MethodArg::Lora | MethodArg::Prefix => {
+            "choose --recompute layers, or lower --micro-tokens or --max-length"
+        }
+        MethodArg::Full => {
+            "lower --micro-tokens, or choose --recompute layers, --optimizer adamw8bit or --method lora"
+        }
     }
 }
 

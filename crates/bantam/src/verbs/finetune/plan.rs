@@ -7,7 +7,8 @@ use bantam_train::{
     Variant, Wanted,
 };
 
-use crate::args::{CourseArgs, MethodArg, OptimizerArg, OrderArg, ScheduleArg, StartArg};
+use crate::args::{CourseArgs, MethodArg, OptimizerArg, OrderArg, RecomputeArg, ScheduleArg, StartArg};
+use crate::units;
 use crate::verbs::learning::{BatchSize, Route, private_batch};
 
 /// Epochs where nobody says how many.
@@ -18,6 +19,8 @@ const STEPS_MIN: u64 = 60;
 const EPOCHS_MAX: u64 = 10;
 /// Keys and values are numbers around one, and few; PEFT's comparison of methods has the same rate.
 const PREFIX_RATE: f64 = 5e-3;
+/// Bytes of activations that are kept rather than computed again where nobody says.
+const KEPT_MAX: usize = 1 << 30;
 /// How much of all is the best that comes last.
 const BEST_SHARE: f64 = 0.2;
 
@@ -107,10 +110,11 @@ impl Plan {
             rule: rule(args.optimizer),
             schedule,
             clip: (aim != Aim::Private).then_some(1.0),
-            micro_tokens: args.micro_tokens as usize,
+            micro_tokens: micro_tokens(args, Recompute::Layers),
             numerics,
             recompute: Recompute::Layers,
         };
+        let settings = recomputing(args, model, settings, &mut choices);
         let route = Route {
             steps,
             epochs: steps.div_ceil(steps_per_epoch.max(1)),
@@ -123,6 +127,41 @@ impl Plan {
         };
         Plan { learner, settings, route, choices }
     }
+}
+
+fn micro_tokens(args: &CourseArgs, recompute: Recompute) -> usize {
+    let chosen = match recompute {
+        Recompute::Layers => 2048,
+        Recompute::Nothing => 512,
+    };
+    args.micro_tokens.map_or(chosen, |tokens| tokens as usize)
+}
+
+/// What is kept between the ways forward and back follows from sizes alone and not from the memory that happens to be
+/// free, so that a run goes on with the same bits on another day.
+fn recomputing(
+    args: &CourseArgs,
+    model: &Model,
+    settings: Settings,
+    choices: &mut Vec<[String; 3]>,
+) -> Settings {
+    let with = |recompute| {
+        let micro_tokens = micro_tokens(args, recompute);
+        Settings { recompute, micro_tokens, ..settings.clone() }
+    };
+    let keeping = with(Recompute::Nothing);
+    let kept = bantam_train::Plan::new(model, None, &keeping).activations;
+    let (is_kept, reason) = match args.recompute {
+        Some(RecomputeArg::Nothing) => (true, "as asked".to_owned()),
+        Some(RecomputeArg::Layers) => (false, "as asked".to_owned()),
+        None => {
+            let bytes = units::bytes(kept as u64);
+            let tokens = keeping.micro_tokens;
+            (kept <= KEPT_MAX, format!("to keep all of {tokens} tokens takes up to {bytes}"))
+        }
+    };
+    choices.push(choice("recompute", if is_kept { "nothing" } else { "layers" }, reason));
+    if is_kept { keeping } else { settings }
 }
 
 fn learner(args: &CourseArgs, aim: Aim, begun: Option<Vec<u32>>, choices: &mut Vec<[String; 3]>) -> Learner {
