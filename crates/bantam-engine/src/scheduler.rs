@@ -136,7 +136,10 @@ impl Scheduler {
                 return self.waiting.insert(place, sequence);
             }
             sequence.has_begun = true;
-            self.running.push(sequence);
+            // Rows of one adapter go through its products together, if they are neighbours.
+            let adapter = |of: &Sequence| of.adapter().map(Arc::as_ptr);
+            let alike = self.running.iter().rposition(|other| adapter(other) == adapter(&sequence));
+            self.running.insert(alike.map_or(self.running.len(), |place| place + 1), sequence);
         }
     }
 
@@ -216,7 +219,7 @@ impl Scheduler {
     }
 
     /// The parts of the next step: first those that only need their newest token, then prompts, those of clients first
-    /// that got least, until the step is full, or as long as it should be. Decoding never fills it, since no more
+    /// that got least, until the step is full, or as long as streams should wait. Decoding never fills it, since no more
     /// sequences run than a step has rows.
     fn plan(&self) -> Vec<Part> {
         let Settings { step_rows_max, step_time_max, .. } = self.settings;
@@ -225,7 +228,9 @@ impl Scheduler {
         let (decoding, mut reading): (Vec<usize>, Vec<usize>) =
             (0..self.running.len()).partition(|place| self.running[*place].is_decoding());
         let mut plan = self.parts(&decoding, &mut room);
-        room.rows = room.rows.min(self.pace.rows(step_time_max, step_rows_max));
+        if !decoding.is_empty() {
+            room.rows = room.rows.min(self.pace.rows(step_time_max, step_rows_max));
+        }
         reading.sort_by_key(|place| {
             let sequence = &self.running[*place];
             (self.clients.served(sequence.client()), sequence.number)

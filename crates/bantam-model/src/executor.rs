@@ -13,7 +13,7 @@ use crate::description::{Attention, PositionScale};
 use crate::names::Site;
 use crate::rope::Rope;
 use crate::weights::{Linear, Matrix, NormWeights, Vector};
-use crate::{Batch, Error, Model, Ops, State, forward};
+use crate::{Adapter, Batch, Error, Model, Ops, State, forward};
 
 /// How products are rounded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -191,66 +191,77 @@ impl<'a> Executor<'a> {
         y
     }
 
-    /// Projections of the same rows with what adapters give. Neighbouring spans of one adapter go together, and so do the
-    /// first halves of all projections, and the second.
+    /// Projections of the same rows with what adapters give. Neighbouring spans of one adapter go together.
     fn adapt_all<const N: usize>(&mut self, x: &Rows, mut y: [Rows; N], sites: [Site; N]) -> [Rows; N] {
-        let batch = self.batch;
-        if batch.adapters.is_empty() {
+        if self.batch.adapters.is_empty() {
             return y;
         }
-        for run in batch.spans.chunk_by(|one, next| one.adapter == next.adapter) {
-            let Some(adapter) = run[0].adapter.map(|place| &batch.adapters[place]) else { continue };
-            let rows = run[0].rows.start..run[run.len() - 1].rows.end;
-            // Behind the layers only the wanted rows are left.
-            let is_whole = x.data.len() / x.width == batch.tokens.len();
-            let wanted = batch.wanted_before(rows.start)..batch.wanted_before(rows.end);
-            let rows = if is_whole { rows } else { wanted };
-            self.adapt_rows(rows.clone(), x, &mut y, sites.map(|site| adapter.start.get(&site)));
-            self.adapt_rows(rows, x, &mut y, sites.map(|site| adapter.sites.get(&site)));
-        }
+        let runs = self.adapted_runs(x.data.len() / x.width);
+        self.add_low_rank(x, &mut y, &runs, |adapter, projection| adapter.start.get(&sites[projection]));
+        self.add_low_rank(x, &mut y, &runs, |adapter, projection| adapter.sites.get(&sites[projection]));
         y
     }
 
-    /// Adds what low-rank products give for some rows.
-    fn adapt_rows<const N: usize>(
+    /// Rows, of so many, that have an adapter.
+    fn adapted_runs(&self, count: usize) -> Vec<(Range<usize>, &'a Adapter)> {
+        let batch = self.batch;
+        let runs = batch.spans.chunk_by(|one, next| one.adapter == next.adapter).filter_map(|run| {
+            let adapter = &*batch.adapters[run[0].adapter?];
+            let rows = run[0].rows.start..run[run.len() - 1].rows.end;
+            // Behind the layers only the wanted rows are left.
+            let wanted = batch.wanted_before(rows.start)..batch.wanted_before(rows.end);
+            Some((if count == batch.tokens.len() { rows } else { wanted }, adapter))
+        });
+        runs.collect()
+    }
+
+    /// Adds what low-rank products give: the first halves of all of them at once, then the second.
+    fn add_low_rank<const N: usize>(
         &mut self,
-        rows: Range<usize>,
         x: &Rows,
         y: &mut [Rows; N],
-        low_ranks: [Option<&LowRank>; N],
+        runs: &[(Range<usize>, &'a Adapter)],
+        low_rank: impl Fn(&'a Adapter, usize) -> Option<&'a LowRank>,
     ) {
-        // Products of no rows stand for projections that are left as they are.
-        let Some(any) = low_ranks.iter().flatten().next() else { return };
-        let count = |low_rank: Option<&LowRank>| low_rank.map_or(0, |_| rows.len());
-        let mut between = low_ranks.map(|of| self.take(count(of), of.map_or(0, |of| of.a.outputs)));
-        let mut change = low_ranks.map(|of| self.take(count(of), of.map_or(0, |of| of.b.outputs)));
-        let x = &x.data[rows.start * x.width..rows.end * x.width];
-        let first = low_ranks.map(|of| (&of.unwrap_or(any).a, if of.is_some() { x } else { &[] }));
-        self.multiply_small(first, &mut between);
-        let mut inputs = between.iter().map(|between| &between.data[..]);
-        let second = low_ranks.map(|of| (&of.unwrap_or(any).b, inputs.next().unwrap_or_default()));
-        self.multiply_small(second, &mut change);
-        for ((y, change), low_rank) in y.iter_mut().zip(&change).zip(low_ranks) {
-            let scale = low_rank.map_or(0.0, |of| of.scale);
-            let begin = rows.start * y.width;
-            let y = &mut y.data[begin..begin + change.data.len()];
-            elementwise::add_scaled(self.machine, y, &change.data, scale);
-            if let Some(magnitude) = low_rank.and_then(|of| of.magnitude.as_ref()) {
-                magnitude.apply(y);
+        let mut thin = Vec::with_capacity(runs.len() * N);
+        for (rows, adapter) in runs {
+            for projection in 0..N {
+                if let Some(of) = low_rank(adapter, projection) {
+                    let between = self.take(rows.len(), of.a.outputs);
+                    let change = self.take(rows.len(), of.b.outputs);
+                    thin.push(Thin { of, projection, rows: rows.clone(), between, change });
+                }
             }
         }
-        between.into_iter().chain(change).for_each(|done| self.release(done));
+        let first = thin.iter_mut().map(|thin| {
+            let x = &x.data[thin.rows.start * x.width..thin.rows.end * x.width];
+            (&thin.of.a, x, &mut thin.between.data[..])
+        });
+        self.multiply_small(first.collect());
+        let second = thin
+            .iter_mut()
+            .map(|Thin { of, between, change, .. }| (&of.b, &between.data[..], &mut change.data[..]));
+        self.multiply_small(second.collect());
+        for Thin { of, projection, rows, between, change } in thin {
+            let y = &mut y[projection];
+            let y = &mut y.data[rows.start * y.width..][..change.data.len()];
+            elementwise::add_scaled(self.machine, y, &change.data, of.scale);
+            if let Some(magnitude) = &of.magnitude {
+                magnitude.apply(y);
+            }
+            self.release(between);
+            self.release(change);
+        }
     }
 
     /// Products that may be too small to wake other threads for.
-    fn multiply_small<const N: usize>(&self, products: [(&Matrix, &[f32]); N], y: &mut [Rows; N]) {
-        let work: usize = products.iter().map(|(matrix, x)| x.len() * matrix.outputs).sum();
+    fn multiply_small(&self, products: Vec<(&Matrix, &[f32], &mut [f32])>) {
+        let work: usize = products.iter().map(|(matrix, x, _)| x.len() * matrix.outputs).sum();
         let machine = if work < SMALL_WORK { &self.alone } else { self.machine };
-        let mut places = y.iter_mut();
-        let products = products.map(|(matrix, x)| Product {
+        let products = products.into_iter().map(|(matrix, x, y)| Product {
             weights: matrix.for_kernels(),
             input: Input::Exact(x),
-            y: places.next().map_or(&mut [][..], |y| &mut y.data),
+            y,
         });
         multiply_all(machine, products);
     }
@@ -275,6 +286,15 @@ impl<'a> Executor<'a> {
         self.angles.push(Angles { rope: of.clone(), cos, sin });
         self.angles.len() - 1
     }
+}
+
+/// A low-rank product for some rows of a projection.
+struct Thin<'a> {
+    of: &'a LowRank,
+    projection: usize,
+    rows: Range<usize>,
+    between: Rows,
+    change: Rows,
 }
 
 /// Multiplications that one thread does in about the time that another takes to come.

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::widen::widen;
 use super::{Layout, Weights};
+use crate::Storage;
 use crate::lanes::{Kernel, Lanes, dispatch, groups};
 use crate::machine::Isa;
 use crate::share::Shared;
@@ -31,6 +32,13 @@ impl Kernel for Part<'_> {
     fn run<L: Lanes>(self) {
         let inputs = self.weights.inputs;
         let slab_rows = (SLAB / inputs.max(1)).clamp(4, 64).min(self.outputs.len());
+        if let Some(weights) = in_place(&self.weights) {
+            for begin in self.outputs.clone().step_by(slab_rows.max(1)) {
+                let count = slab_rows.min(self.outputs.end - begin);
+                self.products::<L>(&weights[begin * inputs..][..count * inputs], begin, count);
+            }
+            return;
+        }
         let mut slab = vec![0.0; slab_rows * inputs];
         let mut begin = self.outputs.start;
         while begin < self.outputs.end {
@@ -41,6 +49,15 @@ impl Kernel for Part<'_> {
             begin += count;
         }
     }
+}
+
+/// Weights that are numbers as they lie, which need no slab.
+fn in_place<'a>(weights: &Weights<'a>) -> Option<&'a [f32]> {
+    let fits = weights.layout == Layout::OutIn && weights.storage == Storage::F32;
+    // SAFETY: any four bytes are a number, and `align_to` gives whole aligned ones only. (The machine's order of bytes is
+    // that of the files, as `widen` has it too.)
+    let (before, numbers, after) = unsafe { weights.bytes.align_to::<f32>() };
+    (fits && before.is_empty() && after.is_empty()).then_some(numbers)
 }
 
 /// Widens the weights of some outputs, one row for each.

@@ -101,8 +101,8 @@ pub fn multiply(machine: &Machine, weights: Weights<'_>, input: Input<'_>, y: &m
 /// # Panics
 ///
 /// As [`multiply`].
-pub fn multiply_all<const N: usize>(machine: &Machine, products: [Product<'_>; N]) {
-    let parts = products.map(|product| {
+pub fn multiply_all<'a>(machine: &Machine, products: impl IntoIterator<Item = Product<'a>>) {
+    let parts = products.into_iter().map(|product| {
         let Product { weights, input, y } = product;
         weights.check();
         let width = match input {
@@ -114,6 +114,7 @@ pub fn multiply_all<const N: usize>(machine: &Machine, products: [Product<'_>; N
         assert!(y.len() == rows * weights.outputs, "a product of another size");
         Part { weights, input, rows, y: Shared::new(y) }
     });
+    let parts: Vec<Part<'_>> = parts.collect();
     let panels = |part: &Part<'_>| if part.rows == 0 { 0 } else { part.weights.outputs.div_ceil(LANES) };
     machine.split(parts.iter().map(panels).sum(), 1, |range| {
         let mut first = 0;
