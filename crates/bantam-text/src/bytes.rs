@@ -19,24 +19,47 @@ pub(crate) fn spelled(byte: u8) -> char {
 
 /// Characters of the alphabet, back to bytes.
 pub(crate) struct Alphabet {
-    byte_of: [Option<u8>; 0x144],
+    /// By character below U+0180: the byte, or [`NONE`].
+    byte_of: [u16; 0x180],
 }
+
+const NONE: u16 = 0x100;
 
 impl Alphabet {
     pub(crate) fn new() -> Self {
-        let mut byte_of = [None; 0x144];
+        let mut byte_of = [NONE; 0x180];
         for byte in 0..=255u8 {
-            byte_of[spelled(byte) as usize] = Some(byte);
+            byte_of[spelled(byte) as usize] = u16::from(byte);
         }
         Self { byte_of }
     }
 
-    /// The bytes that `spelled` stands for, appended to `bytes`; `None` where a character is not of the
-    /// alphabet.
-    pub(crate) fn bytes(&self, spelled: &str, bytes: &mut Vec<u8>) -> Option<()> {
-        for c in spelled.chars() {
-            bytes.push((*self.byte_of.get(c as usize)?)?);
+    /// The bytes that `spelled`, which should be UTF-8, stands for, appended to `bytes`; `None` where a character is not
+    /// of the alphabet.
+    pub(crate) fn bytes(&self, spelled: &[u8], bytes: &mut Vec<u8>) -> Option<()> {
+        let start = bytes.len();
+        // What is written over here, so that the loop below has no room to look after.
+        bytes.extend_from_slice(spelled);
+        let out = &mut bytes[start..];
+        let (mut at, mut len) = (0, 0);
+        while let Some(&first) = spelled.get(at) {
+            let mut c = usize::from(first);
+            at += 1;
+            if !first.is_ascii() {
+                // U+0080 to U+017F, which are two bytes long.
+                let second =
+                    spelled.get(at).filter(|&&b| b & 0xC0 == 0x80 && matches!(first, 0xC2..=0xC5))?;
+                c = usize::from(first & 0x1F) << 6 | usize::from(second & 0x3F);
+                at += 1;
+            }
+            let byte = self.byte_of[c];
+            if byte == NONE {
+                return None;
+            }
+            out[len] = byte as u8;
+            len += 1;
         }
+        bytes.truncate(start + len);
         Some(())
     }
 }
@@ -48,7 +71,8 @@ mod tests {
     #[test]
     fn the_alphabet_has_every_byte_once() {
         let alphabet = Alphabet::new();
-        let mut seen: Vec<u8> = alphabet.byte_of.iter().flatten().copied().collect();
+        let bytes = alphabet.byte_of.iter().filter(|byte| **byte != NONE);
+        let mut seen: Vec<u8> = bytes.map(|byte| *byte as u8).collect();
         seen.sort_unstable();
         assert_eq!(seen, (0..=255).collect::<Vec<u8>>());
     }
@@ -56,8 +80,10 @@ mod tests {
     #[test]
     fn space_and_newline_are_spelled_as_in_gpt_2() {
         let mut bytes = Vec::new();
-        assert!(Alphabet::new().bytes("ĠaĊ", &mut bytes).is_some());
+        assert!(Alphabet::new().bytes("ĠaĊ".as_bytes(), &mut bytes).is_some());
         assert_eq!(bytes, b" a\n");
-        assert!(Alphabet::new().bytes("\u{2581}", &mut bytes).is_none());
+        for foreign in ["\u{2581}".as_bytes(), "ń".as_bytes(), b" ", b"\xC4", b"\xC4a", b"\xC0\xA1"] {
+            assert!(Alphabet::new().bytes(foreign, &mut bytes).is_none(), "{foreign:?}");
+        }
     }
 }

@@ -16,6 +16,7 @@ mod model;
 mod normalize;
 mod pattern;
 mod pretokenize;
+mod slots;
 mod spelling;
 mod stops;
 mod stream;

@@ -71,10 +71,18 @@ impl PreTokenizer {
 
     /// The cuts before `▁` that no piece of `vocab` goes over.
     pub(crate) fn blocks(vocab: &Vocab) -> Option<Self> {
+        const BLOCK: &[u8] = "\u{2581}".as_bytes();
         let mut joins = Vec::new();
-        vocab.find(LOWER_BLOCK.encode_utf8(&mut [0; 4]).as_bytes())?;
+        vocab.find(BLOCK)?;
+        let is_text = vocab.is_text();
         for (id, _) in vocab.kinds().filter(|(_, kind)| kind.is_spelled()) {
-            let piece = std::str::from_utf8(vocab.piece(id)).ok()?;
+            let piece = vocab.piece(id);
+            let behind = piece.strip_prefix(BLOCK).unwrap_or(piece);
+            // Nearly all pieces: no `▁` behind another character.
+            if is_text && !behind.contains(&BLOCK[0]) {
+                continue;
+            }
+            let piece = std::str::from_utf8(piece).ok()?;
             for (at, _) in piece.match_indices(LOWER_BLOCK) {
                 joins.extend(piece[..at].chars().next_back().filter(|&c| c != LOWER_BLOCK));
             }

@@ -4,9 +4,12 @@
 //! are dense from 0, no two pieces of the model have the same bytes, and [`Vocab::find`] gives only pieces
 //! that may be made from text ([`Kind::is_spelled`]).
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hasher};
+
+use foldhash::quality::RandomState;
 
 use crate::error::{Error, shorten};
+use crate::slots::Slots;
 
 /// Longest piece accepted, in bytes. The longest in use are runs of a few hundred spaces.
 pub(crate) const PIECE_BYTES_MAX: usize = 2048;
@@ -48,12 +51,14 @@ pub(crate) struct Vocab {
     bytes: Vec<u8>,
     ends: Vec<u32>,
     kinds: Vec<Kind>,
-    slots: Vec<u32>,
+    /// Whether the model may look a piece up.
+    listed: Vec<bool>,
+    slots: Slots,
     state: RandomState,
     longest: usize,
+    /// Pieces announced.
+    count: usize,
 }
-
-const EMPTY: u32 = u32::MAX;
 
 impl Vocab {
     /// A table for `count` pieces, still empty.
@@ -65,14 +70,15 @@ impl Vocab {
                 count.to_string(),
             ));
         }
-        let slots = (count.max(4) * 2).next_power_of_two();
         Ok(Self {
             bytes: Vec::with_capacity(count * 8),
             ends: Vec::with_capacity(count),
             kinds: Vec::with_capacity(count),
-            slots: vec![EMPTY; slots],
-            state: RandomState::new(),
+            listed: Vec::with_capacity(count),
+            slots: Slots::with_capacity(count),
+            state: RandomState::default(),
             longest: 0,
+            count,
         })
     }
 
@@ -87,12 +93,14 @@ impl Vocab {
             let wanted = format!("at most {TEXT_BYTES_MAX} bytes together");
             return Err(Error::wanted("vocabulary", wanted, "more"));
         }
-        if self.ends.len() * 2 >= self.slots.len() {
+        if self.ends.len() >= self.count {
             return Err(Error::wanted("vocabulary", format!("{id} pieces as announced"), "more"));
         }
-        if in_model && !piece.is_empty() {
+        let is_listed = in_model && !piece.is_empty();
+        if is_listed {
             self.index(piece, id)?;
         }
+        self.listed.push(is_listed);
         self.bytes.extend_from_slice(piece);
         self.ends.push(self.bytes.len() as u32);
         self.kinds.push(kind);
@@ -101,15 +109,22 @@ impl Vocab {
 
     fn index(&mut self, piece: &[u8], id: u32) -> Result<(), Error> {
         self.longest = self.longest.max(piece.len());
-        match self.probe(piece) {
-            (slot, None) => self.slots[slot] = id,
-            (_, Some(first)) => {
+        let hash = self.hash(piece);
+        match self.slots.find(hash, |other| self.piece(other) == piece) {
+            Err(slot) => self.slots.fill(slot, hash, id),
+            Ok(first) => {
                 let text = shorten(&String::from_utf8_lossy(piece));
                 let found = format!("`{text}` as {first} and {id}");
                 return Err(Error::wanted("vocabulary", "distinct pieces", found));
             }
         }
         Ok(())
+    }
+
+    fn hash(&self, piece: &[u8]) -> u64 {
+        let mut hasher = self.state.build_hasher();
+        hasher.write(piece);
+        hasher.finish()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -135,7 +150,21 @@ impl Vocab {
 
     /// The id of the model's piece with exactly these bytes, of any kind.
     pub(crate) fn find_any(&self, piece: &[u8]) -> Option<u32> {
-        if piece.len() > self.longest { None } else { self.probe(piece).1 }
+        if piece.is_empty() || piece.len() > self.longest {
+            return None;
+        }
+        self.slots.find(self.hash(piece), |id| self.piece(id) == piece).ok()
+    }
+
+    /// Whether `id` is what [`Self::find_any`] gives for these bytes.
+    pub(crate) fn is(&self, id: u32, piece: &[u8]) -> bool {
+        self.listed.get(id as usize) == Some(&true) && self.piece(id) == piece
+    }
+
+    /// Whether every piece is UTF-8.
+    pub(crate) fn is_text(&self) -> bool {
+        let starts = |&end: &u32| self.bytes.get(end as usize).is_none_or(|byte| byte & 0xC0 != 0x80);
+        self.ends.iter().all(starts) && std::str::from_utf8(&self.bytes).is_ok()
     }
 
     /// All ids with their kinds.
@@ -150,18 +179,5 @@ impl Vocab {
             *id = self.find(format!("<0x{byte:02X}>").as_bytes())?;
         }
         Some(ids)
-    }
-
-    /// The slot where `piece` is or would be, and its id if it is there.
-    fn probe(&self, piece: &[u8]) -> (usize, Option<u32>) {
-        let mask = self.slots.len() - 1;
-        let mut slot = self.state.hash_one(piece) as usize & mask;
-        loop {
-            match self.slots[slot] {
-                EMPTY => return (slot, None),
-                id if self.piece(id) == piece => return (slot, Some(id)),
-                _ => slot = (slot + 1) & mask,
-            }
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! From a path to a model with its tokeniser, template and recommended settings.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bantam_engine::Pooling;
 use bantam_model::Model;
@@ -47,6 +47,7 @@ pub struct Loaded {
     pub model: Arc<Model>,
     /// What its files say, weights included.
     pub checkpoint: Checkpoint,
+    tokenizer: OnceLock<Tokenizer>,
 }
 
 impl Loaded {
@@ -54,12 +55,16 @@ impl Loaded {
     pub fn open(path: &Path) -> Result<Self, LoadError> {
         let checkpoint = Checkpoint::open(path)?;
         let model = Arc::new(Model::bind(&checkpoint)?);
-        Ok(Loaded { model, checkpoint })
+        Ok(Loaded { model, checkpoint, tokenizer: OnceLock::new() })
     }
 
-    /// The tokeniser of its files.
+    /// The tokeniser of its files, built when it is first asked for.
     pub fn tokenizer(&self) -> Result<Tokenizer, LoadError> {
-        tokenizer_of(&self.checkpoint.metadata)
+        if let Some(built) = self.tokenizer.get() {
+            return Ok(built.clone());
+        }
+        let built = tokenizer_of(&self.checkpoint.metadata)?;
+        Ok(self.tokenizer.get_or_init(|| built).clone())
     }
 
     /// All weights once; tables that a converter computed from the config are none.

@@ -231,17 +231,18 @@ fn byte_level(file: &GgufVocab<'_>) -> Result<Parts, Error> {
     for (id, token) in file.tokens.iter().enumerate() {
         bytes.clear();
         let kind = file.kind(id);
-        let is_spelled = matches!(kind, Kind::Normal | Kind::Byte)
-            && std::str::from_utf8(token).is_ok_and(|text| alphabet.bytes(text, &mut bytes).is_some());
+        let is_spelled =
+            matches!(kind, Kind::Normal | Kind::Byte) && alphabet.bytes(token, &mut bytes).is_some();
         vocab.push(if is_spelled { &bytes } else { token }, kind, is_spelled)?;
     }
     let mut merges = Merges::with_capacity(&vocab, file.merges.len());
-    let (mut left, mut right) = (Vec::new(), Vec::new());
     for (rank, merge) in file.merges.iter().enumerate() {
-        let (a, b) = split_merge(merge, rank)?;
-        spell(&alphabet, a, rank, &mut left)?;
-        spell(&alphabet, b, rank, &mut right)?;
-        merges.push(&left, &right)?;
+        let (left, right) = split_merge(merge, rank)?;
+        bytes.clear();
+        spell(&alphabet, left, rank, &mut bytes)?;
+        let cut = bytes.len();
+        spell(&alphabet, right, rank, &mut bytes)?;
+        merges.push(&bytes, cut)?;
     }
     let merges = merges.finish();
     let unknown = Unknown { bytes: None, id: file.id(file.unknown), fuse: false };
@@ -254,11 +255,10 @@ fn byte_level(file: &GgufVocab<'_>) -> Result<Parts, Error> {
     file.parts(core, Framing { bos: kind.adds_bos, eos: false, separator: kind.adds_separator })
 }
 
+/// Appends what a side of a merge stands for.
 fn spell(alphabet: &Alphabet, piece: &[u8], rank: usize, bytes: &mut Vec<u8>) -> Result<(), Error> {
-    bytes.clear();
-    let text = String::from_utf8_lossy(piece);
-    alphabet.bytes(&text, bytes).ok_or_else(|| {
-        let found = format!("`{}`", crate::error::shorten(&text));
+    alphabet.bytes(piece, bytes).ok_or_else(|| {
+        let found = format!("`{}`", crate::error::shorten(&String::from_utf8_lossy(piece)));
         Error::wanted(format!("merge {rank}"), "pieces in the byte-level alphabet", found)
     })
 }
@@ -267,9 +267,13 @@ fn spell(alphabet: &Alphabet, piece: &[u8], rank: usize, bytes: &mut Vec<u8>) ->
 fn spaced_merges(file: &GgufVocab<'_>) -> Result<Parts, Error> {
     let vocab = file.literal_vocab()?;
     let mut merges = Merges::with_capacity(&vocab, file.merges.len());
+    let mut joined = Vec::new();
     for (rank, merge) in file.merges.iter().enumerate() {
         let (left, right) = split_merge(merge, rank)?;
-        merges.push(left, right)?;
+        joined.clear();
+        joined.extend_from_slice(left);
+        joined.extend_from_slice(right);
+        merges.push(&joined, left.len())?;
     }
     let merges = merges.finish();
     let model = Model::Bpe(Bpe::new(&vocab, merges, false, file.unknown(&vocab), false));
@@ -322,10 +326,12 @@ pub(super) fn sentencepiece(file: &GgufVocab<'_>, normalizes: bool) -> Result<Pa
 
 /// A token of nothing but spaces, two or more, as SentencePiece spells it.
 fn space_run(token: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(token).ok()?;
-    let count = text.chars().count();
-    let is_run = count > 1 && text.chars().all(|c| c == ' ' || c == LOWER_BLOCK);
-    is_run.then(|| LOWER_BLOCK.to_string().repeat(count))
+    let (mut rest, mut count) = (token, 0);
+    while !rest.is_empty() {
+        rest = rest.strip_prefix(b" ").or_else(|| rest.strip_prefix("\u{2581}".as_bytes()))?;
+        count += 1;
+    }
+    (count > 1).then(|| LOWER_BLOCK.to_string().repeat(count))
 }
 
 /// `t5`: SentencePiece Unigram.

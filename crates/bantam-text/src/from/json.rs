@@ -207,7 +207,7 @@ impl File<'_> {
             bytes.clear();
             if !byte_level {
                 vocab.push(piece.as_bytes(), kind, true)?;
-            } else if kinds[id].is_none() && alphabet.bytes(piece, &mut bytes).is_some() {
+            } else if kinds[id].is_none() && alphabet.bytes(piece.as_bytes(), &mut bytes).is_some() {
                 vocab.push(&bytes, kind, true)?;
             } else {
                 vocab.push(piece.as_bytes(), kind, false)?;
@@ -293,18 +293,21 @@ impl ModelFile<'_> {
         let list = self.merges.as_deref().unwrap_or_default();
         let mut merges = Merges::with_capacity(vocab, list.len());
         let alphabet = Alphabet::new();
-        let (mut left, mut right) = (Vec::new(), Vec::new());
+        let mut joined = Vec::new();
         for (rank, merge) in list.iter().enumerate() {
             let (a, b) = merge.sides().ok_or_else(|| {
                 Error::wanted(format!("merge {rank}"), "two pieces with a space between them", "no space")
             })?;
-            left.clear();
-            right.clear();
-            let is_spelled = byte_level
-                && alphabet.bytes(a, &mut left).is_some()
-                && alphabet.bytes(b, &mut right).is_some();
-            let sides = if is_spelled { (&left[..], &right[..]) } else { (a.as_bytes(), b.as_bytes()) };
-            merges.push(sides.0, sides.1)?;
+            joined.clear();
+            let mut spell = |text: &str| alphabet.bytes(text.as_bytes(), &mut joined).map(|()| joined.len());
+            let cut = if byte_level { spell(a).and_then(|cut| spell(b).and(Some(cut))) } else { None };
+            let cut = cut.unwrap_or_else(|| {
+                joined.clear();
+                joined.extend_from_slice(a.as_bytes());
+                joined.extend_from_slice(b.as_bytes());
+                a.len()
+            });
+            merges.push(&joined, cut)?;
         }
         Ok(Bpe::new(vocab, merges.finish(), byte_level, unknown, self.ignore_merges))
     }

@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use super::Unknown;
 use super::merge::{Join, Symbol, Workspace};
 use crate::error::{Error, shorten};
+use crate::slots::Slots;
 use crate::vocab::{Kind, Vocab};
 
 /// What a word is cut into before the first merge.
@@ -50,7 +51,7 @@ impl Bpe {
             return;
         }
         self.begin(vocab, word, space);
-        space.merge(|left, right| self.merges.find(pair(left.id?, right.id?)));
+        space.merge(|left, right| self.merges.find(left.id?, right.id?));
         let mut after_unknown = false;
         for symbol in space.symbols() {
             match symbol.id {
@@ -79,49 +80,42 @@ impl Bpe {
     }
 }
 
-fn pair(left: u32, right: u32) -> u64 {
-    u64::from(left) << 32 | u64::from(right)
-}
-
-/// Pairs of ids, each with the rank of its merge and the joined id: open addressing, a random odd factor as
-/// the hash, so that no file can choose pairs that collide.
+/// Pairs of ids, each with the id of what they join to; a place in the list is an order of merges.
 pub(crate) struct Pairs {
-    slots: Vec<(u64, u32, u32)>,
+    list: Vec<[u32; 3]>,
+    slots: Slots,
+    /// A random odd factor: the hash of a pair is the two halves of their product.
     factor: u64,
-    shift: u32,
 }
-
-/// No pair: ids are below 2^32 - 1.
-const FREE: u64 = u64::MAX;
 
 impl Pairs {
     fn with_capacity(count: usize) -> Self {
-        let slots = (count.max(4) * 2).next_power_of_two();
-        let factor = RandomState::new().hash_one(slots) | 1;
-        Self { slots: vec![(FREE, 0, 0); slots], factor, shift: 64 - slots.trailing_zeros() }
+        let factor = RandomState::new().hash_one(count) | 1;
+        Self { list: Vec::with_capacity(count), slots: Slots::with_capacity(count), factor }
     }
 
     /// Adds a pair unless it is there. At most as many as the capacity was given for.
-    fn insert(&mut self, key: u64, rank: u32, id: u32) {
-        let slot = self.slot(key);
-        if self.slots[slot].0 == FREE {
-            self.slots[slot] = (key, rank, id);
+    fn insert(&mut self, left: u32, right: u32, id: u32) {
+        if let Err(slot) = self.place(left, right) {
+            self.slots.fill(slot, self.hash(left, right), self.list.len() as u32);
+            self.list.push([left, right, id]);
         }
     }
 
-    fn find(&self, key: u64) -> Option<Join> {
-        let (found, order, id) = self.slots[self.slot(key)];
-        (found == key).then_some(Join { order, id })
+    fn find(&self, left: u32, right: u32) -> Option<Join> {
+        let order = self.place(left, right).ok()?;
+        Some(Join { order, id: self.list[order as usize][2] })
     }
 
-    /// Where `key` is or would be.
-    fn slot(&self, key: u64) -> usize {
-        let mask = self.slots.len() - 1;
-        let mut slot = (key.wrapping_mul(self.factor) >> self.shift) as usize;
-        while self.slots[slot].0 != key && self.slots[slot].0 != FREE {
-            slot = (slot + 1) & mask;
-        }
-        slot
+    fn place(&self, left: u32, right: u32) -> Result<u32, usize> {
+        let is_it = |place: u32| self.list[place as usize][..2] == [left, right];
+        self.slots.find(self.hash(left, right), is_it)
+    }
+
+    fn hash(&self, left: u32, right: u32) -> u64 {
+        let pair = u64::from(left) << 32 | u64::from(right);
+        let product = u128::from(pair) * u128::from(self.factor);
+        (product >> 64) as u64 ^ product as u64
     }
 }
 
@@ -129,20 +123,20 @@ impl Pairs {
 pub(crate) struct Merges<'v> {
     vocab: &'v Vocab,
     table: Pairs,
-    joined: Vec<u8>,
+    /// The id that the next merge makes if pieces lie in the order of their merges, as they mostly do.
+    guess: u32,
+    /// Merges seen so far, for messages.
     rank: u32,
 }
 
 impl<'v> Merges<'v> {
     pub(crate) fn with_capacity(vocab: &'v Vocab, count: usize) -> Self {
-        Self { vocab, table: Pairs::with_capacity(count), joined: Vec::new(), rank: 0 }
+        Self { vocab, table: Pairs::with_capacity(count), guess: 0, rank: 0 }
     }
 
-    /// Adds the merge of the next rank. All three pieces must be in the vocabulary.
-    pub(crate) fn push(&mut self, left: &[u8], right: &[u8]) -> Result<(), Error> {
-        self.joined.clear();
-        self.joined.extend_from_slice(left);
-        self.joined.extend_from_slice(right);
+    /// Adds the merge of the next rank: what it makes, and where that is cut in two. All three pieces must be in the
+    /// vocabulary.
+    pub(crate) fn push(&mut self, joined: &[u8], cut: usize) -> Result<(), Error> {
         let find = |piece: &[u8]| {
             self.vocab.find_any(piece).ok_or_else(|| {
                 let text = shorten(&String::from_utf8_lossy(piece));
@@ -153,10 +147,13 @@ impl<'v> Merges<'v> {
                 )
             })
         };
-        let (left, right, joined) = (find(left)?, find(right)?, find(&self.joined)?);
+        let (left, right) = joined.split_at(cut);
+        let (left, right) = (find(left)?, find(right)?);
+        let joined = if self.vocab.is(self.guess, joined) { self.guess } else { find(joined)? };
+        self.guess = joined + 1;
         // A special token is never made from text, even where the merges would spell it.
         if self.vocab.kind(joined).is_some_and(Kind::is_spelled) {
-            self.table.insert(pair(left, right), self.rank, joined);
+            self.table.insert(left, right, joined);
         }
         self.rank += 1;
         Ok(())
