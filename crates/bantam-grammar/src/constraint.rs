@@ -35,8 +35,10 @@ impl Following {
 
     /// Goes on by a text that is no token's own, such as what stands behind a mark within a token.
     pub(crate) fn commit_text(&mut self, text: &str) -> Result<(), Error> {
+        if self.stays_free(text.as_bytes()) {
+            return Ok(());
+        }
         let ids = self.tables.words.tokenize_bytes(text.as_bytes());
-        self.pass(text.as_bytes());
         self.matcher.consume_tokens(&ids).map_err(|error| failed(&error.to_string()))
     }
 
@@ -45,9 +47,17 @@ impl Following {
         Following { place: self.place, ..Following::new(matcher, tables, self.closing, self.free.clone()) }
     }
 
-    fn pass(&mut self, bytes: &[u8]) {
+    /// Goes past some bytes; whether the text was free before them and is behind them. The matcher need not be told of
+    /// these, since it stands in a free text as well as before it.
+    fn stays_free(&mut self, bytes: &[u8]) -> bool {
+        let was_free = self.is_free();
         self.place = self.place.after(bytes);
         self.free = self.free.take().and_then(|free| free.after(bytes));
+        was_free && self.is_free()
+    }
+
+    fn is_free(&self) -> bool {
+        self.free.as_ref().is_some_and(|free| free.allowed().is_some())
     }
 }
 
@@ -66,13 +76,14 @@ impl Constraint for Following {
 
     fn commit(&mut self, token: u32) -> Result<(), Error> {
         let tables = Arc::clone(&self.tables);
-        self.pass(tables.words.tok_trie().token(token));
+        if self.stays_free(tables.words.tok_trie().token(token)) {
+            return Ok(());
+        }
         self.matcher.consume_token(token).map_err(|error| failed(&error.to_string()))
     }
 
     fn forced(&mut self) -> Result<Vec<u32>, Error> {
-        let is_free = self.free.as_ref().is_some_and(|free| free.allowed().is_some());
-        if is_free || self.matcher.is_stopped() {
+        if self.is_free() || self.matcher.is_stopped() {
             return Ok(Vec::new());
         }
         let forced = self.matcher.compute_ff_tokens();

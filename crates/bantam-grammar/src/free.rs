@@ -1,4 +1,5 @@
-//! Text that a grammar leaves free until a mark: which tokens may come is computed once, and not before each of them.
+//! Text that a grammar leaves free until a mark: which tokens may come is computed once and not before each of them, and
+//! the parser beneath is told of nothing else than what may be the mark.
 
 use std::sync::Arc;
 

@@ -44,8 +44,8 @@ impl Grammar {
         Grammar { compiled: Arc::new(compiled), mark: None }
     }
 
-    /// The same, for one that allows the same tokens behind all texts without a beginning of `mark` at their end:
-    /// these are computed once, and a free text costs no more than one that is held to nothing.
+    /// The same, for one that stands behind any text without `mark` in it or a beginning of it at its end as it does
+    /// before: a free text costs no more than one that is held to nothing.
     #[must_use]
     pub fn free_until(self, mark: &str) -> Self {
         Grammar { mark: (!mark.is_empty()).then(|| mark.into()), ..self }
