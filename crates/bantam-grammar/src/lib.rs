@@ -12,6 +12,7 @@ mod budget;
 mod closers;
 mod constraint;
 mod error;
+mod free;
 mod grammar;
 mod limits;
 mod schema;

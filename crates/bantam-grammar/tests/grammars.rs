@@ -265,3 +265,58 @@ fn a_text_is_free_until_a_call_begins() {
         }
     }
 }
+
+/// What may come behind free text is told as the parser would compute it, and costs a computation only where a mark may
+/// have begun: elsewhere it is the same list in memory.
+#[test]
+fn free_text_costs_no_mask() {
+    let mut state = 97;
+    for signs in SIGNS {
+        let dialect = dialect(signs);
+        let markers = tokens(&dialect);
+        for special in [&[][..], &markers] {
+            let tokenizer = tokenizer(special);
+            let Some(computed) = grammar(&dialect, &tools(), Calling::Allowed, true, &tokenizer) else {
+                continue;
+            };
+            let mark = dialect.call_mark();
+            let call = dialect.write(&[("trip", &object(json!({ "city": "Oslo é" })))]);
+            let mut words = vec!["é", "😀", " ", "\n", "a", "{\"", "<", "[", mark.get(..3).unwrap_or("<t")];
+            words.push(&mark[..mark.len() - 1]);
+            for _ in 0..3 {
+                let mut text: String = (0..40).map(|_| words[random(&mut state) % words.len()]).collect();
+                text.push_str(&call);
+                let ids = tokenizer.to_ids(&text, Special::Parse).unwrap();
+                let (all, free) = both(&computed, &computed.clone().free_until(mark), &ids);
+                assert!(all >= 40 && free > 0, "{}: {free} of {all}", dialect.name());
+            }
+            let plain = tokenizer.to_ids(&"It is warm, é. ".repeat(9), Special::Parse).unwrap();
+            let (all, free) = both(&computed, &computed.clone().free_until(mark), &plain);
+            // But for those within a letter.
+            assert_eq!((all, free), (plain.len(), plain.len() - 9), "{}", dialect.name());
+        }
+    }
+}
+
+/// Follows tokens with both grammars, which must allow the same; how many of them were followed, and for how many the
+/// second had nothing to compute.
+fn both(computed: &Grammar, known: &Grammar, ids: &[u32]) -> (usize, usize) {
+    let (mut computed, mut known) = (computed.constraint(&Start::Now), known.constraint(&Start::Now));
+    let set = |constraint: &mut Box<dyn Constraint>| match constraint.allowed().unwrap() {
+        Allowed::All => panic!("a grammar allows what it names"),
+        Allowed::Set(words) => (words.as_ptr(), words.to_vec()),
+    };
+    let (first, mut free) = (set(&mut known).0, 0);
+    for (at, &id) in ids.iter().enumerate() {
+        let (place, allowed) = set(&mut known);
+        assert_eq!(allowed, set(&mut computed).1, "behind {at} of {ids:?}");
+        assert_eq!(known.forced().unwrap(), computed.forced().unwrap(), "behind {at} of {ids:?}");
+        free += usize::from(place == first);
+        if known.is_complete() || !allows(&mut known, id) {
+            return (at, free);
+        }
+        known.commit(id).unwrap();
+        computed.commit(id).unwrap();
+    }
+    (ids.len(), free)
+}

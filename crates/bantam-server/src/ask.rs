@@ -253,6 +253,9 @@ impl Chat {
         let lark = model.dialect.grammar(&tools, calling, several, tokenizer, &to_lark);
         let Some(lark) = lark.map_err(refused)? else { return Ok(None) };
         match model.vocabulary.compile(&Spec::Lark(lark)) {
+            Ok(grammar) if calling == Calling::Allowed => {
+                Ok(Some(grammar.free_until(model.dialect.call_mark())))
+            }
             Ok(grammar) => Ok(Some(grammar)),
             // What may be left out may be in any form.
             Err(_) if calling == Calling::Allowed && tools.iter().all(|tool| !tool.is_strict) => Ok(None),

@@ -102,6 +102,12 @@ impl Dialect {
         self.form.markers().map(str::trim).filter(|marker| !marker.is_empty()).collect()
     }
 
+    /// What begins a call in an answer that [`Self::grammar`] lets call or not: before it, any text is allowed. Empty
+    /// where nothing does.
+    pub fn call_mark(&self) -> &'static str {
+        self.form.start()
+    }
+
     /// Calls as this dialect writes them, each with its arguments.
     pub fn write(&self, calls: &[(&str, &Map<String, Value>)]) -> String {
         self.form.write(calls)

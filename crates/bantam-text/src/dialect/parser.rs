@@ -4,7 +4,7 @@
 //!
 //! * The same parts come out, when neighbours of one kind are joined.
 //! * All that is no marker comes out, but for white space next to markers. What begins like a call and is none, or
-//!   calls what is no tool, comes out as text.
+//!   calls what is no tool, comes out as text. What ends thinking or calls is no text, be it cut off within.
 //! * A call's arguments are a JSON object once its end came.
 
 use std::sync::Arc;
@@ -170,13 +170,21 @@ impl Parser {
     /// What is left when the text is over.
     pub fn finish(&mut self) -> Vec<Part> {
         let mut parts = Vec::new();
-        while matches!(self.state, State::Call(_)) {
+        while let State::Call(reading) = &self.state {
+            if reading.is_ending(&self.held) {
+                // A mark that was cut off is none of what was said.
+                self.held.clear();
+                break;
+            }
             self.give_up(&mut parts);
             while self.step(&mut parts) {}
         }
         let held = std::mem::take(&mut self.held);
         match self.state {
-            State::Thinking(_) => self.tell(held.trim_end(), Part::Thinking, &mut parts),
+            State::Thinking(thinking) => {
+                let thought = &held[..held.len() - overlap(&held, thinking.close)];
+                self.tell(thought.trim_end(), Part::Thinking, &mut parts);
+            }
             // White space around calls is no answer.
             _ if self.calls > 0 && held.trim().is_empty() => {}
             _ => self.tell(&held, Part::Text, &mut parts),

@@ -140,6 +140,20 @@ impl Reading {
         self.told.is_some()
     }
 
+    /// Whether a text that is over leaves nothing behind calls but a part of what separates or ends them, or what was
+    /// not told yet of a call that is told as it comes.
+    pub(super) fn is_ending(&self, text: &str) -> bool {
+        let is_all = |marker: &str| expect(text, self.at, marker) == Found::Open;
+        match self.phase {
+            _ if self.has_told() => true,
+            _ if !self.has_called => false,
+            Phase::Behind => is_all(self.forms[0].behind),
+            Phase::Next | Phase::Close => is_all(self.forms[0].close),
+            Phase::Before | Phase::Head => text[self.at..].trim().is_empty(),
+            Phase::Open | Phase::Body { .. } => false,
+        }
+    }
+
     /// Whether this text may begin with calls.
     pub(super) fn may_begin(&self, text: &str) -> bool {
         self.forms.iter().any(|form| form.fits(text, self.at) != Found::Never)

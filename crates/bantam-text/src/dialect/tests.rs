@@ -245,6 +245,40 @@ fn arguments_come_as_they_are_made_where_a_grammar_keeps_the_form() {
     assert_eq!(cut.iter().filter(|part| **part == Part::CallEnd).count(), 1);
 }
 
+/// Where an answer is cut off behind a call, nothing of the marks around calls is told as text, in no form and however
+/// calls are told; within the next call, what is not told as a call comes back.
+#[test]
+fn marks_that_are_cut_off_are_no_text() {
+    let map = object(json!({ "text": "a \\ \"b\" é", "tags": ["x"] }));
+    for form in FORMS.iter().chain(FORMS.iter().flat_map(|form| form.also)) {
+        let one = form.write(&[("note", &map)]);
+        let most = if form.series == super::forms::Series::One { 1 } else { 2 };
+        let written = form.write(&vec![("note", &map); most]);
+        for telling in [Telling::Whole, Telling::AsTheyCome] {
+            let parser = parser_of(form).telling(telling);
+            for at in (1..written.len()).filter(|at| written.is_char_boundary(*at)) {
+                let told = joined(parse(parser.clone(), &[written[..at].to_owned()]));
+                let ends = told.iter().filter(|part| **part == Part::CallEnd).count();
+                let is_text = |part: &Part| match part {
+                    Part::Text(text) if ends == 0 => calls_begun(&told) > 0 || !one.starts_with(text),
+                    Part::Text(text) => ends == most || text.trim_matches([',', ';', ' ', '\n']).is_empty(),
+                    _ => false,
+                };
+                assert!(!told.iter().any(is_text), "{}: {:?} gives {told:?}", form.name, &written[..at]);
+            }
+        }
+    }
+    let cut = |text: &str| parts_of(&parser_of(&TAGGED), text);
+    let call = "<tool_call>\n{\"name\": \"add\", \"arguments\": {}}";
+    for end in ["", "\n", "\n<", "\n</tool_ca", "\n</tool_call"] {
+        assert_eq!(cut(&format!("{call}{end}")), self::call(0, "add", &json!({})), "{end:?}");
+    }
+    for end in ["<b", "</tools>", "so"] {
+        assert_eq!(cut(&format!("{call} {end}")).last(), Some(&text(end)), "{end:?}");
+    }
+    assert_eq!(cut("<think>hm</thi"), [Part::Thinking("hm".into())]);
+}
+
 fn calls_begun(parts: &[Part]) -> usize {
     parts.iter().filter(|part| matches!(part, Part::CallBegin { .. })).count()
 }
