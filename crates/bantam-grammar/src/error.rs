@@ -4,16 +4,9 @@
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A keyword that would have to be left out.
-    #[error(
-        "the schema's keyword `{keyword}` at {place} is not supported: leave it out, or say it another way"
-    )]
-    Keyword {
-        /// Its name.
-        keyword: String,
-        /// Where it stands, as a pointer into the schema.
-        place: String,
-    },
+    /// Keywords that would have to be left out.
+    #[error("{}", refusal(.0))]
+    Keywords(Vec<Keyword>),
 
     /// A keyword with a value that it cannot have, or that is not supported.
     #[error("the schema's `{keyword}` at {place} is {found}: wanted {wanted}")]
@@ -63,4 +56,33 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+}
+
+/// A keyword of a schema that cannot be held to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keyword {
+    /// Its name.
+    pub name: String,
+    /// Where it stands, as a pointer into the schema.
+    pub place: String,
+}
+
+/// So many keywords are named, and more are counted.
+const NAMED_MAX: usize = 16;
+
+fn refusal(keywords: &[Keyword]) -> String {
+    let named = keywords.iter().take(NAMED_MAX).map(|one| format!("`{}` at {}", one.name, one.place));
+    let named = named.collect::<Vec<_>>().join(", ");
+    match keywords.len() {
+        1 => {
+            format!("the schema's keyword {named} is not supported: leave it out, or say it another way")
+        }
+        count => {
+            let more = count.saturating_sub(NAMED_MAX);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!(
+                "the schema's keywords {named}{more} are not supported: leave them out, or say it another way"
+            )
+        }
+    }
 }

@@ -23,7 +23,7 @@ mod vocabulary;
 mod words;
 
 pub use budget::ThinkingBudget;
-pub use error::Error;
+pub use error::{Error, Keyword};
 pub use grammar::Grammar;
 pub use schema::to_lark;
 pub use spec::Spec;

@@ -3,7 +3,7 @@
 
 mod common;
 
-use bantam_grammar::{Error, Spec};
+use bantam_grammar::{Error, Keyword, Spec};
 use common::vocabulary;
 use serde_json::{Map, Value, json};
 
@@ -33,9 +33,19 @@ fn keywords_that_would_be_left_out_are_named_with_their_place() {
         ),
     ];
     for (schema, keyword, place) in cases {
-        let (keyword, place) = (keyword.to_owned(), place.to_owned());
-        assert_eq!(refusal(schema), Error::Keyword { keyword, place });
+        let keyword = Keyword { name: keyword.to_owned(), place: place.to_owned() };
+        let found = refusal(schema);
+        match &found {
+            Error::Keywords(keywords) => assert_eq!(keywords[0], keyword),
+            other => panic!("{other}"),
+        }
     }
+    let all = refusal(json!({ "not": {}, "properties": { "a": { "uniqueItems": true, "contains": {} } } }));
+    let told = "keywords `not` at #, `uniqueItems` at #/properties/a, `contains` at #/properties/a are not";
+    assert!(all.to_string().contains(told), "{all}");
+    let many: Map<String, Value> = (0..40).map(|n| (format!("p{n:02}"), json!({ "not": {} }))).collect();
+    let many = refusal(json!({ "properties": many })).to_string();
+    assert!(many.contains("#/properties/p15 and 24 more are not"), "{many}");
     let format = refusal(json!({ "items": { "format": "regex" } }));
     assert!(
         matches!(&format, Error::Value { keyword: "format", place, .. } if place == "#/items"),

@@ -25,37 +25,64 @@ pub(crate) fn read(fields: &Fields<'_>) -> Result<Option<Duration>, Fault> {
 pub(crate) const FIELD: &str = "timeout_ms";
 pub(crate) const HEADER: &str = "x-timeout-ms";
 
-/// What prompts took lately, for each of their tokens, with what was reused.
+/// What prompts took lately, with what was reused: short ones tell what each prompt takes whatever its length, longer
+/// ones what each of their tokens adds.
 #[derive(Debug, Default)]
-pub(crate) struct Pace(AtomicU64);
+pub(crate) struct Pace {
+    base_s: Measured,
+    token_s: Measured,
+}
 
+/// Shorter prompts cost more for each token, which says nothing of long ones.
+const TOKENS_MIN: usize = 32;
 /// The weight of the newest measurement.
 const NEWEST: f64 = 0.2;
 
 impl Pace {
     /// Takes in that a prompt of so many tokens took so long.
     pub(crate) fn note(&self, tokens: usize, took: Duration) {
-        if tokens == 0 || took.is_zero() {
-            return;
+        let took_s = took.as_secs_f64();
+        match tokens {
+            _ if took.is_zero() => {}
+            0..TOKENS_MIN => self.base_s.note(took_s),
+            // Where short ones waited for others, it is longer ones that tell.
+            tokens => self.token_s.note((took_s - self.base_s.get()).max(took_s / 2.0) / tokens as f64),
         }
-        let (known, now) = (self.token_s(), took.as_secs_f64() / tokens as f64);
-        let next = if known > 0.0 { known + NEWEST * (now - known) } else { now };
-        // Of two at the same time one may get lost.
-        self.0.store(next.to_bits(), Ordering::Relaxed);
     }
 
     /// Believes a little less in what was measured: who refuses all measures nothing more.
     fn doubt(&self) {
-        self.0.store((self.token_s() * (1.0 - NEWEST)).to_bits(), Ordering::Relaxed);
+        self.base_s.doubt();
+        self.token_s.doubt();
     }
 
     /// How long a prompt will take; no time before anything was measured.
     fn predict(&self, tokens: usize) -> Duration {
-        Duration::from_secs_f64((self.token_s() * tokens as f64).clamp(0.0, 1e9))
+        let seconds = self.base_s.get() + self.token_s.get() * tokens as f64;
+        Duration::from_secs_f64(seconds.clamp(0.0, 1e9))
+    }
+}
+
+/// A figure that follows what is measured. Of two measurements at the same time one may get lost.
+#[derive(Debug, Default)]
+struct Measured(AtomicU64);
+
+impl Measured {
+    fn get(&self) -> f64 {
+        f64::from_bits(self.0.load(Ordering::Relaxed))
     }
 
-    fn token_s(&self) -> f64 {
-        f64::from_bits(self.0.load(Ordering::Relaxed))
+    fn note(&self, now: f64) {
+        let known = self.get();
+        self.set(if known > 0.0 { known + NEWEST * (now - known) } else { now });
+    }
+
+    fn doubt(&self) {
+        self.set(self.get() * (1.0 - NEWEST));
+    }
+
+    fn set(&self, figure: f64) {
+        self.0.store(figure.to_bits(), Ordering::Relaxed);
     }
 }
 
@@ -109,6 +136,16 @@ mod tests {
         pace.note(1, 10 * SECOND);
         let refused = (0..100).take_while(|_| admit(SECOND, Duration::ZERO, 1, &pace).is_err()).count();
         assert!((5..20).contains(&refused), "{refused}");
+    }
+
+    #[test]
+    fn short_prompts_say_nothing_of_long_ones() {
+        let pace = Pace::default();
+        (0..50).for_each(|_| pace.note(3, SECOND / 10));
+        assert_eq!(pace.predict(6000), SECOND / 10, "no long one was seen");
+        pace.note(1000, SECOND);
+        (0..50).for_each(|_| pace.note(3, SECOND / 10));
+        assert!((5.4..5.6).contains(&pace.predict(6000).as_secs_f64()), "{:?}", pace.predict(6000));
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub(crate) enum Kind {
     Timeout,
     /// The body is too large.
     TooLarge,
+    /// The first line and the headers are too large.
+    HeadTooLarge,
     /// The body is no JSON by its header.
     MediaType,
     /// It is right, and this server cannot do it.
@@ -48,6 +50,7 @@ impl Kind {
             Kind::Method => StatusCode::METHOD_NOT_ALLOWED,
             Kind::Timeout => StatusCode::REQUEST_TIMEOUT,
             Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Kind::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Kind::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Kind::Unsupported => StatusCode::NOT_IMPLEMENTED,
             Kind::Busy { .. } | Kind::Stopping => StatusCode::SERVICE_UNAVAILABLE,

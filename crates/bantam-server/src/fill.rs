@@ -12,6 +12,8 @@ use crate::fault::Fault;
 pub(crate) struct Fill {
     pub(crate) prefix: String,
     pub(crate) suffix: String,
+    /// The field of the request that says so.
+    pub(crate) field: &'static str,
     /// How the middle begins.
     pub(crate) begun: String,
     /// Other files, each with its name.
@@ -47,7 +49,7 @@ impl Fill {
         let Some([prefix, suffix, middle]) = marks(tokenizer) else {
             let instead = ": this model has no tokens for what is before and behind a gap (such as <|fim_prefix|>), and \
                            only continues text";
-            return Err(Fault::unsupported("suffix", instead));
+            return Err(Fault::unsupported(self.field, instead));
         };
         let file = FILES.iter().find_map(|mark| tokenizer.special_id(mark));
         let read = |text: &str| {

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use crate::caller::Caller;
 use crate::dialect::Dialect;
 use crate::fault::{Fault, Kind};
-use crate::limits::{BODY_BYTES_MAX, BODY_TIME_MAX};
+use crate::limits::{BODY_BYTES_MAX, BODY_TIME_MAX, HEAD_BYTES_MAX};
 use crate::state::App;
 use crate::{origins, page};
 
@@ -70,6 +70,7 @@ fn harden(headers: &mut HeaderMap) {
 
 fn check(app: &App, request: &Request) -> Result<Caller, Fault> {
     let (headers, path) = (request.headers(), request.uri().path());
+    check_head(request)?;
     check_host(app, request)?;
     check_origin(app, headers)?;
     let caller = match path {
@@ -104,6 +105,19 @@ fn is_admins(path: &str) -> bool {
         "/v1/unload_lora_adapter",
     ];
     paths.contains(&path) || path.starts_with(BLOBS)
+}
+
+/// What was read of a head at once may be more than the connection would have waited for.
+fn check_head(request: &Request) -> Result<(), Fault> {
+    let headers = request.headers().iter();
+    let headers: usize =
+        headers.map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum();
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    if headers + target <= HEAD_BYTES_MAX {
+        return Ok(());
+    }
+    let message = format!("the headers are too large: wanted at most {HEAD_BYTES_MAX} bytes");
+    Err(Fault::new(Kind::HeadTooLarge, message))
 }
 
 fn check_host(app: &App, request: &Request) -> Result<(), Fault> {

@@ -59,6 +59,7 @@ fn fill(fields: &Fields<'_>) -> Result<Fill, Fault> {
     Ok(Fill {
         prefix: text("input_prefix")?,
         suffix: text("input_suffix")?,
+        field: "input_suffix",
         begun: text("prompt")?,
         files: extra.iter().enumerate().map(file).collect::<Result<_, Fault>>()?,
     })

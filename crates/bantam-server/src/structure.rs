@@ -22,9 +22,13 @@ impl Format {
 
     /// Why it cannot be held to.
     pub(crate) fn refusal(&self, error: &bantam_grammar::Error) -> Fault {
-        let code = matches!(error, bantam_grammar::Error::Keyword { .. }).then_some("unsupported_parameter");
-        Fault { code, ..Fault::field(&self.field, format!("`{}`: {error}", self.field)) }
+        Fault { code: code_of(error), ..Fault::field(&self.field, format!("`{}`: {error}", self.field)) }
     }
+}
+
+/// A word for programs of why a schema cannot be held to.
+pub(crate) fn code_of(error: &bantam_grammar::Error) -> Option<&'static str> {
+    matches!(error, bantam_grammar::Error::Keywords(_)).then_some("unsupported_parameter")
 }
 
 /// As OpenAI's protocol says it, with what vLLM and llama-server added: `response_format`, `structured_outputs`,

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::fault::Fault;
 use crate::fields::Fields;
 use crate::limits::TOOLS_MAX;
+use crate::structure::code_of;
 
 /// What a model may call.
 #[derive(Clone, Debug, Default)]
@@ -220,7 +221,8 @@ fn made(fields: &Fields<'_>, schema: &str) -> Result<Tool, Fault> {
     };
     if is_strict && let Err(error) = to_lark(&Value::Object(parameters.clone())) {
         let place = fields.name(schema);
-        return Err(Fault::field(&place, format!("`{place}` cannot be held to: {error}")));
+        let fault = Fault::field(&place, format!("`{place}` cannot be held to: {error}"));
+        return Err(Fault { code: code_of(&error), ..fault });
     }
     Ok(Tool {
         name: name.to_owned(),

@@ -63,13 +63,13 @@ fn files_come_before_and_the_middle_may_have_begun() {
 fn models_that_fill_no_gaps_say_so() {
     let server = Running::new();
     let asks = [
-        ("/infill", json!({ "input_prefix": "a" })),
-        ("/v1/completions", json!({ "prompt": "a", "suffix": "b" })),
-        ("/v1/completions", json!({ "prompt": [5], "suffix": "b" })),
+        ("/infill", json!({ "input_prefix": "a" }), "input_suffix"),
+        ("/v1/completions", json!({ "prompt": "a", "suffix": "b" }), "suffix"),
+        ("/v1/completions", json!({ "prompt": [5], "suffix": "b" }), "suffix"),
     ];
-    for (path, ask) in asks {
+    for (path, ask, field) in asks {
         let refused = server.post(path, &ask);
-        assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &json!("suffix")));
+        assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &json!(field)));
     }
     let refused = server.post("/api/generate", &json!({ "model": "tiny", "prompt": "a", "suffix": "b" }));
     assert!(refused.status == 400 && refused.json()["error"].as_str().unwrap().contains("fim_prefix"));

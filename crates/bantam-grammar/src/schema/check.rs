@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::keywords::{DEPTH_MAX, LIST, NAMED, ONE, UNSUPPORTED};
 use super::pointer::{at, place_of};
-use crate::error::Error;
+use crate::error::{Error, Keyword};
 use crate::limits::{PATTERN_BYTES_MAX, check_size};
 
 /// Schemas within a schema, at most.
@@ -32,7 +32,10 @@ const FORMATS: [&str; 11] =
 
 /// Refuses what cannot be held to.
 pub(super) fn check(schema: &Value) -> Result<(), Error> {
-    Check { root: schema, place: Vec::new(), seen: HashSet::new(), schemas: 0, depth: 0 }.schema(schema)
+    let (place, seen, unsupported) = (Vec::new(), HashSet::new(), Vec::new());
+    let mut check = Check { root: schema, place, seen, schemas: 0, depth: 0, unsupported };
+    let checked = check.schema(schema);
+    if check.unsupported.is_empty() { checked } else { Err(Error::Keywords(check.unsupported)) }
 }
 
 struct Check<'a> {
@@ -42,6 +45,7 @@ struct Check<'a> {
     seen: HashSet<&'a str>,
     schemas: usize,
     depth: usize,
+    unsupported: Vec<Keyword>,
 }
 
 impl<'a> Check<'a> {
@@ -68,9 +72,10 @@ impl<'a> Check<'a> {
         for (keyword, value) in keywords {
             // `uniqueItems` is here only where it is not false.
             if UNSUPPORTED.contains(&keyword.as_str()) || keyword == "uniqueItems" {
-                return Err(Error::Keyword { keyword: keyword.clone(), place: self.place() });
+                self.unsupported.push(Keyword { name: keyword.clone(), place: self.place() });
+            } else {
+                self.keyword(keyword, value)?;
             }
-            self.keyword(keyword, value)?;
         }
         Ok(())
     }

@@ -37,7 +37,7 @@ pub(crate) async fn generate(app: Arc<App>, body: Map<String, Value>) -> Result<
 fn read(fields: &Fields<'_>, prompt: &str, served: &Served) -> Result<Prompt, Fault> {
     if let Some(suffix) = fields.text("suffix")?.filter(|suffix| !suffix.is_empty()) {
         let (prefix, suffix) = (prompt.to_owned(), suffix.to_owned());
-        return Ok(Prompt::Fill(Fill { prefix, suffix, ..Fill::default() }));
+        return Ok(Prompt::Fill(Fill { prefix, suffix, field: "suffix", ..Fill::default() }));
     }
     if fields.flag("raw")?.unwrap_or(false) || served.template.is_none() {
         return Ok(Prompt::Text(prompt.to_owned()));

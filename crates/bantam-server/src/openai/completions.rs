@@ -82,7 +82,7 @@ fn read(fields: &Fields<'_>, served: &Served) -> Result<Ask, Fault> {
 fn gap(prompt: Prompt, suffix: &str) -> Result<Prompt, Fault> {
     match prompt {
         Prompt::Text(prefix) => {
-            Ok(Prompt::Fill(Fill { prefix, suffix: suffix.to_owned(), ..Fill::default() }))
+            Ok(Prompt::Fill(Fill { prefix, suffix: suffix.to_owned(), field: "suffix", ..Fill::default() }))
         }
         _ => Err(Fault::unsupported("suffix", " with prompts of tokens: send texts")),
     }

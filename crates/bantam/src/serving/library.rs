@@ -46,8 +46,18 @@ impl Named {
 
 impl ModelLibrary {
     /// The models that were named, before those of the store.
-    pub(crate) fn new(models: Models, args: ServeArgs, named: Vec<Named>) -> Self {
-        ModelLibrary { models, args, named, seen: Mutex::default() }
+    ///
+    /// # Errors
+    ///
+    /// One that was named and cannot be served.
+    pub(crate) fn new(models: Models, args: ServeArgs, named: Vec<Named>) -> Result<Self> {
+        let library = ModelLibrary { models, args, named, seen: Mutex::default() };
+        for Named { name, located, .. } in &library.named {
+            library
+                .read(name, located)
+                .with_context(|| format!("cannot serve {}", located.path.display()))?;
+        }
+        Ok(library)
     }
 
     /// All that there are now, by their names.
@@ -72,16 +82,16 @@ impl ModelLibrary {
             .ok_or_else(|| Refusal::NotFound(format!("model `{name}` not found")))
     }
 
-    fn listed(&self, name: &str, located: &Located) -> Option<Listed> {
+    /// What is told of a model; its header is read once.
+    fn read(&self, name: &str, located: &Located) -> Result<Listed> {
         let version = facts::version(located);
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
         if let Some(listed) = seen.filter(|listed| listed.version == version) {
-            return Some(listed);
+            return Ok(listed);
         }
-        let listed =
-            Opened::open(&self.args, &self.models, located).and_then(|opened| opened.listed(name)).ok()?;
+        let listed = Opened::open(&self.args, &self.models, located)?.listed(name)?;
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), listed.clone());
-        Some(listed)
+        Ok(listed)
     }
 
     fn announce(&self, name: &str, need: &Need, fit: Fit) {
@@ -98,7 +108,7 @@ impl ModelLibrary {
 
 impl Library for ModelLibrary {
     fn list(&self) -> Vec<Listed> {
-        self.located().iter().filter_map(|(name, located)| self.listed(name, located)).collect()
+        self.located().iter().filter_map(|(name, located)| self.read(name, located).ok()).collect()
     }
 
     fn need(&self, name: &str) -> Result<Need, Refusal> {

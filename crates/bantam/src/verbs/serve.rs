@@ -27,7 +27,7 @@ pub(crate) fn run(args: &ServeArgs, models: Models, interrupt: &Interrupt) -> Re
     };
     let is_open = settings.keys.is_empty();
     let memory_max = settings.memory_max;
-    let server = Server::bind(settings, Box::new(ModelLibrary::new(models, args.clone(), named)))?;
+    let server = Server::bind(settings, Box::new(ModelLibrary::new(models, args.clone(), named)?))?;
     // Lives as long as the server: what ends it removes the socket.
     let (server, _socket) = also_local(server, args)?;
     let stopper = server.stopper();
