@@ -51,6 +51,13 @@ impl Bytes {
         Some(Self { owner, start: self.start + range.start, len: range.end - range.start })
     }
 
+    /// Lets go of the memory that they take, if they lie in a mapped file: it is read again where it is needed again.
+    pub fn release(&self) {
+        if let Owner::Mapped(map) = &*self.owner {
+            crate::format::release(map, self.start..self.start + self.len);
+        }
+    }
+
     /// Whether the bytes lie in a mapped file rather than in memory of our own.
     pub fn is_mapped(&self) -> bool {
         matches!(*self.owner, Owner::Mapped(_))

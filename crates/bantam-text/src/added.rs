@@ -81,6 +81,8 @@ pub(crate) enum Cut {
 #[derive(Default)]
 pub(crate) struct AddedTokens {
     tokens: Vec<Added>,
+    /// For each first byte of a token, the least way of reading in which one with this byte is looked for.
+    begins: Option<Box<[Option<Special>; 256]>>,
     matchers: [OnceLock<Option<Matcher>>; 3],
 }
 
@@ -99,7 +101,14 @@ impl AddedTokens {
             let wanted = format!("at most {ADDED_BYTES_MAX} bytes together");
             return Err(Error::wanted("added tokens", wanted, format!("{bytes} bytes")));
         }
-        Ok(Self { tokens, matchers: Default::default() })
+        let mut begins = Box::new([None; 256]);
+        for token in &tokens {
+            if let Some(&first) = token.text.as_bytes().first() {
+                let least: &mut Option<Special> = &mut begins[usize::from(first)];
+                *least = Some(least.map_or(token.needs, |least| least.min(token.needs)));
+            }
+        }
+        Ok(Self { tokens, begins: Some(begins), matchers: Default::default() })
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Added> {
@@ -158,10 +167,21 @@ impl AddedTokens {
     }
 
     fn find(&self, text: &str, special: Special, from: usize) -> Option<(Range<usize>, &Added)> {
-        let matcher = self.matchers[special as usize].get_or_init(|| self.matcher(special)).as_ref()?;
+        let matcher = &self.matchers[special as usize];
+        // Thousands of tokens make an automaton of some milliseconds, which many short texts do without.
+        if matcher.get().is_none() && !self.may_begin(&text[from..], special) {
+            return None;
+        }
+        let matcher = matcher.get_or_init(|| self.matcher(special)).as_ref()?;
         let found = matcher.automaton.find(Input::new(text).span(from..text.len()))?;
         let token = &self.tokens[matcher.tokens[found.pattern().as_usize()]];
         Some((found.range(), token))
+    }
+
+    /// Whether `text` has a byte with which a token begins.
+    fn may_begin(&self, text: &str, special: Special) -> bool {
+        let Some(begins) = &self.begins else { return false };
+        text.bytes().any(|byte| begins[usize::from(byte)].is_some_and(|needs| special >= needs))
     }
 
     fn matcher(&self, special: Special) -> Option<Matcher> {

@@ -31,6 +31,7 @@ pub use added::Special;
 pub use dialect::{Calling, Dialect, Given, Parser, Part, Stage, Telling, Thinking, ToLark, Tool};
 pub use error::Error;
 pub use from::gguf::GgufVocab;
+pub use from::texts::Texts;
 pub use spelling::Shown;
 pub use stops::{Scanned, StopStrings};
 pub use stream::TextStream;

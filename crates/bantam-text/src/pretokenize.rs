@@ -74,12 +74,11 @@ impl PreTokenizer {
         const BLOCK: &[u8] = "\u{2581}".as_bytes();
         let mut joins = Vec::new();
         vocab.find(BLOCK)?;
-        let is_text = vocab.is_text();
         for (id, _) in vocab.kinds().filter(|(_, kind)| kind.is_spelled()) {
             let piece = vocab.piece(id);
             let behind = piece.strip_prefix(BLOCK).unwrap_or(piece);
             // Nearly all pieces: no `▁` behind another character.
-            if is_text && !behind.contains(&BLOCK[0]) {
+            if !behind.iter().any(|&byte| byte == BLOCK[0]) {
                 continue;
             }
             let piece = std::str::from_utf8(piece).ok()?;

@@ -53,6 +53,8 @@ pub(crate) struct Vocab {
     kinds: Vec<Kind>,
     /// Whether the model may look a piece up.
     listed: Vec<bool>,
+    /// Ids of pieces of one byte, which are looked up more than all others.
+    singles: Box<[Option<u32>; 256]>,
     slots: Slots,
     state: RandomState,
     longest: usize,
@@ -75,6 +77,7 @@ impl Vocab {
             ends: Vec::with_capacity(count),
             kinds: Vec::with_capacity(count),
             listed: Vec::with_capacity(count),
+            singles: Box::new([None; 256]),
             slots: Slots::with_capacity(count),
             state: RandomState::default(),
             longest: 0,
@@ -111,7 +114,12 @@ impl Vocab {
         self.longest = self.longest.max(piece.len());
         let hash = self.hash(piece);
         match self.slots.find(hash, |other| self.piece(other) == piece) {
-            Err(slot) => self.slots.fill(slot, hash, id),
+            Err(slot) => {
+                self.slots.fill(slot, hash, id);
+                if let [byte] = piece {
+                    self.singles[usize::from(*byte)] = Some(id);
+                }
+            }
             Ok(first) => {
                 let text = shorten(&String::from_utf8_lossy(piece));
                 let found = format!("`{text}` as {first} and {id}");
@@ -150,21 +158,22 @@ impl Vocab {
 
     /// The id of the model's piece with exactly these bytes, of any kind.
     pub(crate) fn find_any(&self, piece: &[u8]) -> Option<u32> {
-        if piece.is_empty() || piece.len() > self.longest {
-            return None;
+        match piece {
+            [] => None,
+            [byte] => self.singles[usize::from(*byte)],
+            _ if piece.len() > self.longest => None,
+            _ => self.slots.find(self.hash(piece), |id| self.piece(id) == piece).ok(),
         }
-        self.slots.find(self.hash(piece), |id| self.piece(id) == piece).ok()
     }
 
     /// Whether `id` is what [`Self::find_any`] gives for these bytes.
     pub(crate) fn is(&self, id: u32, piece: &[u8]) -> bool {
-        self.listed.get(id as usize) == Some(&true) && self.piece(id) == piece
+        self.is_listed(id) && self.piece(id) == piece
     }
 
-    /// Whether every piece is UTF-8.
-    pub(crate) fn is_text(&self) -> bool {
-        let starts = |&end: &u32| self.bytes.get(end as usize).is_none_or(|byte| byte & 0xC0 != 0x80);
-        self.ends.iter().all(starts) && std::str::from_utf8(&self.bytes).is_ok()
+    /// Whether the model may look up the piece of an id.
+    pub(crate) fn is_listed(&self, id: u32) -> bool {
+        self.listed.get(id as usize) == Some(&true)
     }
 
     /// All ids with their kinds.

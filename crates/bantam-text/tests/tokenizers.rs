@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a test from end to end
 
-use bantam_text::{Error, GgufVocab, Kind, Shown, Special, Tokenizer};
+use bantam_text::{Error, GgufVocab, Kind, Shown, Special, Texts, Tokenizer};
 use serde_json::{Value, json};
 
 fn from_json(json: &Value) -> Result<Tokenizer, Error> {
@@ -106,6 +106,13 @@ impl Spm {
         self.tokens.push(token.into());
         self.types.push(kind);
         self.scores.push(score);
+    }
+
+    /// The tokens with others at some ids.
+    fn tokens_but<'a>(&'a self, changes: &[(usize, &'a [u8])]) -> Texts<'a> {
+        let mut tokens: Vec<&[u8]> = self.tokens.iter().map(|token| token.as_bytes()).collect();
+        changes.iter().for_each(|&(id, token)| tokens[id] = token);
+        tokens.into()
     }
 
     fn vocab(&self) -> GgufVocab<'_> {
@@ -358,25 +365,49 @@ fn hostile_gguf_tables_are_refused() {
     };
     check(&|v| v.model = "magic", "`magic`");
     check(&|v| (v.model, v.pre) = ("gpt2", Some("magic")), "`magic`");
-    check(&|v| v.tokens.clear(), "at least one token");
+    check(&|v| v.tokens = Texts::default(), "at least one token");
     check(&|v| v.scores.truncate(3), "scores");
     check(&|v| v.scores.clear(), "scores");
     check(&|v| v.token_types.truncate(3), "token_type");
-    check(&|v| v.tokens[300 - 40] = b"ab", "distinct");
-    check(&|v| (v.model, v.merges) = ("gemma4", vec![&b"ab zz"[..]]), "zz");
-    check(&|v| (v.model, v.merges) = ("gemma4", vec![&b"\xFF"[..]]), "merge 0");
+    check(&|v| (v.model, v.merges) = ("gemma4", vec![&b"ab zz"[..]].into()), "zz");
+    check(&|v| (v.model, v.merges) = ("gemma4", vec![&b"\xFF"[..]].into()), "merge 0");
     check(&|v| (v.model, v.scores[0]) = ("t5", f32::NAN), "NaN");
-    let long = vec![b'x'; 5_000];
-    let mut vocab = spm.vocab();
-    vocab.tokens[261] = &long;
-    assert!(Tokenizer::from_gguf(&vocab).unwrap_err().to_string().contains("2048"));
+    for (token, told) in [(&[b'x'; 5_000][..], "2048"), (b"ab", "distinct")] {
+        let mut vocab = spm.vocab();
+        vocab.tokens = spm.tokens_but(&[(260, token)]);
+        assert!(Tokenizer::from_gguf(&vocab).unwrap_err().to_string().contains(told));
+    }
     // Bytes that are no text, NULs and ids outside the vocabulary do no harm.
     let mut vocab = spm.vocab();
-    (vocab.tokens[261], vocab.tokens[262]) = (b"\xFF\xFE", b"\0");
+    vocab.tokens = spm.tokens_but(&[(261, b"\xFF\xFE"), (262, b"\0")]);
     (vocab.bos, vocab.eos, vocab.padding) = (Some(u32::MAX), Some(9_999), None);
     let tokenizer = Tokenizer::from_gguf(&vocab).unwrap();
     assert_eq!(tokenizer.roles().bos, None);
     assert_eq!(tokenizer.to_text(&[261, u32::MAX], Shown::All), "\u{fffd}\u{fffd}");
+}
+
+#[test]
+fn merges_may_make_tokens_in_any_order() {
+    let letters = ["a", "b", "c", "\u{120}", "\u{e9}"];
+    let joined = ["ab", "\u{120}c", "abc", "\u{120}cab", "\u{e9}a"];
+    let merges = ["a b", "\u{120} c", "ab c", "\u{120}c ab", "\u{e9} a"].map(str::as_bytes);
+    let text = "abc cab ab c\u{e9}ab a";
+    let pieces = |order: &[usize]| -> Vec<Vec<u8>> {
+        let tokens = order.iter().map(|&place| joined[place]).chain(letters);
+        let vocab = GgufVocab {
+            model: "gpt2",
+            tokens: tokens.map(str::as_bytes).collect(),
+            merges: merges.into_iter().collect(),
+            ..GgufVocab::default()
+        };
+        let tokenizer = Tokenizer::from_gguf(&vocab).unwrap();
+        ids(&tokenizer, text).iter().map(|&id| tokenizer.piece(id).unwrap().bytes).collect()
+    };
+    let in_order = pieces(&[0, 1, 2, 3, 4]);
+    assert_eq!(in_order[..3], [&b"abc"[..], b" cab", b" "]);
+    for order in [[4, 3, 2, 1, 0], [1, 0, 2, 4, 3], [2, 3, 0, 1, 4]] {
+        assert_eq!(pieces(&order), in_order, "{order:?}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use bantam_engine::Pooling;
 use bantam_model::Model;
 use bantam_tensor::format::gguf;
 use bantam_tensor::{Checkpoint, Metadata};
-use bantam_text::{ChatTemplate, GgufVocab, Tokenizer};
+use bantam_text::{ChatTemplate, GgufVocab, Texts, Tokenizer};
 use serde_json::Value;
 
 /// Why a model could not be loaded.
@@ -133,7 +133,15 @@ pub fn open_tokenizer(path: &Path) -> Result<Tokenizer, LoadError> {
 
 fn tokenizer_of(metadata: &Metadata) -> Result<Tokenizer, LoadError> {
     match metadata {
-        Metadata::Gguf(metadata) => Ok(Tokenizer::from_gguf(&gguf_vocab(metadata)?)?),
+        Metadata::Gguf(metadata) => {
+            let tokenizer = Tokenizer::from_gguf(&gguf_vocab(metadata)?)?;
+            for name in ["tokens", "scores", "token_type", "merges"] {
+                if let Some(array) = metadata.find::<&gguf::Array>(&key(name))? {
+                    array.release();
+                }
+            }
+            Ok(tokenizer)
+        }
         Metadata::Folder(folder) => {
             let config = folder.tokenizer_config.as_ref();
             if let Some(json) = folder.tokenizer_json()? {
@@ -145,25 +153,28 @@ fn tokenizer_of(metadata: &Metadata) -> Result<Tokenizer, LoadError> {
     }
 }
 
+/// What GGUF files call an entry of the vocabulary.
+fn key(name: &str) -> String {
+    format!("tokenizer.ggml.{name}")
+}
+
 /// The vocabulary in a GGUF file's metadata, without a copy of its pieces.
 fn gguf_vocab(metadata: &gguf::Metadata) -> Result<GgufVocab<'_>, LoadError> {
-    let key = |name: &str| format!("tokenizer.ggml.{name}");
     if metadata.get(&key("model")).is_none() {
         return Err(LoadError::NoTokenizer);
     }
-    let strings = |name: &str| -> Result<Vec<&[u8]>, LoadError> {
+    let strings = |name: &str| -> Result<Texts<'_>, LoadError> {
         let found = metadata.find::<gguf::Strings<'_>>(&key(name))?;
-        Ok(found.map(Iterator::collect).unwrap_or_default())
+        Ok(found.map(|strings| Texts::packed(strings.as_bytes(), strings.len())).unwrap_or_default())
     };
     let id = |name: &str| metadata.find::<u32>(&key(name));
     let flag = |name: &str| metadata.find::<bool>(&key(name));
-    let types = metadata.find::<Vec<i64>>(&key("token_type"))?.unwrap_or_default();
     Ok(GgufVocab {
         model: metadata.string(&key("model"))?,
         pre: metadata.find(&key("pre"))?,
         tokens: strings("tokens")?,
         scores: metadata.find(&key("scores"))?.unwrap_or_default(),
-        token_types: types.into_iter().map(|kind| i32::try_from(kind).unwrap_or(-1)).collect(),
+        token_types: metadata.find(&key("token_type"))?.unwrap_or_default(),
         merges: strings("merges")?,
         bos: id("bos_token_id")?,
         eos: id("eos_token_id")?,

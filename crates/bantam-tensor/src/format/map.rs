@@ -1,6 +1,7 @@
 //! Mapping of files into memory: the one place of this crate with `unsafe`.
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::Path;
 
 use memmap2::Mmap;
@@ -28,6 +29,19 @@ pub fn map(path: &Path) -> Result<Bytes, Error> {
     let _ = map.advise(memmap2::Advice::HugePage);
     Ok(Bytes::from_map(map))
 }
+
+/// Lets go of the pages of a part of a mapping, which come back out of the file when they are read again.
+#[cfg(unix)]
+#[expect(unsafe_code, reason = "of writable mappings this would take what was written")]
+pub(crate) fn release(map: &Mmap, part: Range<usize>) {
+    // SAFETY: the mapping is shared with the file and never written to, so a page that is read again has the same bytes;
+    // memmap2 asks for pages inside the mapping alone. A refusal by the system changes nothing.
+    let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, part.start, part.len()) };
+}
+
+/// As on systems that can be asked for it: these keep the pages.
+#[cfg(not(unix))]
+pub(crate) fn release(_: &Mmap, _: Range<usize>) {}
 
 #[expect(unsafe_code, reason = "a mapping is memory that the compiler knows nothing of")]
 fn map_file(file: &File) -> std::io::Result<Mmap> {

@@ -3,13 +3,17 @@
 //! Source: llama.cpp's `llama-vocab.cpp`, for the defaults of each `tokenizer.ggml.model`, and the converters
 //! of the models' own tokenisers, for what the texts mean.
 
+use std::panic::resume_unwind;
+use std::thread;
+
 use super::kinds::kind;
 use super::stops;
+use super::texts::{Iter, Texts};
 use crate::added::{Added, AddedTokens, is_marker};
 use crate::bytes::Alphabet;
 use crate::charsmap::Charsmap;
 use crate::error::Error;
-use crate::model::bpe::{Bpe, Merges};
+use crate::model::bpe::{Bpe, Merges, Pairs};
 use crate::model::spans::Spans;
 use crate::model::unigram::Unigram;
 use crate::model::wordpiece::WordPiece;
@@ -29,13 +33,13 @@ pub struct GgufVocab<'a> {
     /// `pre`: the kind of pre-tokeniser, for `gpt2`.
     pub pre: Option<&'a str>,
     /// `tokens`.
-    pub tokens: Vec<&'a [u8]>,
+    pub tokens: Texts<'a>,
     /// `scores`, one per token, for `llama` and `t5`.
     pub scores: Vec<f32>,
     /// `token_type`, one per token: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte.
     pub token_types: Vec<i32>,
     /// `merges`: two pieces with a space between them, for `gpt2` and `gemma4`.
-    pub merges: Vec<&'a [u8]>,
+    pub merges: Texts<'a>,
     /// `bos_token_id`.
     pub bos: Option<u32>,
     /// `eos_token_id`.
@@ -118,8 +122,8 @@ impl GgufVocab<'_> {
         Ok(())
     }
 
-    fn kind(&self, id: usize) -> Kind {
-        let text = self.tokens[id];
+    /// What the token `text` of this id is for.
+    fn kind(&self, id: usize, text: &[u8]) -> Kind {
         match self.token_types.get(id) {
             Some(2) => Kind::Unknown,
             Some(3) => Kind::Control,
@@ -153,16 +157,16 @@ impl GgufVocab<'_> {
     fn added(&self, vocab: &Vocab) -> Vec<Added> {
         let is_added =
             |kind: Kind| matches!(kind, Kind::Control | Kind::Unknown | Kind::Marker | Kind::UserDefined);
-        let ids = vocab.kinds().filter(|&(_, kind)| is_added(kind));
-        let text = |id: u32| std::str::from_utf8(self.tokens[id as usize]).ok().map(str::to_owned);
-        ids.filter_map(|(id, kind)| Some(Added::plain(id, text(id)?, kind))).collect()
+        let tokens = vocab.kinds().zip(self.tokens.iter()).filter(|&((_, kind), _)| is_added(kind));
+        let added = |id, kind, text| Some(Added::plain(id, std::str::from_utf8(text).ok()?.to_owned(), kind));
+        tokens.filter_map(|((id, kind), text)| added(id, kind, text)).collect()
     }
 
     /// The vocabulary with every token as it stands in the file.
     fn literal_vocab(&self) -> Result<Vocab, Error> {
         let mut vocab = Vocab::with_capacity(self.tokens.len())?;
         for (id, token) in self.tokens.iter().enumerate() {
-            vocab.push(token, self.kind(id), true)?;
+            vocab.push(token, self.kind(id, token), true)?;
         }
         Ok(vocab)
     }
@@ -225,34 +229,96 @@ fn split_merge(merge: &[u8], rank: usize) -> Result<(&[u8], &[u8]), Error> {
 /// `gpt2`: byte-level BPE.
 fn byte_level(file: &GgufVocab<'_>) -> Result<Parts, Error> {
     let kind = kind(file.pre)?;
+    // The patterns take a good part of the time that the tables take.
+    let (tables, patterns) = both(|| byte_level_tables(file), || kind.pre_tokenizers());
+    let (vocab, merges) = tables?;
+    let unknown = Unknown { bytes: None, id: file.id(file.unknown), fuse: false };
+    let model = Model::Bpe(Bpe::new(&vocab, merges, true, unknown, kind.whole_words));
+    let prefix_space = file.add_space_prefix == Some(true);
+    let mut pre_tokenizers: Vec<_> = prefix_space.then_some(PreTokenizer::PrefixSpace).into_iter().collect();
+    pre_tokenizers.extend(patterns?);
+    let added = file.added(&vocab);
+    let core = Core { vocab, added, normalizers: vec![], pre_tokenizers, model, spelling: Spelling::Bytes };
+    file.parts(core, Framing { bos: kind.adds_bos, eos: false, separator: kind.adds_separator })
+}
+
+/// What both make, the second on a thread of its own where the system gives one.
+fn both<A, B: Send>(first: impl FnOnce() -> A, second: impl Fn() -> B + Sync) -> (A, B) {
+    thread::scope(|scope| {
+        let other = thread::Builder::new().spawn_scoped(scope, &second);
+        let made = first();
+        match other.map(thread::ScopedJoinHandle::join) {
+            Ok(Ok(other)) => (made, other),
+            Ok(Err(panic)) => resume_unwind(panic),
+            Err(_) => (made, second()),
+        }
+    })
+}
+
+/// The pieces as the bytes that they stand for, and the merges of them.
+fn byte_level_tables(file: &GgufVocab<'_>) -> Result<(Vocab, Pairs), Error> {
     let alphabet = Alphabet::new();
     let mut bytes = Vec::new();
     let mut vocab = Vocab::with_capacity(file.tokens.len())?;
     for (id, token) in file.tokens.iter().enumerate() {
         bytes.clear();
-        let kind = file.kind(id);
+        let kind = file.kind(id, token);
         let is_spelled =
             matches!(kind, Kind::Normal | Kind::Byte) && alphabet.bytes(token, &mut bytes).is_some();
         vocab.push(if is_spelled { &bytes } else { token }, kind, is_spelled)?;
     }
     let mut merges = Merges::with_capacity(&vocab, file.merges.len());
+    let mut beside = Beside::new(&file.tokens);
     for (rank, merge) in file.merges.iter().enumerate() {
         let (left, right) = split_merge(merge, rank)?;
-        bytes.clear();
-        spell(&alphabet, left, rank, &mut bytes)?;
-        let cut = bytes.len();
-        spell(&alphabet, right, rank, &mut bytes)?;
-        merges.push(&bytes, cut)?;
+        let joined = match beside.joins(left, right).filter(|&id| vocab.is_listed(id)) {
+            Some(id) => merges.push_known(id, char_count(left))?,
+            None => {
+                bytes.clear();
+                spell(&alphabet, left, rank, &mut bytes)?;
+                let cut = bytes.len();
+                spell(&alphabet, right, rank, &mut bytes)?;
+                merges.push(&bytes, cut)?
+            }
+        };
+        beside.go_to(joined + 1);
     }
     let merges = merges.finish();
-    let unknown = Unknown { bytes: None, id: file.id(file.unknown), fuse: false };
-    let model = Model::Bpe(Bpe::new(&vocab, merges, true, unknown, kind.whole_words));
-    let prefix_space = file.add_space_prefix == Some(true);
-    let mut pre_tokenizers: Vec<_> = prefix_space.then_some(PreTokenizer::PrefixSpace).into_iter().collect();
-    pre_tokenizers.extend(kind.pre_tokenizers()?);
-    let added = file.added(&vocab);
-    let core = Core { vocab, added, normalizers: vec![], pre_tokenizers, model, spelling: Spelling::Bytes };
-    file.parts(core, Framing { bos: kind.adds_bos, eos: false, separator: kind.adds_separator })
+    Ok((vocab, merges))
+}
+
+/// A place in the list of tokens, which goes along with the list of merges: these mostly make the tokens in their order.
+struct Beside<'a> {
+    rest: Iter<'a>,
+    token: Option<&'a [u8]>,
+    id: u32,
+}
+
+impl<'a> Beside<'a> {
+    fn new(tokens: &'a Texts<'_>) -> Self {
+        let mut rest = tokens.iter();
+        Self { token: rest.next(), rest, id: 0 }
+    }
+
+    /// The id of the token here, if it is what these two are together.
+    fn joins(&self, left: &[u8], right: &[u8]) -> Option<u32> {
+        let begins_character = right.first().is_some_and(|byte| byte & 0xC0 != 0x80);
+        let is_joined = begins_character && self.token?.strip_prefix(left)? == right;
+        is_joined.then_some(self.id)
+    }
+
+    /// Goes on to a token, unless it lies behind.
+    fn go_to(&mut self, id: u32) {
+        while self.id < id && self.token.is_some() {
+            self.token = self.rest.next();
+            self.id += 1;
+        }
+    }
+}
+
+/// Characters of UTF-8.
+fn char_count(text: &[u8]) -> usize {
+    text.iter().filter(|byte| **byte & 0xC0 != 0x80).count()
 }
 
 /// Appends what a side of a merge stands for.
@@ -293,7 +359,7 @@ pub(super) fn sentencepiece(file: &GgufVocab<'_>, normalizes: bool) -> Result<Pa
     let mut vocab = Vocab::with_capacity(file.tokens.len())?;
     let mut has_space_runs = false;
     for (id, token) in file.tokens.iter().enumerate() {
-        match (file.kind(id), space_run(token)) {
+        match (file.kind(id, token), space_run(token)) {
             (Kind::UserDefined, Some(run)) => {
                 has_space_runs = true;
                 vocab.push(run.as_bytes(), Kind::Normal, true)?;
@@ -358,9 +424,9 @@ fn wordpiece(file: &GgufVocab<'_>) -> Result<Parts, Error> {
         let piece = match token.strip_prefix("\u{2581}".as_bytes()) {
             Some(word) => word.to_vec(),
             None if is_bracketed => token.to_vec(),
-            None => [b"##", *token].concat(),
+            None => [b"##", token].concat(),
         };
-        vocab.push(&piece, file.kind(id), true)?;
+        vocab.push(&piece, file.kind(id, token), true)?;
     }
     let named = |id: Option<u32>, text: &str| file.id(id).or_else(|| vocab.find_any(text.as_bytes()));
     let file = GgufVocab {

@@ -6,6 +6,7 @@ pub(crate) mod gguf;
 pub(crate) mod json;
 pub(crate) mod kinds;
 pub(crate) mod sentencepiece;
+pub(crate) mod texts;
 pub(crate) mod tiktoken;
 
 use crate::added::Added;

@@ -114,7 +114,7 @@ impl<'a> File<'a> {
     fn vocab(&self) -> GgufVocab<'a> {
         let [unknown, bos, eos, padding] = self.ids.map(|id| u32::try_from(id).ok());
         GgufVocab {
-            tokens: self.tokens.clone(),
+            tokens: self.tokens.iter().copied().collect(),
             scores: self.scores.clone(),
             token_types: self.types.clone(),
             unknown,

@@ -135,28 +135,39 @@ impl<'v> Merges<'v> {
     }
 
     /// Adds the merge of the next rank: what it makes, and where that is cut in two. All three pieces must be in the
-    /// vocabulary.
-    pub(crate) fn push(&mut self, joined: &[u8], cut: usize) -> Result<(), Error> {
-        let find = |piece: &[u8]| {
-            self.vocab.find_any(piece).ok_or_else(|| {
-                let text = shorten(&String::from_utf8_lossy(piece));
-                Error::wanted(
-                    format!("merge {}", self.rank),
-                    "pieces of the vocabulary",
-                    format!("`{text}`, which is not in it"),
-                )
-            })
-        };
-        let (left, right) = joined.split_at(cut);
-        let (left, right) = (find(left)?, find(right)?);
-        let joined = if self.vocab.is(self.guess, joined) { self.guess } else { find(joined)? };
+    /// vocabulary. Gives the id of what it makes.
+    pub(crate) fn push(&mut self, joined: &[u8], cut: usize) -> Result<u32, Error> {
+        let guess = self.guess;
+        let id = if self.vocab.is(guess, joined) { guess } else { self.find(joined)? };
+        self.add(id, joined.split_at(cut))
+    }
+
+    /// As [`Self::push`] for what is known to make the piece `id`.
+    pub(crate) fn push_known(&mut self, id: u32, cut: usize) -> Result<u32, Error> {
+        let vocab = self.vocab;
+        self.add(id, vocab.piece(id).split_at(cut))
+    }
+
+    fn find(&self, piece: &[u8]) -> Result<u32, Error> {
+        self.vocab.find_any(piece).ok_or_else(|| {
+            let text = shorten(&String::from_utf8_lossy(piece));
+            Error::wanted(
+                format!("merge {}", self.rank),
+                "pieces of the vocabulary",
+                format!("`{text}`, which is not in it"),
+            )
+        })
+    }
+
+    fn add(&mut self, joined: u32, (left, right): (&[u8], &[u8])) -> Result<u32, Error> {
+        let (left, right) = (self.find(left)?, self.find(right)?);
         self.guess = joined + 1;
         // A special token is never made from text, even where the merges would spell it.
         if self.vocab.kind(joined).is_some_and(Kind::is_spelled) {
             self.table.insert(left, right, joined);
         }
         self.rank += 1;
-        Ok(())
+        Ok(joined)
     }
 
     pub(crate) fn finish(self) -> Pairs {

@@ -108,10 +108,10 @@ impl Metadata {
         GgufVocab {
             model: self.text("model").unwrap(),
             pre: self.text("pre"),
-            tokens: self.array("tokens", bytes),
+            tokens: self.array("tokens", bytes).into(),
             scores: self.array("scores", number),
             token_types: self.array("token_type", |v| integer(v) as i32),
-            merges: self.array("merges", bytes),
+            merges: self.array("merges", bytes).into(),
             bos: id("bos_token_id"),
             eos: id("eos_token_id"),
             eot: id("eot_token_id"),

@@ -13,7 +13,7 @@ pub(crate) fn tokenizer() -> Tokenizer {
     let vocab = GgufVocab {
         model: "gpt2",
         pre: Some("qwen2"),
-        tokens,
+        tokens: tokens.into(),
         token_types,
         bos: Some(0),
         eos: Some(2),

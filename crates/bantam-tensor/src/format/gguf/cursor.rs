@@ -6,6 +6,8 @@ use crate::{Bytes, Error};
 /// A place in the header.
 pub(super) struct Cursor<'a> {
     bytes: &'a Bytes,
+    /// The same, since asking for them takes longer than reading a length does.
+    slice: &'a [u8],
     at: usize,
     /// Reading stops here: the end of the file, or the limit for headers.
     end: usize,
@@ -17,7 +19,7 @@ const HEADER_BYTES_MAX: usize = 64 << 20;
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(bytes: &'a Bytes) -> Self {
-        Self { bytes, at: 0, end: bytes.len().min(HEADER_BYTES_MAX) }
+        Self { bytes, slice: bytes.as_slice(), at: 0, end: bytes.len().min(HEADER_BYTES_MAX) }
     }
 
     /// Bytes read so far.
@@ -33,7 +35,7 @@ impl<'a> Cursor<'a> {
     /// Steps over `len` bytes of `what` and returns them.
     pub(super) fn take(&mut self, len: u64, what: &str) -> Result<&'a [u8], Error> {
         let start = self.skip(len, what)?;
-        Ok(&self.bytes.as_slice()[start..self.at])
+        Ok(&self.slice[start..self.at])
     }
 
     /// As [`Cursor::take`], as a view that keeps the file alive.
@@ -65,6 +67,17 @@ impl<'a> Cursor<'a> {
             false => "the end of the file, which may be truncated".to_owned(),
         };
         malformed(format!("{what} at byte {at} wants {len} bytes, and {left} are left before {bound}"))
+    }
+
+    /// Steps over a length of 64 bits and as many bytes, if they are there.
+    pub(super) fn skip_string(&mut self) -> bool {
+        let Some((len, rest)) = self.slice[self.at..self.end].split_first_chunk() else { return false };
+        let len = u64::from_le_bytes(*len);
+        let is_there = len <= rest.len() as u64;
+        if is_there {
+            self.at += size_of::<u64>() + len as usize;
+        }
+        is_there
     }
 
     pub(super) fn u32(&mut self, what: &str) -> Result<u32, Error> {

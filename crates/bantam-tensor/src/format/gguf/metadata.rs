@@ -136,6 +136,7 @@ from_value!(&'a Array, "an array", value => match value {
 });
 from_value!(Strings<'a>, "an array of strings", value => <&Array>::from_value(value)?.strings());
 from_value!(Vec<f32>, "an array of numbers", value => <&Array>::from_value(value)?.to_f32s());
+from_value!(Vec<i32>, "an array of integers", value => <&Array>::from_value(value)?.to_i32s());
 from_value!(Vec<i64>, "an array of integers", value => <&Array>::from_value(value)?.to_i64s());
 from_value!(Vec<bool>, "an array of bools", value => <&Array>::from_value(value)?.to_bools());
 

@@ -274,6 +274,12 @@ impl Array {
         (self.kind == Kind::String).then(|| Strings { left: self.len, bytes: &self.bytes })
     }
 
+    /// Lets go of the memory of a mapped file that it lies in, for one that will hardly be read again; if it is, the
+    /// system reads the file again.
+    pub fn release(&self) {
+        self.bytes.release();
+    }
+
     /// The elements as raw bytes; `None` if they are wider.
     pub fn as_bytes(&self) -> Option<&[u8]> {
         matches!(self.kind, Kind::U8 | Kind::I8).then_some(&self.bytes)
@@ -291,6 +297,16 @@ impl Array {
             Kind::I64 => Some(self.map(i64::from_le_bytes)),
             Kind::U64 => self.map(|x| i64::try_from(u64::from_le_bytes(x)).ok()).into_iter().collect(),
             _ => None,
+        }
+    }
+
+    /// The integers, whatever their width, those outside of 32 bits as the nearest that fits; `None` if the elements are
+    /// none.
+    pub fn to_i32s(&self) -> Option<Vec<i32>> {
+        let nearest = |x: i64| x.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
+        match self.kind {
+            Kind::I32 => Some(self.map(i32::from_le_bytes)),
+            _ => Some(self.to_i64s()?.into_iter().map(nearest).collect()),
         }
     }
 
@@ -331,8 +347,10 @@ fn skip_elements(cursor: &mut Cursor<'_>, kind: Kind, len: u64, depth: usize) ->
     }
     for _ in 0..len {
         if kind == Kind::String {
-            let len = cursor.u64("a string length")?;
-            cursor.skip(len, "a string in an array")?;
+            if !cursor.skip_string() {
+                let len = cursor.u64("a string length")?;
+                cursor.skip(len, "a string in an array")?;
+            }
         } else {
             let (kind, len) = (read_kind(cursor)?, cursor.u64("an array length")?);
             skip_elements(cursor, kind, len, depth + 1)?;
@@ -346,6 +364,13 @@ fn refuse_odd_bools(kind: Kind, bytes: &[u8]) -> Result<(), Error> {
         return Err(malformed("an array of bools has a byte that is neither 0 nor 1"));
     }
     Ok(())
+}
+
+impl<'a> Strings<'a> {
+    /// Those that are left, each behind its length in 64 bits with the low byte first.
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
 }
 
 impl<'a> Iterator for Strings<'a> {
