@@ -175,6 +175,18 @@ impl Lanes for Avx2 {
         }
     }
     #[inline(always)]
+    fn load_part(from: &[f32]) -> Self {
+        assert!(from.len() <= LANES);
+        let present = PRESENT[LANES - from.len()..].as_ptr();
+        // SAFETY: as in `both!`; sixteen words of `PRESENT` lie behind its first sixteen, and lanes that are masked out
+        // touch no memory, so that only as many are read as there are numbers, by the assertion.
+        unsafe {
+            let (low, high) = (_mm256_loadu_si256(present.cast()), _mm256_loadu_si256(present.add(8).cast()));
+            let numbers = from.as_ptr();
+            Avx2(_mm256_maskload_ps(numbers, low), _mm256_maskload_ps(numbers.wrapping_add(8), high))
+        }
+    }
+    #[inline(always)]
     fn sum(self) -> f32 {
         // SAFETY: as in `both!`. The order is the one of the default body.
         unsafe {
@@ -462,6 +474,17 @@ unsafe fn sum_four(a: __m256i, b: __m256i, c: __m256i, d: __m256i) -> __m256i {
         _mm256_add_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd))
     }
 }
+
+/// From its `LANES - n`th word on, the masks of `n` lanes.
+static PRESENT: [i32; 2 * LANES] = {
+    let mut masks = [0; 2 * LANES];
+    let mut lane = 0;
+    while lane < LANES {
+        masks[lane] = -1;
+        lane += 1;
+    }
+    masks
+};
 
 /// Turns eight rows of eight pairs of codes into eight columns, stored 32 codes apart.
 ///

@@ -104,6 +104,33 @@ fn no_number_gives_the_second_operand() {
     }
 }
 
+/// The numbers that there are, and zeros.
+struct Part<'a>(&'a [f32]);
+
+impl Kernel for Part<'_> {
+    type Output = [f32; LANES];
+    #[inline(always)]
+    fn run<L: Lanes>(self) -> [f32; LANES] {
+        let mut out = [f32::NAN; LANES];
+        L::load_part(self.0).store(&mut out);
+        out
+    }
+}
+
+#[test]
+fn parts_are_filled_up_with_zeros() {
+    let numbers: Vec<f32> = (1..=LANES).map(|n| n as f32).collect();
+    for isa in Isa::available() {
+        for len in 0..=LANES {
+            // The end of an allocation of just so many.
+            let part = numbers[..len].to_vec().into_boxed_slice();
+            let found = dispatch(isa, Part(&part));
+            assert_eq!(found[..len], numbers[..len], "{isa:?}");
+            assert!(found[len..].iter().all(|x| x.to_bits() == 0), "{isa:?}: {found:?}");
+        }
+    }
+}
+
 /// Integer operations on one set of codes: the codes of numbers and of bytes, pairs, rows.
 struct Integers<'a>(&'a [f32; LANES], &'a [i16], &'a [u8; RUN]);
 

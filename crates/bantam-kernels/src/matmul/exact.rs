@@ -173,9 +173,10 @@ fn tile<L: Lanes, const OUT: usize, const ROWS: usize>(
         }
     }
     if !x_rest[0].is_empty() {
-        for r in 0..ROWS {
-            for o in 0..OUT {
-                sums[r][o] = L::load_part(x_rest[r]).mul_add(L::load_part(w_rest[o]), sums[r][o]);
+        for o in 0..OUT {
+            let w = L::load_part(w_rest[o]);
+            for r in 0..ROWS {
+                sums[r][o] = L::load_part(x_rest[r]).mul_add(w, sums[r][o]);
             }
         }
     }
