@@ -21,7 +21,16 @@ fn tokenizer() -> Tokenizer {
     token_types.resize(tokens.len(), 1);
     let (model, pre) = ("gpt2", Some("default"));
     let (bos, eos, add_bos) = (Some(0), Some(2), Some(true));
-    let vocab = GgufVocab { model, pre, tokens, token_types, bos, eos, add_bos, ..GgufVocab::default() };
+    let vocab = GgufVocab {
+        model,
+        pre,
+        tokens: tokens.into(),
+        token_types,
+        bos,
+        eos,
+        add_bos,
+        ..GgufVocab::default()
+    };
     Tokenizer::from_gguf(&vocab).unwrap()
 }
 

@@ -55,7 +55,7 @@ fn tokenizer(special: &[&str]) -> Tokenizer {
     let vocab = GgufVocab {
         model: "gpt2",
         pre: Some("qwen2"),
-        tokens,
+        tokens: tokens.into(),
         token_types,
         eos: Some(0),
         add_bos: Some(false),
