@@ -20,6 +20,7 @@ EXPECTED = [
     ("llama-server", r"test_logprobs_stream", "a stream begins with an empty text, as OpenAI's own does, not with null"),
     ("llama-server", r"test_context_size_exceeded", "the type and the code of the error are OpenAI's"),
     ("llama-server", r"test_embedding_error_prompt_too_long", "the message has other words"),
+    ("llama-server", r"test_nocache_long_input_prompt", "the prompt has 224 tokens here and fits; theirs has more"),
     ("llama-server", r"test_completion_with_tokens_input", "texts and tokens are not mixed within one prompt"),
     ("langchain", r"test_json_mode", "any object will do for `json_object`: which names it has is the model's choice"),
     ("langchain", r"test_agent_loop|TestOllama test_(tool_calling|bind_runnables|unicode_tool)", OWN_ACCORD),

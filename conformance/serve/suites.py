@@ -171,7 +171,7 @@ def fetched_tests():
     inside = "*/llama.cpp/tools/server/tests"
     if not list(folder.glob(inside)):
         folder.mkdir(parents=True, exist_ok=True)
-        pip(bin_folder, "download", "--no-deps", "--no-binary", ":all:", "-d", folder, LLAMA_SOURCE)
+        pip(bin_folder, "download", "--no-deps", "--no-binary", LLAMA_SOURCE.split("==")[0], "-d", folder, LLAMA_SOURCE)
         with tarfile.open(next(folder.glob("*.tar.gz"))) as archive:
             members = [member for member in archive if "/llama.cpp/tools/server/tests/" in member.name]
             archive.extractall(folder, members, filter="data")

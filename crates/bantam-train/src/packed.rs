@@ -44,8 +44,8 @@ impl Packed {
     /// Examples each with all of its rows: a span for each, in their order.
     pub(crate) fn apart(examples: &[&Example], adapter: Option<&Arc<Adapter>>) -> Self {
         let mut tree = Tree::new(examples, adapter);
-        for place in 0..examples.len() {
-            tree.span(&[place], 0..examples[place].read().len(), None);
+        for (place, example) in examples.iter().enumerate() {
+            tree.span(&[place], 0..example.read().len(), None);
         }
         tree.pack()
     }
