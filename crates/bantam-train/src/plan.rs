@@ -45,6 +45,16 @@ impl Plan {
         }
     }
 
+    /// Bytes of activations that are kept of so many tokens where all layers lie on the way back and nothing is computed
+    /// again; what adapters add to them is not counted.
+    pub fn kept_bytes(model: &Model, tokens: usize) -> usize {
+        let hidden = model.description.hidden_size;
+        let layers = model.description.layers.iter().zip(&model.weights.layers);
+        let of_token =
+            layers.map(|(layer, weights)| kept(hidden, &OfLayer::new(hidden, layer, weights, None)));
+        of_token.sum::<usize>() * tokens * size_of::<f32>()
+    }
+
     /// All of it.
     pub fn bytes(&self) -> usize {
         self.frozen + self.learning + self.gradients + self.optimizer + self.activations
@@ -63,15 +73,19 @@ fn activations(model: &Model, adapter: Option<&Adapter>, settings: &Settings) ->
     let most = |of: fn(&OfLayer) -> usize| layers.iter().map(of).max().unwrap_or(0);
     let (borders, on_top) = match settings.recompute {
         Recompute::Layers => (layers.len() * d.hidden_size, most(|layer| layer.kept + layer.on_top)),
-        // What went in and what came out are kept too.
         Recompute::Nothing => {
-            (layers.iter().map(|layer| layer.kept + 2 * d.hidden_size).sum(), most(|layer| layer.on_top))
+            (layers.iter().map(|layer| kept(d.hidden_size, layer)).sum(), most(|layer| layer.on_top))
         }
     };
     // The stream and its gradient; of the rows at a time what goes in, its norm, and what comes out.
     let chunk = rows_at_once(model).min(tokens);
     let head = 2 * d.hidden_size * tokens + chunk * (d.vocab_size + 3 * d.hidden_size);
     borders * tokens + head.max(on_top * tokens)
+}
+
+/// Numbers that are kept of a layer that is not computed again: what went in and what came out, too.
+fn kept(hidden: usize, layer: &OfLayer) -> usize {
+    layer.kept + 2 * hidden
 }
 
 /// Numbers of a layer for each token.

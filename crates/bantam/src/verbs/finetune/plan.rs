@@ -150,7 +150,7 @@ fn recomputing(
         Settings { recompute, micro_tokens, ..settings.clone() }
     };
     let keeping = with(Recompute::Nothing);
-    let kept = bantam_train::Plan::new(model, None, &keeping).activations;
+    let kept = bantam_train::Plan::kept_bytes(model, keeping.micro_tokens);
     let (is_kept, reason) = match args.recompute {
         Some(RecomputeArg::Nothing) => (true, "as asked".to_owned()),
         Some(RecomputeArg::Layers) => (false, "as asked".to_owned()),
