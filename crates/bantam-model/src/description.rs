@@ -32,6 +32,16 @@ pub struct Description {
     pub head: Head,
 }
 
+impl Description {
+    /// Whether what a token becomes depends on how long its sequence may become, as some rotary scalings have it.
+    pub fn depends_on_length(&self) -> bool {
+        self.layers.iter().any(|layer| {
+            let Mixer::Attention(attention) = &layer.mixer;
+            attention.rope.as_ref().is_some_and(|rope| rope.depends_on_length())
+        })
+    }
+}
+
 /// From token ids to the residual stream.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Embed {

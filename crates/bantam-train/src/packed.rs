@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use bantam_model::description::Mixer;
 use bantam_model::{Adapter, Batch, Model, Want};
 
 use crate::Example;
@@ -22,16 +21,14 @@ pub(crate) struct Packed {
     pub(crate) targets: Vec<u32>,
     /// How many of the targets belong to each example.
     pub(crate) counts: Vec<usize>,
+    /// Tokens of the examples, shared or not, read or not.
+    pub(crate) tokens: usize,
 }
 
 impl Packed {
     /// Examples that share the rows of their common beginnings.
     pub(crate) fn shared(model: &Model, examples: &[&Example], adapter: Option<&Arc<Adapter>>) -> Self {
-        let depends = model.description.layers.iter().any(|layer| {
-            let Mixer::Attention(attention) = &layer.mixer;
-            attention.rope.as_ref().is_some_and(|rope| rope.depends_on_length())
-        });
-        if depends {
+        if model.description.depends_on_length() {
             return Packed::apart(examples, adapter);
         }
         let mut order: Vec<usize> = (0..examples.len()).collect();
@@ -120,7 +117,8 @@ impl<'e> Tree<'e> {
             }
         }
         let counts = self.examples.iter().map(|example| example.learnt_tokens()).collect();
-        Packed { batch: self.batch, rows, targets, counts }
+        let tokens = self.examples.iter().map(|example| example.ids.len()).sum();
+        Packed { batch: self.batch, rows, targets, counts, tokens }
     }
 }
 

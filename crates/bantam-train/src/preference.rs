@@ -188,7 +188,7 @@ impl Trainer {
                 }
                 Ok(weights)
             })?;
-            tokens += micro.iter().map(|pair| pair.chosen.ids.len() + pair.rejected.ids.len()).sum::<usize>();
+            tokens += packed.tokens;
         }
         let (grad_norm, rate) = self.descend(machine)?;
         self.examples += pairs.len() as u64;

@@ -182,7 +182,7 @@ impl Trainer {
         for micro in example::micro_batches(examples, self.settings.micro_tokens) {
             let packed = Packed::shared(&self.model, micro, self.adapter.as_ref());
             loss += learn(self, &packed, micro, share)?;
-            tokens += micro.iter().map(|example| example.ids.len()).sum::<usize>();
+            tokens += packed.tokens;
         }
         let (grad_norm, rate) = self.descend(machine)?;
         self.examples += examples.len() as u64;

@@ -5,7 +5,6 @@
 
 use std::io::{self, Read, Write};
 
-use bantam_model::description::Mixer;
 use bantam_model::{Chunk, Model, PAGE, State};
 
 use super::{Key, NodeId, Tree};
@@ -16,11 +15,7 @@ const MAGIC: &[u8] = b"bantam states 1\n";
 
 /// What must be the same where states are read: the model's weights, and how they were used.
 pub(crate) fn fingerprint(model: &Model, settings: &Settings) -> String {
-    let depends = model.description.layers.iter().any(|layer| {
-        let Mixer::Attention(attention) = &layer.mixer;
-        attention.rope.as_ref().is_some_and(|rope| rope.depends_on_length())
-    });
-    let length = if depends { settings.context_length } else { 0 };
+    let length = if model.description.depends_on_length() { settings.context_length } else { 0 };
     let mut hash = fnv(FNV_START, format!("{:?}", model.description).as_bytes());
     for (name, tensor) in model.tensors() {
         let bytes = tensor.bytes();

@@ -32,20 +32,19 @@ impl Kernel for Part<'_> {
     fn run<L: Lanes>(self) {
         let inputs = self.weights.inputs;
         let slab_rows = (SLAB / inputs.max(1)).clamp(4, 64).min(self.outputs.len());
-        if let Some(weights) = in_place(&self.weights) {
-            for begin in self.outputs.clone().step_by(slab_rows.max(1)) {
-                let count = slab_rows.min(self.outputs.end - begin);
-                self.products::<L>(&weights[begin * inputs..][..count * inputs], begin, count);
-            }
-            return;
-        }
-        let mut slab = vec![0.0; slab_rows * inputs];
+        let in_place = in_place(&self.weights);
+        let mut slab = vec![0.0; if in_place.is_some() { 0 } else { slab_rows * inputs }];
         let mut begin = self.outputs.start;
         while begin < self.outputs.end {
             let count = slab_rows.min(self.outputs.end - begin);
-            let slab = &mut slab[..count * inputs];
-            fill::<L>(&self.weights, begin, slab);
-            self.products::<L>(slab, begin, count);
+            let rows = match in_place {
+                Some(weights) => &weights[begin * inputs..][..count * inputs],
+                None => {
+                    fill::<L>(&self.weights, begin, &mut slab[..count * inputs]);
+                    &slab[..count * inputs]
+                }
+            };
+            self.products::<L>(rows, begin, count);
             begin += count;
         }
     }

@@ -34,8 +34,8 @@ pub fn map(path: &Path) -> Result<Bytes, Error> {
 #[cfg(unix)]
 #[expect(unsafe_code, reason = "of writable mappings this would take what was written")]
 pub(crate) fn release(map: &Mmap, part: Range<usize>) {
-    // SAFETY: the mapping is shared with the file and never written to, so a page that is read again has the same bytes;
-    // memmap2 asks for pages inside the mapping alone. A refusal by the system changes nothing.
+    // SAFETY: the mapping is read-only, so a page that is read again has the bytes of the file, as before; memmap2 asks for
+    // pages inside the mapping alone. A refusal by the system changes nothing.
     let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, part.start, part.len()) };
 }
 

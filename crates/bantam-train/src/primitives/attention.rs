@@ -19,7 +19,7 @@ pub(crate) fn attend(tape: &mut Tape<'_>, layer: usize, attention: &Attention, p
     let prefix = tape.adapter.and_then(|adapter| adapter.prefix.as_ref());
     let ahead = prefix.map(|prefix| Ahead::new(&prefix.layers[layer], tape.apart));
     let spec = spec(attention);
-    let spans: Vec<Sight> = Sight::of(&tape.batch.spans);
+    let spans = Sight::of(&tape.batch.spans);
     let (count, width) = (tape.rows(parts[0]).count(), tape.rows(parts[0]).width);
     let mut y = tape.blank(count, width);
     let [queries, keys, values] = parts.map(|part| tape.rows(part));
@@ -53,6 +53,11 @@ impl Sight {
         all
     }
 
+    fn own(&self) -> impl Iterator<Item = Range<usize>> {
+        std::iter::once(self.own.clone())
+    }
+
+    /// All that it sees.
     fn parts(&self) -> impl Iterator<Item = Range<usize>> {
         self.before.iter().chain([&self.own]).cloned()
     }
@@ -163,10 +168,11 @@ impl Attend {
     fn behind(&self, at: &Step<'_>, of: AttendInputs<'_>, sums: &mut [Vec<f32>; 3], sink: &mut Sink<'_>) {
         let ahead = self.ahead.as_ref();
         let lengthen = Lengthen::new(&self.spans, ahead.map_or(0, |ahead| ahead.tokens));
-        let [queries, y, dy] = [of.queries, of.y, of.dy].map(|part| lengthen.asking(part, sink.pool));
+        let own = |of| lengthen.filled(of, Sight::own, None, sink.pool);
+        let [queries, y, dy] = [of.queries, of.y, of.dy].map(own);
         let [keys, values] = [
-            lengthen.seen(of.keys, ahead.map(|ahead| &ahead.keys[..]), sink.pool),
-            lengthen.seen(of.values, ahead.map(|ahead| &ahead.values[..]), sink.pool),
+            lengthen.filled(of.keys, Sight::parts, ahead.map(|ahead| &ahead.keys[..]), sink.pool),
+            lengthen.filled(of.values, Sight::parts, ahead.map(|ahead| &ahead.values[..]), sink.pool),
         ];
         let mut longer = [&queries, &keys, &values].map(|part| sink.pool.zeros(part.len()));
         let of = AttendInputs { queries: &queries, keys: &keys, values: &values, y: &y, dy: &dy };
@@ -212,36 +218,26 @@ impl<'a> Lengthen<'a> {
         of.len() / self.spans.last().map_or(1, |span| span.own.end).max(1)
     }
 
-    fn zeros(&self, width: usize, pool: &mut Pool) -> Vec<f32> {
-        pool.zeros(self.longer.last().map_or(0, |last| last.end) * width)
-    }
-
-    /// The rows of the spans behind zeros.
-    fn asking(&self, from: &[f32], pool: &mut Pool) -> Vec<f32> {
+    /// Rows of each span at its end, behind zeros or what is ahead of all.
+    fn filled<'s, P: Iterator<Item = Range<usize>>>(
+        &'s self,
+        from: &[f32],
+        parts: impl Fn(&'s Sight) -> P,
+        ahead: Option<&[f32]>,
+        pool: &mut Pool,
+    ) -> Vec<f32> {
         let width = self.width(from);
-        let mut to = self.zeros(width, pool);
+        let mut to = pool.zeros(self.longer.last().map_or(0, |last| last.end) * width);
         for (span, longer) in self.spans.iter().zip(&self.longer) {
-            let begin = longer.end - span.own.len();
-            to[begin * width..longer.end * width]
-                .copy_from_slice(&from[span.own.start * width..span.own.end * width]);
-        }
-        to
-    }
-
-    /// The rows of the spans behind all that they see.
-    fn seen(&self, from: &[f32], ahead: Option<&[f32]>, pool: &mut Pool) -> Vec<f32> {
-        let width = self.width(from);
-        let mut to = self.zeros(width, pool);
-        for (span, longer) in self.spans.iter().zip(&self.longer) {
-            let (begun, mut rest) =
-                to[longer.start * width..longer.end * width].split_at_mut(self.tokens * width);
             if let Some(ahead) = ahead {
-                begun.copy_from_slice(ahead);
+                to[longer.start * width..][..ahead.len()].copy_from_slice(ahead);
             }
-            for rows in span.parts() {
-                let part;
-                (part, rest) = rest.split_at_mut(rows.len() * width);
-                part.copy_from_slice(&from[rows.start * width..rows.end * width]);
+            let mut begin = longer.end - parts(span).map(|rows| rows.len()).sum::<usize>();
+            for rows in parts(span) {
+                let len = rows.len();
+                to[begin * width..][..len * width]
+                    .copy_from_slice(&from[rows.start * width..rows.end * width]);
+                begin += len;
             }
         }
         to

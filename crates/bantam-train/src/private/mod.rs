@@ -91,7 +91,7 @@ impl Trainer {
             for micro in micro.chunks(TOGETHER_MAX) {
                 let packed = Packed::apart(micro, self.adapter.as_ref());
                 loss += self.accumulate_clipped(machine, &packed, privacy.clip, &mut sum)?;
-                tokens += micro.iter().map(|example| example.ids.len()).sum::<usize>();
+                tokens += packed.tokens;
             }
         }
         self.gradients = self.noised(sum, privacy, noise);

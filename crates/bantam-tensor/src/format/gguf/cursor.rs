@@ -69,15 +69,17 @@ impl<'a> Cursor<'a> {
         malformed(format!("{what} at byte {at} wants {len} bytes, and {left} are left before {bound}"))
     }
 
-    /// Steps over a length of 64 bits and as many bytes, if they are there.
-    pub(super) fn skip_string(&mut self) -> bool {
-        let Some((len, rest)) = self.slice[self.at..self.end].split_first_chunk() else { return false };
-        let len = u64::from_le_bytes(*len);
-        let is_there = len <= rest.len() as u64;
-        if is_there {
+    /// Steps over a string in an array: a length of 64 bits and as many bytes. Vocabularies have hundreds of thousands.
+    pub(super) fn skip_string(&mut self) -> Result<(), Error> {
+        if let Some((len, rest)) = self.slice[self.at..self.end].split_first_chunk()
+            && let len = u64::from_le_bytes(*len)
+            && len <= rest.len() as u64
+        {
             self.at += size_of::<u64>() + len as usize;
+            return Ok(());
         }
-        is_there
+        let len = self.u64("a string length")?;
+        self.skip(len, "a string in an array").map(|_| ())
     }
 
     pub(super) fn u32(&mut self, what: &str) -> Result<u32, Error> {

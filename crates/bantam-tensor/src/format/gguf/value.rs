@@ -347,10 +347,7 @@ fn skip_elements(cursor: &mut Cursor<'_>, kind: Kind, len: u64, depth: usize) ->
     }
     for _ in 0..len {
         if kind == Kind::String {
-            if !cursor.skip_string() {
-                let len = cursor.u64("a string length")?;
-                cursor.skip(len, "a string in an array")?;
-            }
+            cursor.skip_string()?;
         } else {
             let (kind, len) = (read_kind(cursor)?, cursor.u64("an array length")?);
             skip_elements(cursor, kind, len, depth + 1)?;

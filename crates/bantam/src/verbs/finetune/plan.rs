@@ -105,16 +105,16 @@ impl Plan {
             choice("steps", steps, format!("{steps_per_epoch} an epoch, {warmup_steps} to warm up")),
         ];
         let learner = learner(args, aim, begun, &mut choices);
+        let (recompute, micro_tokens) = recompute(args, model, &mut choices);
         let settings = Settings {
             wanted: if matches!(learner, Learner::Weights) { Wanted::All } else { Wanted::Adapter },
             rule: rule(args.optimizer),
             schedule,
             clip: (aim != Aim::Private).then_some(1.0),
-            micro_tokens: micro_tokens(args, Recompute::Layers),
+            micro_tokens,
             numerics,
-            recompute: Recompute::Layers,
+            recompute,
         };
-        let settings = recomputing(args, model, settings, &mut choices);
         let route = Route {
             steps,
             epochs: steps.div_ceil(steps_per_epoch.max(1)),
@@ -129,39 +129,18 @@ impl Plan {
     }
 }
 
-fn micro_tokens(args: &CourseArgs, recompute: Recompute) -> usize {
-    let chosen = match recompute {
-        Recompute::Layers => 2048,
-        Recompute::Nothing => 512,
-    };
-    args.micro_tokens.map_or(chosen, |tokens| tokens as usize)
-}
-
-/// What is kept between the ways forward and back follows from sizes alone and not from the memory that happens to be
-/// free, so that a run goes on with the same bits on another day.
-fn recomputing(
-    args: &CourseArgs,
-    model: &Model,
-    settings: Settings,
-    choices: &mut Vec<[String; 3]>,
-) -> Settings {
-    let with = |recompute| {
-        let micro_tokens = micro_tokens(args, recompute);
-        Settings { recompute, micro_tokens, ..settings.clone() }
-    };
-    let keeping = with(Recompute::Nothing);
-    let kept = bantam_train::Plan::kept_bytes(model, keeping.micro_tokens);
-    let (is_kept, reason) = match args.recompute {
-        Some(RecomputeArg::Nothing) => (true, "as asked".to_owned()),
-        Some(RecomputeArg::Layers) => (false, "as asked".to_owned()),
-        None => {
-            let bytes = units::bytes(kept as u64);
-            let tokens = keeping.micro_tokens;
-            (kept <= KEPT_MAX, format!("to keep all of {tokens} tokens takes up to {bytes}"))
-        }
-    };
-    choices.push(choice("recompute", if is_kept { "nothing" } else { "layers" }, reason));
-    if is_kept { keeping } else { settings }
+/// What is computed again, and how many tokens go through the model together. It follows from sizes alone and not from
+/// the memory that happens to be free, so that a run goes on with the same bits on another day.
+fn recompute(args: &CourseArgs, model: &Model, choices: &mut Vec<[String; 3]>) -> (Recompute, usize) {
+    let tokens = |chosen| args.micro_tokens.map_or(chosen, |tokens| tokens as usize);
+    let (few, many) = (tokens(512), tokens(2048));
+    let is_kept = Choice::of(args.recompute.map(|of| matches!(of, RecomputeArg::Nothing)), || {
+        let kept = bantam_train::Plan::kept_bytes(model, few);
+        let bytes = units::bytes(kept as u64);
+        (kept <= KEPT_MAX, format!("to keep all of {few} tokens takes up to {bytes}"))
+    });
+    choices.push(choice("recompute", if is_kept.value { "nothing" } else { "layers" }, is_kept.reason));
+    if is_kept.value { (Recompute::Nothing, few) } else { (Recompute::Layers, many) }
 }
 
 fn learner(args: &CourseArgs, aim: Aim, begun: Option<Vec<u32>>, choices: &mut Vec<[String; 3]>) -> Learner {
