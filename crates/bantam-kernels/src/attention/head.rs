@@ -13,8 +13,12 @@ use crate::lanes::{LANES, Lanes};
 
 /// Keys and values of one head of a page.
 pub(super) trait Head: Copy {
-    /// Products of queries, number by number, with the keys of sixteen positions.
-    fn products<L: Lanes, const N: usize>(self, group: usize, queries: &[[f32; N]]) -> [L; N];
+    /// Products of queries, number by number, with the keys of `G` times sixteen positions.
+    fn products<L: Lanes, const N: usize, const G: usize>(
+        self,
+        group: usize,
+        queries: &[[f32; N]],
+    ) -> [[L; N]; G];
 
     /// The sums of the values, each times its weight, in the order of the positions; `[N][stride]`.
     fn weigh<L: Lanes, const N: usize>(
@@ -41,15 +45,21 @@ fn group_at<T>(numbers: &[T], begin: usize) -> &[T; LANES] {
     }
 }
 
-/// The sums of what an expression gives for each position, times its weights. A macro and not a function of a closure,
-/// which would not have the instruction set.
-macro_rules! weigh_column {
-    ($lanes:ident, $n:ident, $weights:expr, $seen:expr, |$slot:ident| $values:expr) => {{
-        let mut sums = [$lanes::splat(0.0); $n];
+/// The sums of what an expression gives for each position and for each of some columns, times its weights. A macro and not a
+/// function of a closure, which would not have the instruction set.
+macro_rules! weigh_columns {
+    ($lanes:ident, $n:ident, $columns:literal, $weights:expr, $seen:expr, |$slot:ident, $c:ident| $values:expr) => {{
+        let mut sums = [[$lanes::splat(0.0); $n]; $columns];
         for $slot in $seen {
-            let values = $values;
+            let mut values = [$lanes::splat(0.0); $columns];
+            for $c in 0..$columns {
+                values[$c] = $values;
+            }
             for i in 0..$n {
-                sums[i] = values.mul_add($lanes::splat(weight_at(&$weights[i], $slot)), sums[i]);
+                let weight = $lanes::splat(weight_at(&$weights[i], $slot));
+                for c in 0..$columns {
+                    sums[c][i] = values[c].mul_add(weight, sums[c][i]);
+                }
             }
         }
         sums
@@ -61,6 +71,21 @@ fn store<L: Lanes, const N: usize>(sums: [L; N], out: &mut [f32], stride: usize,
     for (i, sum) in sums.into_iter().enumerate() {
         if let Some(out) = out[i * stride + column..].first_chunk_mut() {
             sum.store(out);
+        }
+    }
+}
+
+/// Adds the products of queries with one number of some positions' keys.
+#[inline(always)]
+fn add_keys<L: Lanes, const N: usize, const G: usize>(
+    sums: &mut [[L; N]; G],
+    keys: &[L; G],
+    query: &[f32; N],
+) {
+    for i in 0..N {
+        let query = L::splat(query[i]);
+        for g in 0..G {
+            sums[g][i] = keys[g].mul_add(query, sums[g][i]);
         }
     }
 }
@@ -112,13 +137,18 @@ impl<'a, T> Plain<'a, T> {
 
 impl<T: Kept> Head for Plain<'_, T> {
     #[inline(always)]
-    fn products<L: Lanes, const N: usize>(self, group: usize, queries: &[[f32; N]]) -> [L; N] {
-        let mut sums = [L::splat(0.0); N];
-        for (keys, query) in self.keys.as_chunks::<LANES>().0.as_chunks::<GROUPS>().0.iter().zip(queries) {
-            let keys = T::load::<L>(&keys[group]);
-            for i in 0..N {
-                sums[i] = keys.mul_add(L::splat(query[i]), sums[i]);
+    fn products<L: Lanes, const N: usize, const G: usize>(
+        self,
+        group: usize,
+        queries: &[[f32; N]],
+    ) -> [[L; N]; G] {
+        let mut sums = [[L::splat(0.0); N]; G];
+        for (row, query) in self.keys.as_chunks::<LANES>().0.as_chunks::<GROUPS>().0.iter().zip(queries) {
+            let mut keys = [L::splat(0.0); G];
+            for g in 0..G {
+                keys[g] = T::load::<L>(&row[group + g]);
             }
+            add_keys(&mut sums, &keys, query);
         }
         sums
     }
@@ -131,9 +161,18 @@ impl<T: Kept> Head for Plain<'_, T> {
         out: &mut [f32],
         stride: usize,
     ) {
-        for column in (0..self.stride).step_by(LANES) {
-            let sums = weigh_column!(L, N, weights, seen.clone(), |slot| {
-                T::load::<L>(group_at(self.values, slot * self.stride + column))
+        let mut column = 0;
+        while L::ROWS == 6 && column + 2 * LANES <= self.stride {
+            let [first, second] = weigh_columns!(L, N, 2, weights, seen.clone(), |slot, c| {
+                T::load::<L>(group_at(self.values, slot * self.stride + column + c * LANES))
+            });
+            store(first, out, stride, column);
+            store(second, out, stride, column + LANES);
+            column += 2 * LANES;
+        }
+        for column in (column..self.stride).step_by(LANES) {
+            let [sums] = weigh_columns!(L, N, 1, weights, seen.clone(), |slot, c| {
+                T::load::<L>(group_at(self.values, slot * self.stride + column + c * LANES))
             });
             store(sums, out, stride, column);
         }
@@ -196,29 +235,36 @@ impl<'a, B> CodedNumbers<'a, B> {
 
 impl<B: Bits> Head for CodedNumbers<'_, B> {
     #[inline(always)]
-    fn products<L: Lanes, const N: usize>(self, group: usize, queries: &[[f32; N]]) -> [L; N] {
-        let mut sums = [L::splat(0.0); N];
+    fn products<L: Lanes, const N: usize, const G: usize>(
+        self,
+        group: usize,
+        queries: &[[f32; N]],
+    ) -> [[L; N]; G] {
+        let mut sums = [[L::splat(0.0); N]; G];
         let rows = self.of.keys.chunks_exact(PAIRS * PAGE * B::PAIR);
         let queries = queries.as_chunks::<GROUP>().0;
         let scales = self.of.key_scales.as_chunks::<PAGE>().0;
         for ((rows, queries), scales) in rows.zip(queries).zip(scales) {
-            let mut of_group = [L::splat(0.0); N];
+            let mut of_group = [[L::splat(0.0); N]; G];
             let (firsts, seconds) = queries.split_at(PAIRS);
             let rows = rows.chunks_exact(PAGE * B::PAIR);
             for ((row, first), second) in rows.zip(firsts).zip(seconds) {
                 // One after the other: both at once would not leave enough registers for the sums.
-                let keys = B::first::<L>(row, group * LANES);
-                for i in 0..N {
-                    of_group[i] = keys.mul_add(L::splat(first[i]), of_group[i]);
+                let mut keys = [L::splat(0.0); G];
+                for g in 0..G {
+                    keys[g] = B::first::<L>(row, (group + g) * LANES);
                 }
-                let keys = B::second::<L>(row, group * LANES, PAGE);
-                for i in 0..N {
-                    of_group[i] = keys.mul_add(L::splat(second[i]), of_group[i]);
+                add_keys(&mut of_group, &keys, first);
+                for g in 0..G {
+                    keys[g] = B::second::<L>(row, (group + g) * LANES, PAGE);
                 }
+                add_keys(&mut of_group, &keys, second);
             }
-            let scales = f16::load::<L>(group_at(scales, group * LANES));
-            for i in 0..N {
-                sums[i] = of_group[i].mul_add(scales, sums[i]);
+            for g in 0..G {
+                let scales = f16::load::<L>(group_at(scales, (group + g) * LANES));
+                for i in 0..N {
+                    sums[g][i] = of_group[g][i].mul_add(scales, sums[g][i]);
+                }
             }
         }
         sums
@@ -241,11 +287,22 @@ impl<B: Bits> Head for CodedNumbers<'_, B> {
                 }
             }
             let first = group * PAIRS * B::PAIR;
-            let sums = weigh_column!(L, N, scaled, seen.clone(), |slot| {
+            if L::ROWS == 6 {
+                let [firsts, seconds] = weigh_columns!(L, N, 2, scaled, seen.clone(), |slot, c| {
+                    match c {
+                        0 => B::first::<L>(self.of.values, slot * row + first),
+                        _ => B::second::<L>(self.of.values, slot * row + first, PAIRS),
+                    }
+                });
+                store(firsts, out, stride, group * GROUP);
+                store(seconds, out, stride, group * GROUP + PAIRS);
+                continue;
+            }
+            let [sums] = weigh_columns!(L, N, 1, scaled, seen.clone(), |slot, _c| {
                 B::first::<L>(self.of.values, slot * row + first)
             });
             store(sums, out, stride, group * GROUP);
-            let sums = weigh_column!(L, N, scaled, seen.clone(), |slot| {
+            let [sums] = weigh_columns!(L, N, 1, scaled, seen.clone(), |slot, _c| {
                 B::second::<L>(self.of.values, slot * row + first, PAIRS)
             });
             store(sums, out, stride, group * GROUP + PAIRS);

@@ -315,17 +315,41 @@ fn scores<L: Lanes, H: Head, const N: usize>(
     queries: &[[f32; N]],
 ) -> [Scores; N] {
     let mut scores = [[[0.0; LANES]; GROUPS]; N];
-    for group in 0..GROUPS {
-        let sums = kept.products::<L, N>(group, queries);
-        for (scores, sum) in scores.iter_mut().zip(sums) {
-            let mut score = sum.mul(L::splat(spec.scale));
-            if let Some(cap) = spec.soft_cap {
-                score = tanh(score.mul(L::splat(1.0 / cap))).mul(L::splat(cap));
-            }
-            score.store(&mut scores[group]);
+    // Twelve sums side by side at least, where the registers hold them.
+    if const { L::ROWS == 6 && N <= 3 } {
+        let sums = kept.products::<L, N, GROUPS>(0, queries);
+        put::<L, N, GROUPS>(spec, sums, 0, &mut scores);
+    } else if const { L::ROWS == 6 } {
+        for group in (0..GROUPS).step_by(2) {
+            let sums = kept.products::<L, N, 2>(group, queries);
+            put::<L, N, 2>(spec, sums, group, &mut scores);
+        }
+    } else {
+        for group in 0..GROUPS {
+            let sums = kept.products::<L, N, 1>(group, queries);
+            put::<L, N, 1>(spec, sums, group, &mut scores);
         }
     }
     scores
+}
+
+/// Scales and caps the products of some groups of positions.
+#[inline(always)]
+fn put<L: Lanes, const N: usize, const G: usize>(
+    spec: &AttendSpec<'_>,
+    products: [[L; N]; G],
+    group: usize,
+    scores: &mut [Scores; N],
+) {
+    for g in 0..G {
+        for i in 0..N {
+            let mut score = products[g][i].mul(L::splat(spec.scale));
+            if let Some(cap) = spec.soft_cap {
+                score = tanh(score.mul(L::splat(1.0 / cap))).mul(L::splat(cap));
+            }
+            score.store(&mut scores[i][group + g]);
+        }
+    }
 }
 
 /// Scores become `exp(score - greatest)`.

@@ -2,7 +2,7 @@
 
 use super::{Block, Units, halves_at, part, two_halves_at};
 use crate::Storage;
-use crate::lanes::{LANES, Lanes};
+use crate::lanes::{DigitLanes, LANES, Lanes};
 
 /// `d, qs[16]`: `d * (q - 8)`.
 pub(super) struct Q4_0;
@@ -28,6 +28,18 @@ fn scale_and_minimum<L: Lanes, const N: usize>(
     L::splat(0.0).sub(m).store(minima);
 }
 
+/// Nibbles of four blocks with the fifth bits above them.
+#[inline(always)]
+fn with_fifth_bits<L: DigitLanes>([first, second]: [L::Fours; 2], flags: [&[u8; 4]; 4]) -> [L::Fours; 2] {
+    let (mut low, mut high) = (0, 0);
+    for (row, flags) in flags.into_iter().enumerate() {
+        let flags = u64::from(u32::from_le_bytes(*flags));
+        low |= (flags & 0xffff) << (16 * row);
+        high |= (flags >> 16) << (16 * row);
+    }
+    [L::fours_add_where(first, low, 16), L::fours_add_where(second, high, 16)]
+}
+
 impl Block for Q4_0 {
     const STORAGE: Storage = Storage::Q4_0;
     const BITS: usize = 4;
@@ -38,6 +50,10 @@ impl Block for Q4_0 {
     #[inline(always)]
     fn codes<L: Lanes>(block: &[u8; 18], _: usize) -> L::Bytes {
         L::bytes_add(L::bytes_of_nibbles(part(block, 2)), -8)
+    }
+    #[inline(always)]
+    fn fours<L: DigitLanes>([a, b, c, d]: [&[u8; 18]; 4], _: usize) -> [L::Fours; 2] {
+        L::fours_of_nibbles([part(a, 2), part(b, 2), part(c, 2), part(d, 2)])
     }
     #[inline(always)]
     fn scales<L: Lanes>(blocks: &[&[u8; 18]; LANES], scales: &mut Self::Scales, _: &mut Self::Scales) {
@@ -55,6 +71,10 @@ impl Block for Q4_1 {
     #[inline(always)]
     fn codes<L: Lanes>(block: &[u8; 20], _: usize) -> L::Bytes {
         L::bytes_of_nibbles(part(block, 4))
+    }
+    #[inline(always)]
+    fn fours<L: DigitLanes>([a, b, c, d]: [&[u8; 20]; 4], _: usize) -> [L::Fours; 2] {
+        L::fours_of_nibbles([part(a, 4), part(b, 4), part(c, 4), part(d, 4)])
     }
     #[inline(always)]
     fn scales<L: Lanes>(blocks: &[&[u8; 20]; LANES], scales: &mut Self::Scales, minima: &mut Self::Scales) {
@@ -76,6 +96,12 @@ impl Block for Q5_0 {
         L::bytes_join(L::bytes_of_nibbles(part(block, 6)), fifth, 0)
     }
     #[inline(always)]
+    fn fours<L: DigitLanes>(blocks: [&[u8; 22]; 4], _: usize) -> [L::Fours; 2] {
+        let [a, b, c, d] = blocks;
+        let nibbles = L::fours_of_nibbles([part(a, 6), part(b, 6), part(c, 6), part(d, 6)]);
+        with_fifth_bits::<L>(nibbles, [part(a, 2), part(b, 2), part(c, 2), part(d, 2)])
+    }
+    #[inline(always)]
     fn scales<L: Lanes>(blocks: &[&[u8; 22]; LANES], scales: &mut Self::Scales, _: &mut Self::Scales) {
         halves_at::<L, 22>(blocks, 0).store(&mut scales[0]);
     }
@@ -91,6 +117,12 @@ impl Block for Q5_1 {
     #[inline(always)]
     fn codes<L: Lanes>(block: &[u8; 24], _: usize) -> L::Bytes {
         L::bytes_join(L::bytes_of_nibbles(part(block, 8)), L::bytes_of_flags(part(block, 4), 16, 0), 0)
+    }
+    #[inline(always)]
+    fn fours<L: DigitLanes>(blocks: [&[u8; 24]; 4], _: usize) -> [L::Fours; 2] {
+        let [a, b, c, d] = blocks;
+        let nibbles = L::fours_of_nibbles([part(a, 8), part(b, 8), part(c, 8), part(d, 8)]);
+        with_fifth_bits::<L>(nibbles, [part(a, 4), part(b, 4), part(c, 4), part(d, 4)])
     }
     #[inline(always)]
     fn scales<L: Lanes>(blocks: &[&[u8; 24]; LANES], scales: &mut Self::Scales, minima: &mut Self::Scales) {

@@ -13,7 +13,7 @@ mod legacy;
 use bytemuck::Pod;
 
 use crate::Storage;
-use crate::lanes::{LANES, Lanes};
+use crate::lanes::{DigitLanes, LANES, Lanes};
 
 /// A storage's blocks. The associated types are arrays, so that the compiler knows all lengths.
 pub(crate) trait Block {
@@ -39,6 +39,14 @@ pub(crate) trait Block {
     #[inline(always)]
     fn unsigned_codes<L: Lanes>(block: &Self::Bytes, run: usize) -> L::Bytes {
         L::bytes_add(Self::codes::<L>(block, run), Self::OFFSET as i8)
+    }
+
+    /// The same of four blocks, the first and the second half of the run.
+    #[inline(always)]
+    fn fours<L: DigitLanes>([a, b, c, d]: [&Self::Bytes; 4], run: usize) -> [L::Fours; 2] {
+        let [a, b] = [Self::unsigned_codes::<L>(a, run), Self::unsigned_codes::<L>(b, run)];
+        let [c, d] = [Self::unsigned_codes::<L>(c, run), Self::unsigned_codes::<L>(d, run)];
+        L::fours_of([a, b, c, d])
     }
 
     /// The scales (and minima) of sixteen blocks, block `i` in lane `i`.

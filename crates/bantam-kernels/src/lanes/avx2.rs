@@ -6,7 +6,7 @@
 
 use std::arch::x86_64::*;
 
-use super::bytes::{self, ByteKernel};
+use super::bytes::{self, ByteKernel, QuadKernel};
 use super::{Kernel, LANES, Lanes, RUN};
 
 #[derive(Clone, Copy)]
@@ -365,6 +365,10 @@ impl Lanes for Avx2 {
     }
     #[inline(always)]
     fn with_bytes<K: ByteKernel>(kernel: K) -> Option<K::Output> {
+        Some(kernel.run::<Self>())
+    }
+    #[inline(always)]
+    fn with_quads<K: QuadKernel>(kernel: K) -> Option<K::Output> {
         Some(kernel.run::<Self>())
     }
 }

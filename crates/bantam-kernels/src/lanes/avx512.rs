@@ -7,10 +7,10 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::avx2::Avx2;
-use super::{Kernel, LANES, Lanes, RUN};
+use super::{DigitKernel, Kernel, LANES, Lanes, QuadKernel, QuadLanes, RUN};
 
 #[derive(Clone, Copy)]
-struct Avx512(__m512);
+pub(super) struct Avx512(__m512);
 
 /// Runs a kernel over [`Avx512`].
 ///
@@ -54,6 +54,8 @@ impl Lanes for Avx512 {
     // their own would leave most of them unused.
     const ROWS: usize = 6;
     const TILES: bool = cfg!(target_os = "linux");
+    const BYTE_BITS: usize = 8;
+    const DIGIT_ROWS: usize = 4;
 
     type Ints = __m512i;
     type Bytes = __m256i;
@@ -309,12 +311,43 @@ impl Lanes for Avx512 {
         // SAFETY: as in `lanes!`.
         unsafe { Avx512(_mm512_cvtepi32_ps(ints)) }
     }
+    #[inline(always)]
+    fn with_quads<K: QuadKernel>(kernel: K) -> Option<K::Output> {
+        Some(kernel.run::<Self>())
+    }
+    #[inline(always)]
+    fn with_digits<K: DigitKernel>(kernel: K) -> Option<K::Output> {
+        Some(kernel.run::<Self>())
+    }
+}
+
+impl QuadLanes for Avx512 {
+    type Narrow = __m512i;
+    const ANY_SUM: bool = true;
+
+    #[inline(always)]
+    fn narrow_zero() -> Self::Narrow {
+        Self::ints_zero()
+    }
+    #[inline(always)]
+    fn narrow_add_quads(sums: Self::Narrow, codes: &[u8; 4 * LANES], quad: &[u8; 4]) -> Self::Narrow {
+        // SAFETY: as in `lanes!`; sixty-four bytes can be read.
+        unsafe {
+            let quad = _mm512_set1_epi32(i32::from_le_bytes(*quad));
+            _mm512_dpbusd_epi32(sums, _mm512_loadu_si512(codes.as_ptr().cast()), quad)
+        }
+    }
+    #[inline(always)]
+    fn ints_add_narrow(ints: Self::Ints, sums: Self::Narrow) -> Self::Ints {
+        // SAFETY: as in `lanes!`.
+        unsafe { _mm512_add_epi32(ints, _mm512_slli_epi32::<8>(sums)) }
+    }
 }
 
 /// Quarters 0 and 2 of one register, then those of another.
-const EVEN_QUARTERS: i32 = 0b10_00_10_00;
+pub(super) const EVEN_QUARTERS: i32 = 0b10_00_10_00;
 /// Quarters 1 and 3 of one register, then those of another.
-const ODD_QUARTERS: i32 = 0b11_01_11_01;
+pub(super) const ODD_QUARTERS: i32 = 0b11_01_11_01;
 
 /// Sixteen signed bytes, widened.
 ///
@@ -351,7 +384,7 @@ unsafe fn halves_of_sixteen(rows: &[__m512i; LANES]) -> [__m512i; 2] {
 ///
 /// The processor must have AVX-512 F.
 #[inline(always)]
-unsafe fn sum_four(a: __m512i, b: __m512i, c: __m512i, d: __m512i) -> __m512i {
+pub(super) unsafe fn sum_four(a: __m512i, b: __m512i, c: __m512i, d: __m512i) -> __m512i {
     // SAFETY: by the caller's promise.
     unsafe {
         let ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));

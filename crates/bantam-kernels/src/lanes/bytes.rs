@@ -1,7 +1,7 @@
 //! Products of unsigned bytes with signed ones, for codes of activations of 8 bits.
 //!
-//! A product of two bytes and the sum of two such products fit 16 bits where codes of weights have at most six. How many more may be
-//! added before they are widened follows from the bits of the codes: [`pair_sums_of`].
+//! Without sums of 32 bits (AVX2): a product of two bytes and the sum of two such products fit 16 bits where codes of weights have at most
+//! six. How many more may be added before they are widened follows from the bits of the codes: [`pair_sums_of`].
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::asm;
@@ -12,12 +12,14 @@ use std::arch::x86_64::*;
 use super::avx2::Avx2;
 use super::{LANES, Lanes};
 
-/// Lanes with products of bytes: `u8` codes of weights by `i8` codes of activations.
+/// Lanes with sums of four products of bytes across outputs: `u8` codes of weights by `i8` codes of activations.
 ///
 /// Sums are given 256 times as great: codes of activations are the upper digits of those of 16 bits.
-pub(crate) trait ByteLanes: Lanes {
-    /// Sums of products in sixteen lanes, narrower than [`Lanes::Ints`].
+pub(crate) trait QuadLanes: Lanes {
+    /// Sums of products in sixteen lanes, which may be narrower than [`Lanes::Ints`].
     type Narrow: Copy;
+    /// Whether they hold whatever a unit sums up to.
+    const ANY_SUM: bool;
 
     fn narrow_zero() -> Self::Narrow;
     /// Adds `codes[4 i + j] * quad[j]`, for all `j` below 4, to lane `i`. A lane has room for half of [`pair_sums_of`] the codes' bits
@@ -25,7 +27,10 @@ pub(crate) trait ByteLanes: Lanes {
     fn narrow_add_quads(sums: Self::Narrow, codes: &[u8; 4 * LANES], quad: &[u8; 4]) -> Self::Narrow;
     /// `ints + 256 * sums`
     fn ints_add_narrow(ints: Self::Ints, sums: Self::Narrow) -> Self::Ints;
+}
 
+/// Lanes with products of bytes in 16 bits, row by row, given 256 times as great.
+pub(crate) trait ByteLanes: Lanes {
     /// Sums of pairs of products with unsigned codes, 16 bits each.
     fn byte_products(codes: Self::Bytes, x: Self::Bytes) -> Self::Bytes;
     /// The same with signed codes of eight bits.
@@ -34,6 +39,12 @@ pub(crate) trait ByteLanes: Lanes {
     fn byte_products_sum_halves(rows: &[Self::Bytes; LANES], bits: usize) -> [Self::Ints; 2];
     /// 256 times the sums of the products.
     fn byte_products_sum(rows: &[Self::Bytes; LANES], bits: usize) -> Self::Ints;
+}
+
+/// A [`super::Kernel`] that needs sums of four products of bytes.
+pub(crate) trait QuadKernel {
+    type Output;
+    fn run<L: QuadLanes>(self) -> Self::Output;
 }
 
 /// A [`super::Kernel`] that needs products of bytes.
@@ -57,9 +68,10 @@ const _: () =
     assert!(pair_sums_of(8) == 1 && pair_sums_of(6) == 2 && pair_sums_of(5) == 4 && pair_sums_of(4) == 8);
 
 #[cfg(target_arch = "x86_64")]
-impl ByteLanes for Avx2 {
+impl QuadLanes for Avx2 {
     /// Two sums in 16 bits for each lane.
     type Narrow = (__m256i, __m256i);
+    const ANY_SUM: bool = false;
 
     #[inline(always)]
     fn narrow_zero() -> Self::Narrow {
@@ -80,6 +92,10 @@ impl ByteLanes for Avx2 {
         // SAFETY: as above; no memory is touched.
         unsafe { (_mm256_add_epi32(ints.0, widen(sums.0)), _mm256_add_epi32(ints.1, widen(sums.1))) }
     }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl ByteLanes for Avx2 {
     #[inline(always)]
     fn byte_products(codes: Self::Bytes, x: Self::Bytes) -> Self::Bytes {
         // SAFETY: as above; no memory is touched.

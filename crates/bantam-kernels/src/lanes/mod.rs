@@ -13,6 +13,8 @@ mod avx512;
     allow(dead_code, reason = "other processors have no products of bytes")
 )]
 mod bytes;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "other processors have no such products"))]
+mod digits;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
@@ -20,7 +22,8 @@ mod scalar;
 use crate::machine::{Isa, Level};
 
 pub(crate) use crate::width::{LANES, RUN};
-pub(crate) use bytes::{ByteKernel, ByteLanes};
+pub(crate) use bytes::{ByteKernel, ByteLanes, QuadKernel, QuadLanes};
+pub(crate) use digits::{DigitKernel, DigitLanes};
 
 /// Sixteen `f32`, with sixteen `i32` beside them for sums of products of codes.
 pub(crate) trait Lanes: Copy {
@@ -43,6 +46,8 @@ pub(crate) trait Lanes: Copy {
     const TILES: bool = false;
     /// Bits that codes of weights may have, at most, in panels for products of bytes; 0 where there are no such products.
     const BYTE_BITS: usize = 0;
+    /// Rows of activations, at most, that are multiplied by their digits; 0 where there are no such products.
+    const DIGIT_ROWS: usize = 0;
 
     fn splat(x: f32) -> Self;
     fn load(from: &[f32; LANES]) -> Self;
@@ -124,6 +129,18 @@ pub(crate) trait Lanes: Copy {
         None
     }
 
+    /// Runs a kernel with sums of four products of bytes, where there are some.
+    #[inline(always)]
+    fn with_quads<K: QuadKernel>(_: K) -> Option<K::Output> {
+        None
+    }
+
+    /// Runs a kernel with products of digits, where there are some.
+    #[inline(always)]
+    fn with_digits<K: DigitKernel>(_: K) -> Option<K::Output> {
+        None
+    }
+
     /// The sum of all lanes, in halves: 8 + 8, 4 + 4, 2 + 2, 1 + 1.
     #[inline(always)]
     fn sum(self) -> f32 {
@@ -182,17 +199,17 @@ pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
     }
 }
 
-/// [`Lanes::BYTE_BITS`] of an instruction set.
-pub(crate) fn byte_bits(isa: Isa) -> usize {
-    struct Bits;
-    impl Kernel for Bits {
-        type Output = usize;
+/// [`Lanes::BYTE_BITS`] and [`Lanes::DIGIT_ROWS`] of an instruction set.
+pub(crate) fn products_of_bytes(isa: Isa) -> (usize, usize) {
+    struct Products;
+    impl Kernel for Products {
+        type Output = (usize, usize);
         #[inline(always)]
-        fn run<L: Lanes>(self) -> usize {
-            L::BYTE_BITS
+        fn run<L: Lanes>(self) -> (usize, usize) {
+            (L::BYTE_BITS, L::DIGIT_ROWS)
         }
     }
-    dispatch(isa, Bits)
+    dispatch(isa, Products)
 }
 
 /// Splits a slice into whole groups of sixteen and the rest.

@@ -2,7 +2,7 @@
 
 use super::tiled::{self, CodeTile, TILED_ROWS};
 use crate::Machine;
-use crate::lanes::{Kernel, LANES, Lanes, byte_bits, dispatch};
+use crate::lanes::{Kernel, LANES, Lanes, dispatch, products_of_bytes};
 use crate::machine::Isa;
 use crate::share::Shared;
 
@@ -41,8 +41,8 @@ pub struct Codes {
     rounding: Rounding,
     /// `[rows][width]`
     codes: Vec<i16>,
-    /// The upper digits of codes of 8 bits, as signed bytes, `[rows][width]`; none where nothing multiplies bytes.
-    bytes: Vec<u8>,
+    /// The upper digits of codes, as signed bytes, and the lower ones, unsigned, `[rows][width]`; none where nothing multiplies them.
+    digits: [Vec<u8>; 2],
     /// `[rows][width / 32]`
     scales: Vec<f32>,
     /// Sums of 16 codes, exact in f32; `[rows][width / 16]`
@@ -55,8 +55,8 @@ pub struct Codes {
 #[derive(Clone, Copy)]
 pub(super) struct Row<'a> {
     pub(super) codes: &'a [i16],
-    /// Empty if there are none.
-    pub(super) bytes: &'a [u8],
+    /// The upper digits of codes, then the lower ones. Empty if there are none.
+    pub(super) digits: [&'a [u8]; 2],
     pub(super) scales: &'a [f32],
     pub(super) sums: &'a [f32],
 }
@@ -68,7 +68,7 @@ impl Codes {
             width: 0,
             rounding: Rounding::default(),
             codes: Vec::new(),
-            bytes: Vec::new(),
+            digits: Default::default(),
             scales: Vec::new(),
             sums: Vec::new(),
             tiles: Vec::new(),
@@ -88,9 +88,13 @@ impl Codes {
         self.scales.resize(x.len() / GROUP, 0.0);
         self.sums.resize(x.len() / LANES, 0.0);
         let isa = machine.isa();
-        let bytes_per_group = if rounding == Rounding::Bits8 && byte_bits(isa) > 0 { GROUP } else { 0 };
-        self.bytes.resize(x.len() / GROUP * bytes_per_group, 0);
-        let (codes, bytes) = (Shared::new(&mut self.codes), Shared::new(&mut self.bytes));
+        let per_group = self.digits_per_group(isa);
+        for (digits, per_group) in self.digits.iter_mut().zip(per_group) {
+            digits.resize(x.len() / GROUP * per_group, 0);
+        }
+        let codes = Shared::new(&mut self.codes);
+        let [high, low] = &mut self.digits;
+        let digits = [Shared::new(high), Shared::new(low)];
         let (scales, sums) = (Shared::new(&mut self.scales), Shared::new(&mut self.sums));
         let work = |groups: std::ops::Range<usize>| {
             let (begin, count) = (groups.start, groups.len());
@@ -98,7 +102,8 @@ impl Codes {
             let to = unsafe {
                 Groups {
                     codes: codes.slice_mut(begin * GROUP, count * GROUP),
-                    bytes: bytes.slice_mut(begin * bytes_per_group, count * bytes_per_group),
+                    high: digits[0].slice_mut(begin * per_group[0], count * per_group[0]),
+                    low: digits[1].slice_mut(begin * per_group[1], count * per_group[1]),
                     scales: scales.slice_mut(begin, count),
                     sums: sums.slice_mut(begin * 2, count * 2),
                 }
@@ -115,6 +120,16 @@ impl Codes {
         self.tiles.clear();
         if isa.has_tiles() && self.rows() >= TILED_ROWS {
             self.fill_tiles(machine);
+        }
+    }
+
+    /// Upper and lower digits for each group of codes: where few rows are multiplied by digits both, or the upper ones of
+    /// codes of 8 bits, whose lower ones are zero.
+    fn digits_per_group(&self, isa: Isa) -> [usize; 2] {
+        let (bits, rows) = products_of_bytes(isa);
+        match self.rounding {
+            Rounding::Bits8 => [if bits > 0 { GROUP } else { 0 }, 0],
+            Rounding::Bits16 => [if self.rows() <= rows { GROUP } else { 0 }; 2],
         }
     }
 
@@ -141,9 +156,14 @@ impl Codes {
         self.rounding
     }
 
-    /// Whether there are codes in bytes.
+    /// Whether there are digits.
+    pub(super) fn has_digits(&self) -> bool {
+        !self.digits[0].is_empty()
+    }
+
+    /// Whether there are codes of 8 bits as bytes.
     pub(super) fn has_bytes(&self) -> bool {
-        !self.bytes.is_empty()
+        self.rounding == Rounding::Bits8 && self.has_digits()
     }
 
     /// Activations in a row.
@@ -156,7 +176,10 @@ impl Codes {
         let w = self.width;
         Row {
             codes: &self.codes[row * w..][..w],
-            bytes: self.bytes.get(row * w..row * w + w).unwrap_or_default(),
+            digits: [
+                self.digits[0].get(row * w..row * w + w).unwrap_or_default(),
+                self.digits[1].get(row * w..row * w + w).unwrap_or_default(),
+            ],
             scales: &self.scales[row * (w / GROUP)..][..w / GROUP],
             sums: &self.sums[row * (w / LANES)..][..w / LANES],
         }
@@ -172,7 +195,8 @@ impl Default for Codes {
 /// What becomes of some groups.
 struct Groups<'a> {
     codes: &'a mut [i16],
-    bytes: &'a mut [u8],
+    high: &'a mut [u8],
+    low: &'a mut [u8],
     scales: &'a mut [f32],
     sums: &'a mut [f32],
 }
@@ -184,15 +208,18 @@ fn fill(isa: Isa, x: &[f32], rounding: Rounding, to: Groups<'_>) {
         type Output = ();
         #[inline(always)]
         fn run<L: Lanes>(self) {
-            let Groups { codes, bytes, scales, sums } = self.2;
+            let Groups { codes, high, low, scales, sums } = self.2;
             let x = self.0.as_chunks::<GROUP>().0;
             let steps = self.1.codes();
             let groups = codes.as_chunks_mut::<GROUP>().0.iter_mut().zip(sums.as_chunks_mut::<2>().0);
             for ((x, scale), (codes, sums)) in x.iter().zip(scales).zip(groups) {
                 *scale = code_group::<L>(x, steps, codes, sums);
             }
-            for (byte, code) in bytes.iter_mut().zip(codes) {
-                *byte = (*code >> 8) as u8;
+            for (digit, code) in high.iter_mut().zip(&*codes) {
+                *digit = (*code >> 8) as u8;
+            }
+            for (digit, code) in low.iter_mut().zip(codes) {
+                *digit = *code as u8;
             }
         }
     }

@@ -89,6 +89,7 @@ impl Part<'_> {
     fn products<L: Lanes>(&self, slab: &[f32], begin: usize, count: usize) {
         let mut row = 0;
         while row < self.rows {
+            // As many sums as hide the wait of each for the one before it, and as few loads for each as registers allow.
             let step = match self.rows - row {
                 1 => {
                     self.outputs_of::<L, 4, 1>(slab, begin, count, row);
@@ -97,6 +98,10 @@ impl Part<'_> {
                 2 => {
                     self.outputs_of::<L, 2, 2>(slab, begin, count, row);
                     2
+                }
+                left if const { L::ROWS == 6 } && left >= 6 => {
+                    self.outputs_of::<L, 4, 6>(slab, begin, count, row);
+                    6
                 }
                 _ => {
                     self.outputs_of::<L, 2, 3>(slab, begin, count, row);

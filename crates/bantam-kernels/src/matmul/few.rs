@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use bytemuck::Zeroable;
 
 use super::codes::Row;
+use super::few_digits::is_by_digits;
 use super::integer::{Part, add_unit, code_sum, each_lane, without_offset};
 use super::slab::{column_of, prefetch_ahead, rows_of};
 use crate::blocks::{Block, OverBlock, with_block};
@@ -22,6 +23,9 @@ impl Kernel for FewRows<'_> {
             type Output = ();
             #[inline(always)]
             fn run<B: Block>(self) {
+                if const { is_by_digits::<L, B>() } {
+                    return;
+                }
                 match self.0.x.rows() {
                     1 => self.0.few_rows::<L, B, Pairs, 1>(),
                     2 => self.0.few_rows::<L, B, Pairs, 2>(),
@@ -137,7 +141,7 @@ impl<L: ByteLanes, B: Block> Products<L, B> for Quads {
     }
     #[inline(always)]
     fn load(x: &Row<'_>, group: usize) -> L::Bytes {
-        L::bytes_load(&x.bytes.as_chunks().0[group])
+        L::bytes_load(&x.digits[0].as_chunks().0[group])
     }
     #[inline(always)]
     fn multiply(codes: L::Bytes, x: L::Bytes) -> L::Bytes {

@@ -1,7 +1,7 @@
 //! The integer arithmetic: exact sums of products of codes, then one multiply-add for each unit.
 //!
 //! Sixteen outputs are formed together, one in each lane. Few rows of activations are multiplied with
-//! codes straight out of their blocks (`few`); for more rows the codes are first laid out across the sixteen
+//! codes straight out of their blocks (`few`, or `few_digits` where digits are multiplied); for more rows the codes are first laid out across the sixteen
 //! outputs (`panel`), for pairs, for quads of bytes or for tiles (`tiled`), which needs no sums within a register. The
 //! integers are the same either way.
 
@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use super::codes::Row;
 use super::few::{FewRows, FewRowsOfBytes};
+use super::few_digits::FewRowsOfDigits;
 use super::panel::ManyRows;
 use super::tiled::TiledRows;
 use super::{Codes, Weights};
@@ -22,7 +23,9 @@ use crate::tiles::Amx;
 pub(super) fn multiply(isa: Isa, of: &super::Part<'_>, x: &Codes, outputs: Range<usize>) {
     let part = Part { isa, weights: of.weights, x, y: &of.y, outputs };
     assert!(part.weights.storage.is_quantized(), "{} has no codes", part.weights.storage);
-    let few = dispatch(isa, FewRowsOfBytes(&part)) || dispatch(isa, FewRows(&part));
+    let few = dispatch(isa, FewRowsOfDigits(&part))
+        || dispatch(isa, FewRowsOfBytes(&part))
+        || dispatch(isa, FewRows(&part));
     if !few && !TiledRows::<Amx>::new(&part).run() {
         ManyRows(&part).run();
     }

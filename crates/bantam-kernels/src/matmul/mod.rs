@@ -16,6 +16,7 @@ mod exact;
     allow(dead_code, reason = "other processors have no products of bytes")
 )]
 mod few;
+mod few_digits;
 mod integer;
 #[cfg_attr(
     not(target_arch = "x86_64"),

@@ -6,7 +6,7 @@ use super::codes::{GROUP, Row};
 use super::integer::{Part, add_unit, code_sum, without_offset};
 use super::slab::{Panel, UnsignedBytes, Words, Workspace};
 use crate::blocks::{OverUnit, Unit, bits_of, with_unit};
-use crate::lanes::{ByteKernel, ByteLanes, Kernel, LANES, Lanes, byte_bits, dispatch};
+use crate::lanes::{Kernel, LANES, Lanes, QuadKernel, QuadLanes, dispatch, products_of_bytes};
 
 /// A part of a product.
 pub(super) struct ManyRows<'a>(pub(super) &'a Part<'a>);
@@ -14,7 +14,7 @@ pub(super) struct ManyRows<'a>(pub(super) &'a Part<'a>);
 impl ManyRows<'_> {
     pub(super) fn run(&self) {
         let part = self.0;
-        let bits_max = if part.x.has_bytes() { byte_bits(part.isa) } else { 0 };
+        let bits_max = if part.x.has_bytes() { products_of_bytes(part.isa).0 } else { 0 };
         match bits_of(part.weights.storage) {
             Some((bits, offset)) if bits <= bits_max => {
                 Workspace::slabs::<UnsignedBytes>(part, |panels, output, _| {
@@ -64,24 +64,26 @@ impl Kernel for SlabOfBytes<'_> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        L::with_bytes(self);
+        L::with_quads(self);
     }
 }
 
-impl ByteKernel for SlabOfBytes<'_> {
+impl QuadKernel for SlabOfBytes<'_> {
     type Output = ();
     #[inline(always)]
-    fn run<L: ByteLanes>(self) {
+    fn run<L: QuadLanes>(self) {
         struct WithLanes<'a, L>(SlabOfBytes<'a>, PhantomData<L>);
-        impl<L: ByteLanes> OverUnit for WithLanes<'_, L> {
+        impl<L: QuadLanes> OverUnit for WithLanes<'_, L> {
             type Output = ();
             #[inline(always)]
             fn run<U: Unit>(self) {
                 let SlabOfBytes { slab, bits, offset } = self.0;
-                // Two quads of six bits, four of five and eight of four fit; short units are all multiplied as if they had six.
-                if const { U::LEN == 16 } {
+                // Two quads of six bits, four of five and eight of four fit 16 bits; short units are all multiplied as if they had six.
+                if const { U::LEN == 16 && L::ANY_SUM } {
+                    slab.all_rows::<L, U, Quads<4>>(&Quads { offset });
+                } else if const { U::LEN == 16 } {
                     slab.all_rows::<L, U, Quads<2>>(&Quads { offset });
-                } else if bits <= 4 {
+                } else if L::ANY_SUM || bits <= 4 {
                     slab.all_rows::<L, U, Quads<8>>(&Quads { offset });
                 } else {
                     slab.all_rows::<L, U, Quads<4>>(&Quads { offset });
@@ -98,32 +100,55 @@ impl Slab<'_> {
         let rows = self.part.x.rows();
         let mut row = 0;
         while row < rows {
-            // Two and two cost less than three and one, which loads as much for its one.
-            let step = match rows - row {
-                4 => 2,
-                left if left < L::ROWS => left.min(3),
-                _ => L::ROWS,
-            };
-            for (i, panel) in self.panels.iter().enumerate() {
-                let output = self.output + i * LANES;
-                match step {
-                    1 => self.rows_of_panel::<L, U, P, 1>(products, panel, row, output),
-                    2 => self.rows_of_panel::<L, U, P, 2>(products, panel, row, output),
-                    6 if const { L::ROWS == 6 } => {
-                        self.rows_of_panel::<L, U, P, 6>(products, panel, row, output)
+            let step = step::<L>(rows - row);
+            if const { L::ROWS == 6 } {
+                for (i, panels) in self.panels.chunks(2).enumerate() {
+                    let output = self.output + 2 * i * LANES;
+                    match panels {
+                        [first, second] => {
+                            self.step_of::<L, U, P, 2>(products, [first, second], (row, step), output)
+                        }
+                        [one] => self.step_of::<L, U, P, 1>(products, [one], (row, step), output),
+                        _ => {}
                     }
-                    _ => self.rows_of_panel::<L, U, P, 3>(products, panel, row, output),
+                }
+            } else {
+                for (i, panel) in self.panels.iter().enumerate() {
+                    let output = self.output + i * LANES;
+                    self.step_of::<L, U, P, 1>(products, [panel], (row, step), output);
                 }
             }
             row += step;
         }
     }
 
+    /// Some rows times some panels.
     #[inline(always)]
-    fn rows_of_panel<L: Lanes, U: Unit, P: Products<L>, const N: usize>(
+    fn step_of<L: Lanes, U: Unit, P: Products<L>, const PANELS: usize>(
         &self,
         products: &P,
-        panel: &Panel,
+        panels: [&Panel; PANELS],
+        (row, step): (usize, usize),
+        output: usize,
+    ) {
+        match step {
+            1 => self.rows_of_panels::<L, U, P, 1, PANELS>(products, panels, row, output),
+            2 => self.rows_of_panels::<L, U, P, 2, PANELS>(products, panels, row, output),
+            4 if const { L::ROWS == 6 } => {
+                self.rows_of_panels::<L, U, P, 4, PANELS>(products, panels, row, output)
+            }
+            6 if const { L::ROWS == 6 } => {
+                self.rows_of_panels::<L, U, P, 6, PANELS>(products, panels, row, output)
+            }
+            _ => self.rows_of_panels::<L, U, P, 3, PANELS>(products, panels, row, output),
+        }
+    }
+
+    #[inline(always)]
+    fn rows_of_panels<L: Lanes, U: Unit, P: Products<L>, const N: usize, const PANELS: usize>(
+        &self,
+        products: &P,
+        panels: [&Panel; PANELS],
         row: usize,
         output: usize,
     ) {
@@ -131,16 +156,36 @@ impl Slab<'_> {
         for (r, x) in x.iter_mut().enumerate() {
             *x = self.part.x.row(row + r);
         }
-        for (r, sums) in products.multiply::<U, N>(panel, &x).into_iter().enumerate() {
-            self.part.store(row + r, output, sums);
+        for (p, sums) in products.multiply::<U, N, PANELS>(&panels, &x).into_iter().enumerate() {
+            for (r, sums) in sums.into_iter().enumerate() {
+                self.part.store(row + r, output + p * LANES, sums);
+            }
         }
+    }
+}
+
+/// How many rows to take next of those that are left. Two and two cost less than three and one, which loads as much for its one.
+#[inline(always)]
+fn step<L: Lanes>(left: usize) -> usize {
+    match left {
+        _ if L::ROWS == 3 => match left {
+            4 => 2,
+            _ => left.min(3),
+        },
+        4 | 7 | 8 => 4,
+        5 => 3,
+        _ => left.min(6),
     }
 }
 
 /// How the codes of panels are multiplied.
 trait Products<L: Lanes> {
-    /// Products of `N` rows with sixteen outputs.
-    fn multiply<U: Unit, const N: usize>(&self, panel: &Panel, x: &[Row<'_>; N]) -> [L; N];
+    /// Products of `N` rows with sixteen outputs of each panel.
+    fn multiply<U: Unit, const N: usize, const PANELS: usize>(
+        &self,
+        panels: &[&Panel; PANELS],
+        x: &[Row<'_>; N],
+    ) -> [[L; N]; PANELS];
 }
 
 /// Codes of 16 bits.
@@ -148,42 +193,54 @@ struct Pairs;
 
 impl<L: Lanes> Products<L> for Pairs {
     #[inline(always)]
-    fn multiply<U: Unit, const N: usize>(&self, panel: &Panel, x: &[Row<'_>; N]) -> [L; N] {
+    fn multiply<U: Unit, const N: usize, const PANELS: usize>(
+        &self,
+        panels: &[&Panel; PANELS],
+        x: &[Row<'_>; N],
+    ) -> [[L; N]; PANELS] {
         if U::LEN == 16 {
-            multiply_pairs::<L, U, N, 8>(panel, x)
+            multiply_pairs::<L, U, N, PANELS, 8>(panels, x)
         } else {
-            multiply_pairs::<L, U, N, 16>(panel, x)
+            multiply_pairs::<L, U, N, PANELS, 16>(panels, x)
         }
     }
 }
 
 /// `PAIRS` is half of a unit.
 #[inline(always)]
-fn multiply_pairs<L: Lanes, U: Unit, const N: usize, const PAIRS: usize>(
-    panel: &Panel,
+fn multiply_pairs<L: Lanes, U: Unit, const N: usize, const PANELS: usize, const PAIRS: usize>(
+    panels: &[&Panel; PANELS],
     x: &[Row<'_>; N],
-) -> [L; N] {
-    let mut sums = [L::splat(0.0); N];
+) -> [[L; N]; PANELS] {
+    let mut sums = [[L::splat(0.0); N]; PANELS];
     let mut x_pairs: [&[[[i16; 2]; PAIRS]]; N] = [&[]; N];
     for (pairs, x) in x_pairs.iter_mut().zip(x) {
         *pairs = x.codes.as_chunks::<2>().0.as_chunks::<PAIRS>().0;
     }
-    for (unit, pairs) in panel.pairs.as_chunks::<PAIRS>().0.iter().enumerate() {
-        let mut ints = [L::ints_zero(); N];
+    for unit in 0..panels[0].pairs.len() / PAIRS {
+        let mut ints = [[L::ints_zero(); N]; PANELS];
         let mut x_unit = [&x_pairs[0][unit]; N];
         for (x_unit, x) in x_unit.iter_mut().zip(&x_pairs) {
             *x_unit = &x[unit];
         }
+        let mut codes = [&panels[0].pairs.as_chunks::<PAIRS>().0[unit]; PANELS];
+        for (codes, panel) in codes.iter_mut().zip(panels) {
+            *codes = &panel.pairs.as_chunks::<PAIRS>().0[unit];
+        }
         for k in 0..PAIRS {
             for r in 0..N {
-                ints[r] = L::ints_add_pairs(ints[r], &pairs[k], &x_unit[r][k]);
+                for p in 0..PANELS {
+                    ints[p][r] = L::ints_add_pairs(ints[p][r], &codes[p][k], &x_unit[r][k]);
+                }
             }
         }
-        let mut products = [L::splat(0.0); N];
-        for r in 0..N {
-            products[r] = L::ints_to_f32(ints[r]);
+        for p in 0..PANELS {
+            let mut products = [L::splat(0.0); N];
+            for r in 0..N {
+                products[r] = L::ints_to_f32(ints[p][r]);
+            }
+            panels[p].add_units::<L, U, N>(&mut sums[p], products, x, unit);
         }
-        panel.add_units::<L, U, N>(&mut sums, products, x, unit);
     }
     sums
 }
@@ -194,41 +251,59 @@ struct Quads<const QUADS: usize> {
     offset: f32,
 }
 
-impl<L: ByteLanes, const QUADS: usize> Products<L> for Quads<QUADS> {
+impl<L: QuadLanes, const QUADS: usize> Products<L> for Quads<QUADS> {
     #[inline(always)]
-    fn multiply<U: Unit, const N: usize>(&self, panel: &Panel, x: &[Row<'_>; N]) -> [L; N] {
-        let mut sums = [L::splat(0.0); N];
+    fn multiply<U: Unit, const N: usize, const PANELS: usize>(
+        &self,
+        panels: &[&Panel; PANELS],
+        x: &[Row<'_>; N],
+    ) -> [[L; N]; PANELS] {
+        let mut sums = [[L::splat(0.0); N]; PANELS];
         let mut x_quads: [&[[[u8; 4]; QUADS]]; N] = [&[]; N];
         for (quads, x) in x_quads.iter_mut().zip(x) {
-            *quads = x.bytes.as_chunks::<4>().0.as_chunks::<QUADS>().0;
+            *quads = x.digits[0].as_chunks::<4>().0.as_chunks::<QUADS>().0;
         }
-        let codes: &[[u8; 4 * LANES]] = bytemuck::cast_slice(&panel.pairs);
+        let mut codes: [&[[[u8; 4 * LANES]; QUADS]]; PANELS] = [&[]; PANELS];
+        for (codes, panel) in codes.iter_mut().zip(panels) {
+            *codes = bytemuck::cast_slice::<_, [u8; 4 * LANES]>(&panel.pairs).as_chunks().0;
+        }
         let parts = U::LEN / 4 / QUADS;
-        for (unit, codes) in codes.as_chunks::<QUADS>().0.chunks_exact(parts).enumerate() {
-            let mut ints = [L::ints_zero(); N];
-            for part in 0..parts {
-                let mut narrow = [L::narrow_zero(); N];
-                let mut x_part = [&x_quads[0][unit * parts + part]; N];
+        for unit in 0..codes[0].len() / parts {
+            let mut ints = [[L::ints_zero(); N]; PANELS];
+            for part in unit * parts..(unit + 1) * parts {
+                let mut narrow = [[L::narrow_zero(); N]; PANELS];
+                let mut x_part = [&x_quads[0][part]; N];
                 for (x_part, x) in x_part.iter_mut().zip(&x_quads) {
-                    *x_part = &x[unit * parts + part];
+                    *x_part = &x[part];
+                }
+                let mut codes_part = [&codes[0][part]; PANELS];
+                for (codes_part, codes) in codes_part.iter_mut().zip(&codes) {
+                    *codes_part = &codes[part];
                 }
                 for k in 0..QUADS {
                     for r in 0..N {
-                        narrow[r] = L::narrow_add_quads(narrow[r], &codes[part][k], &x_part[r][k]);
+                        for p in 0..PANELS {
+                            narrow[p][r] =
+                                L::narrow_add_quads(narrow[p][r], &codes_part[p][k], &x_part[r][k]);
+                        }
                     }
                 }
+                for p in 0..PANELS {
+                    for r in 0..N {
+                        ints[p][r] = L::ints_add_narrow(ints[p][r], narrow[p][r]);
+                    }
+                }
+            }
+            for p in 0..PANELS {
+                let mut products = [L::splat(0.0); N];
                 for r in 0..N {
-                    ints[r] = L::ints_add_narrow(ints[r], narrow[r]);
+                    products[r] = L::ints_to_f32(ints[p][r]);
+                    if !U::MINIMA {
+                        products[r] = without_offset(products[r], self.offset, code_sum::<U>(&x[r], unit));
+                    }
                 }
+                panels[p].add_units::<L, U, N>(&mut sums[p], products, x, unit);
             }
-            let mut products = [L::splat(0.0); N];
-            for r in 0..N {
-                products[r] = L::ints_to_f32(ints[r]);
-                if !U::MINIMA {
-                    products[r] = without_offset(products[r], self.offset, code_sum::<U>(&x[r], unit));
-                }
-            }
-            panel.add_units::<L, U, N>(&mut sums, products, x, unit);
         }
         sums
     }

@@ -16,7 +16,7 @@ const CHUNK: usize = 256;
 const CACHE_LINE: usize = 64;
 /// Units in a chunk, at most.
 const UNITS: usize = CHUNK / 16;
-/// Rows up to this many take panels one at a time.
+/// Rows up to this many take panels two at a time.
 const FEW: usize = 16;
 /// Bytes of codes in a slab of panels: such a slab stays in the second-level cache.
 const SLAB: usize = 128 * 1024;
@@ -88,11 +88,11 @@ const fn is_used<L: Lanes, B: Block, F: Form>() -> bool {
 /// Panels that are used together, at most.
 const PANELS_MAX: usize = 8;
 
-/// As many panels as stay in the second-level cache. Few rows use a panel so briefly that one had better stay in
+/// As many panels as stay in the second-level cache. Few rows use panels so briefly that they had better stay in
 /// the first-level cache.
 fn panels_together<F: Form>(rows: usize, inputs: usize) -> usize {
     let slab = if rows <= FEW { 0 } else { SLAB / (LANES * inputs * F::WIDTH) };
-    slab.clamp(1, PANELS_MAX)
+    slab.clamp(2, PANELS_MAX)
 }
 
 /// What a thread takes weights apart into. It is kept from one call to the next, since a thread is called for small

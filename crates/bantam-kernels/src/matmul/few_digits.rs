@@ -1,0 +1,158 @@
+//! Few rows of activations by their digits: codes straight out of their blocks, those of four rows in one register.
+
+use std::marker::PhantomData;
+
+use bytemuck::Zeroable;
+
+use super::codes::{Rounding, Row};
+use super::integer::{Part, add_unit, code_sum};
+use super::slab::{column_of, prefetch_ahead, rows_of};
+use crate::blocks::{Block, OverBlock, with_block};
+use crate::lanes::{DigitKernel, DigitLanes, Kernel, LANES, Lanes, RUN};
+
+/// A part of a product whose rows may be few; gives whether they were, and are done.
+pub(super) struct FewRowsOfDigits<'a>(pub(super) &'a Part<'a>);
+
+/// Whether codes of weights are the same signed and not, which products of digits want.
+pub(super) const fn is_by_digits<L: Lanes, B: Block>() -> bool {
+    L::DIGIT_ROWS > 0 && B::BITS < 8
+}
+
+impl Kernel for FewRowsOfDigits<'_> {
+    type Output = bool;
+    #[inline(always)]
+    fn run<L: Lanes>(self) -> bool {
+        let few = self.0.x.has_digits() && (1..=L::DIGIT_ROWS).contains(&self.0.x.rows());
+        few && L::with_digits(self) == Some(true)
+    }
+}
+
+impl DigitKernel for FewRowsOfDigits<'_> {
+    type Output = bool;
+    #[inline(always)]
+    fn run<L: DigitLanes>(self) -> bool {
+        struct WithLanes<'a, L>(&'a Part<'a>, PhantomData<L>);
+        impl<L: DigitLanes> OverBlock for WithLanes<'_, L> {
+            type Output = bool;
+            #[inline(always)]
+            fn run<B: Block>(self) -> bool {
+                if const { !is_by_digits::<L, B>() } {
+                    return false;
+                }
+                match self.0.x.rows() {
+                    1 => self.0.few_rows_of_digits::<L, B, 1>(),
+                    2 => self.0.few_rows_of_digits::<L, B, 2>(),
+                    3 => self.0.few_rows_of_digits::<L, B, 3>(),
+                    _ => self.0.few_rows_of_digits::<L, B, 4>(),
+                }
+                true
+            }
+        }
+        with_block(self.0.weights.storage, WithLanes::<L>(self.0, PhantomData)) == Some(true)
+    }
+}
+
+impl Part<'_> {
+    /// `N` rows of activations, each block taken apart once for all of them.
+    #[inline(always)]
+    fn few_rows_of_digits<L: DigitLanes, B: Block, const N: usize>(&self) {
+        let mut x = [self.x.row(0); N];
+        for (r, x) in x.iter_mut().enumerate() {
+            *x = self.x.row(r);
+        }
+        let mut output = self.outputs.start;
+        while output < self.outputs.end {
+            let rows = rows_of::<B>(&self.weights, output);
+            let mut sums = [L::splat(0.0); N];
+            for index in 0..self.weights.inputs / B::LEN {
+                let blocks = column_of::<B>(&rows, index);
+                sums = self.add_column_of_digits::<L, B, N>(&blocks, (output, index), &x, sums);
+            }
+            for (r, sums) in sums.into_iter().enumerate() {
+                self.store(r, output, sums);
+            }
+            output += LANES;
+        }
+    }
+
+    /// Adds the products with block `index` of the sixteen rows from `output` on to the sums of `N` rows of activations.
+    #[inline(always)]
+    fn add_column_of_digits<L: DigitLanes, B: Block, const N: usize>(
+        &self,
+        blocks: &[&B::Bytes; LANES],
+        (output, index): (usize, usize),
+        x: &[Row<'_>; N],
+        mut sums: [L; N],
+    ) -> [L; N] {
+        let has_low = self.x.rounding() == Rounding::Bits16;
+        let (mut scales, mut minima) = (B::Scales::zeroed(), B::Scales::zeroed());
+        B::scales::<L>(blocks, &mut scales, &mut minima);
+        let scales: &[[f32; LANES]] = bytemuck::cast_slice(std::slice::from_ref(&scales));
+        let minima: &[[f32; LANES]] = bytemuck::cast_slice(std::slice::from_ref(&minima));
+        for run in 0..B::LEN / RUN {
+            prefetch_ahead::<L, B>(&self.weights, output, index, run);
+            let group = index * (B::LEN / RUN) + run;
+            let fours = fours_of_column::<L, B>(blocks, run);
+            for r in 0..N {
+                for half in 0..RUN / B::UNIT {
+                    let mut ints = unit_products::<L, B>(&fours, (&x[r], group), half, has_low);
+                    let mut codes = 0.0;
+                    if B::MINIMA || B::OFFSET > 0 {
+                        codes = code_sum::<B::Unit>(&x[r], group * (RUN / B::UNIT) + half);
+                    }
+                    if B::OFFSET > 0 {
+                        ints = L::ints_less(ints, i32::from(B::OFFSET) * codes as i32);
+                    }
+                    let unit = run * (RUN / B::UNIT) + half;
+                    let (scales, minima) = (L::load(&scales[unit]), L::load(&minima[unit]));
+                    let (products, scale) = (L::ints_to_f32(ints), x[r].scales[group]);
+                    sums[r] = add_unit::<L, B::Unit>(sums[r], products, scales, minima, scale, codes);
+                }
+            }
+        }
+        sums
+    }
+}
+
+/// The codes of a run of sixteen blocks; those of rows `j`, `4 + j`, `8 + j` and `12 + j` together.
+#[inline(always)]
+fn fours_of_column<L: DigitLanes, B: Block>(blocks: &[&B::Bytes; LANES], run: usize) -> [[L::Fours; 2]; 4] {
+    [
+        B::fours::<L>([blocks[0], blocks[4], blocks[8], blocks[12]], run),
+        B::fours::<L>([blocks[1], blocks[5], blocks[9], blocks[13]], run),
+        B::fours::<L>([blocks[2], blocks[6], blocks[10], blocks[14]], run),
+        B::fours::<L>([blocks[3], blocks[7], blocks[11], blocks[15]], run),
+    ]
+}
+
+/// The sums of a unit's products: those of the whole run, or of one half of it.
+#[inline(always)]
+fn unit_products<L: DigitLanes, B: Block>(
+    fours: &[[L::Fours; 2]; 4],
+    (x, group): (&Row<'_>, usize),
+    half: usize,
+    has_low: bool,
+) -> L::Ints {
+    let mut sums = [L::ints_zero(); 4];
+    let (first, end) = if B::UNIT == RUN { (0, 2) } else { (half, half + 1) };
+    let high = &x.digits[0].as_chunks::<LANES>().0[2 * group..][..2];
+    for part in first..end {
+        let digits = L::fours_splat(&high[part]);
+        for j in 0..4 {
+            sums[j] = L::fours_add_products(sums[j], fours[j][part], digits);
+        }
+    }
+    for sums in &mut sums {
+        *sums = L::ints_shift(*sums);
+    }
+    if has_low {
+        let low = &x.digits[1].as_chunks::<LANES>().0[2 * group..][..2];
+        for part in first..end {
+            let digits = L::fours_splat(&low[part]);
+            for j in 0..4 {
+                sums[j] = L::fours_add_products(sums[j], digits, fours[j][part]);
+            }
+        }
+    }
+    L::fours_sum(sums)
+}
