@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::pool::Pool;
 use crate::share::Shared;
@@ -150,23 +150,33 @@ impl Machine {
     }
 
     /// Splits `0..items` into contiguous ranges, each beginning at a multiple of `granule`, and runs `work` on all of
-    /// them: each thread takes a share of what is left when it comes (Polychronopoulos and Kuck, 1987), so that
-    /// one that is held up by other programs, or is on a slower core, holds up nobody for long.
+    /// them. Each thread has a part of its own, in which it takes a share of what is left, one behind the other, so that memory
+    /// that was asked for ahead is its own; then it takes shares off the ends of the others' parts, so that a thread that is held
+    /// up by other programs, or is on a slower core, holds up nobody for long.
     pub fn split(&self, items: usize, granule: usize, work: impl Fn(std::ops::Range<usize>) + Sync) {
+        let granule = granule * items.div_ceil(granule).div_ceil(u32::MAX as usize).max(1);
         let granules = items.div_ceil(granule);
         let threads = self.pool.threads().min(granules.max(1));
         if threads == 1 {
             work(0..items);
             return;
         }
-        let next = AtomicUsize::new(0);
-        let share =
-            |begin: usize| (begin < granules).then(|| begin + (granules - begin).div_ceil(2 * threads));
-        self.pool.run(&|_| {
-            // The pool's own barrier orders what the ranges hold.
-            while let Ok(begin) = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, share) {
-                let end = share(begin).unwrap_or(granules);
-                work(begin * granule..(end * granule).min(items));
+        let bound = |thread: usize| (granules as u64 * thread as u64 / threads as u64) as u32;
+        let parts: Vec<_> = (0..threads).map(|thread| Left::new(bound(thread)..bound(thread + 1))).collect();
+        // The pool's own barrier orders what the ranges hold.
+        let work = |granules: std::ops::Range<usize>| {
+            work(granules.start * granule..(granules.end * granule).min(items));
+        };
+        self.pool.run(&|thread| {
+            let (others, own) = parts.split_at(thread % threads);
+            let (own, more) = (&own[0], &own[1..]);
+            while let Some(share) = own.take(Left::first_half) {
+                work(share);
+            }
+            for other in more.iter().chain(others) {
+                while let Some(share) = other.take(Left::last_half) {
+                    work(share);
+                }
             }
         });
     }
@@ -194,6 +204,50 @@ impl Machine {
             // SAFETY: the threads' ranges of rows do not overlap.
             work(rows.start, unsafe { shared.slice_mut(begin, end - begin) });
         });
+    }
+}
+
+/// What is left of a thread's part: two bounds, in one word so that they change together, and in a cache line of its own.
+#[repr(align(64))]
+struct Left(AtomicU64);
+
+impl Left {
+    fn new(range: std::ops::Range<u32>) -> Self {
+        Left(AtomicU64::new(Left::word(range)))
+    }
+
+    fn word(range: std::ops::Range<u32>) -> u64 {
+        u64::from(range.start) << 32 | u64::from(range.end)
+    }
+
+    fn range(word: u64) -> std::ops::Range<u32> {
+        (word >> 32) as u32..word as u32
+    }
+
+    /// The first half, and the rest.
+    fn first_half(of: std::ops::Range<u32>) -> [std::ops::Range<u32>; 2] {
+        let middle = of.start + of.len().div_ceil(2) as u32;
+        [of.start..middle, middle..of.end]
+    }
+
+    /// The last half, and the rest.
+    fn last_half(of: std::ops::Range<u32>) -> [std::ops::Range<u32>; 2] {
+        let middle = of.start + (of.len() / 2) as u32;
+        [middle..of.end, of.start..middle]
+    }
+
+    /// Takes what `halves` gives first, unless nothing is left.
+    fn take(
+        &self,
+        halves: impl Fn(std::ops::Range<u32>) -> [std::ops::Range<u32>; 2],
+    ) -> Option<std::ops::Range<usize>> {
+        let rest = |word| {
+            let range = Left::range(word);
+            (!range.is_empty()).then(|| Left::word(halves(range)[1].clone()))
+        };
+        let word = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest).ok()?;
+        let [taken, _] = halves(Left::range(word));
+        Some(taken.start as usize..taken.end as usize)
     }
 }
 

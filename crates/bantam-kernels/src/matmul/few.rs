@@ -7,7 +7,7 @@ use bytemuck::Zeroable;
 use super::codes::Row;
 use super::few_digits::is_by_digits;
 use super::integer::{Part, add_unit, code_sum, each_lane, without_offset};
-use super::slab::{column_of, prefetch_ahead, rows_of};
+use super::slab::{column_of, prefetch_ahead, prefetch_first, rows_of};
 use crate::blocks::{Block, OverBlock, with_block};
 use crate::lanes::{ByteKernel, ByteLanes, Kernel, LANES, Lanes, RUN};
 
@@ -166,6 +166,7 @@ impl Part<'_> {
             *x = self.x.row(r);
         }
         let mut output = self.outputs.start;
+        prefetch_first::<L, B>(&self.weights, output);
         while output < self.outputs.end {
             let rows = rows_of::<B>(&self.weights, output);
             let mut sums = [L::splat(0.0); N];

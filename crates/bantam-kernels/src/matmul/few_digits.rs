@@ -6,7 +6,7 @@ use bytemuck::Zeroable;
 
 use super::codes::{Rounding, Row};
 use super::integer::{Part, add_unit, code_sum};
-use super::slab::{column_of, prefetch_ahead, rows_of};
+use super::slab::{column_of, prefetch_ahead, prefetch_first, rows_of};
 use crate::blocks::{Block, OverBlock, with_block};
 use crate::lanes::{DigitKernel, DigitLanes, Kernel, LANES, Lanes, RUN};
 
@@ -61,6 +61,7 @@ impl Part<'_> {
             *x = self.x.row(r);
         }
         let mut output = self.outputs.start;
+        prefetch_first::<L, B>(&self.weights, output);
         while output < self.outputs.end {
             let rows = rows_of::<B>(&self.weights, output);
             let mut sums = [L::splat(0.0); N];

@@ -302,6 +302,16 @@ pub(super) fn prefetch_ahead<L: Lanes, B: Block>(
     }
 }
 
+/// Asks for the rows that a part begins with, for which nobody has asked ahead.
+#[inline(always)]
+pub(super) fn prefetch_first<L: Lanes, B: Block>(weights: &Weights<'_>, output: usize) {
+    let row = weights.inputs / B::LEN * size_of::<B::Bytes>();
+    let end = ((output + 2 * LANES) * row).min(weights.bytes.len());
+    for line in weights.bytes[output * row..end].chunks(CACHE_LINE) {
+        L::prefetch(&line[0]);
+    }
+}
+
 /// Lays sixteen rows of codes, `[16][CHUNK]`, out as their [`Form`] says.
 #[inline(always)]
 fn across<L: Lanes, F: Form>(codes: &[i16], pairs: &mut [[i16; 2 * LANES]]) {
