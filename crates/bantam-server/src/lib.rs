@@ -65,4 +65,4 @@ pub use origins::Origins;
 pub use refusal::Refusal;
 pub use served::{Details, Generate, Running, Served};
 pub use server::{Server, Stopper};
-pub use settings::{DEFAULT_PORT, Keys, Settings};
+pub use settings::{DEFAULT_PORT, Keys, Settings, Storing};

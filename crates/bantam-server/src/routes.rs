@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::HttpBody;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::Method;
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use crate::deadline;
 use crate::dialect::Dialect;
 use crate::fault::{Fault, Kind};
-use crate::openai::responses;
+use crate::openai::{conversations, responses};
 use crate::state::App;
 use crate::{
     anthropic, completion, fields, guard, infill, lora, metrics, native, ollama, openai, openapi, page,
@@ -69,8 +69,50 @@ fn of_openai() -> Router<Arc<App>> {
         )
         .route(
             "/v1/responses/{id}/input_items",
+            get(|State(app): Shared, Path(id): Path<String>, RawQuery(query): RawQuery| async move {
+                told(Dialect::OpenAi, responses::input_items(&app, &id, query.as_deref()))
+            }),
+        )
+        .merge(of_conversations())
+}
+
+fn of_conversations() -> Router<Arc<App>> {
+    type Names = Path<(String, String)>;
+    Router::new()
+        .route(
+            "/v1/conversations",
+            post(|State(app): Shared, r: Request| {
+                asked(app, r, |app, body| async move { conversations::create(&app, &body) })
+            }),
+        )
+        .route(
+            "/v1/conversations/{id}",
             get(|State(app): Shared, Path(id): Path<String>| async move {
-                told(Dialect::OpenAi, responses::input_items(&app, &id))
+                told(Dialect::OpenAi, conversations::retrieve(&app, &id))
+            })
+            .post(|State(app): Shared, Path(id): Path<String>, r: Request| {
+                asked(app, r, |app, body| async move { conversations::update(&app, &id, &body) })
+            })
+            .delete(|State(app): Shared, Path(id): Path<String>| async move {
+                told(Dialect::OpenAi, conversations::delete(&app, &id))
+            }),
+        )
+        .route(
+            "/v1/conversations/{id}/items",
+            get(|State(app): Shared, Path(id): Path<String>, RawQuery(query): RawQuery| async move {
+                told(Dialect::OpenAi, conversations::items(&app, &id, query.as_deref()))
+            })
+            .post(|State(app): Shared, Path(id): Path<String>, r: Request| {
+                asked(app, r, |app, body| async move { conversations::add_items(&app, &id, &body) })
+            }),
+        )
+        .route(
+            "/v1/conversations/{id}/items/{item}",
+            get(|State(app): Shared, Path((id, item)): Names| async move {
+                told(Dialect::OpenAi, conversations::item(&app, &id, &item))
+            })
+            .delete(|State(app): Shared, Path((id, item)): Names| async move {
+                told(Dialect::OpenAi, conversations::delete_item(&app, &id, &item))
             }),
         )
 }
