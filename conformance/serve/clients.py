@@ -403,6 +403,24 @@ def is_plan(arguments):
     )
 
 
+@check("openai", "tools that are not strict: any schema is taken, and what it is not held to is told")
+def _(b):
+    days = {"type": "array", "uniqueItems": True, "minItems": 2, "maxItems": 2, "items": {"type": "integer", "maximum": 9}}
+    parameters = {"type": "object", "properties": {"days": days}, "required": ["days"], "not": {"required": ["x"]}}
+    function = {"name": "plan", "parameters": parameters}
+    ask = b.ask(TRIP, temperature=0, max_tokens=100, tool_choice="required")
+    create = b.openai.chat.completions.with_raw_response.create
+    raw = create(**ask, tools=[{"type": "function", "function": function}])
+    call = raw.parse().choices[0].message.tool_calls[0].function
+    held = json.loads(call.arguments)["days"]
+    assert len(held) == 2 and all(isinstance(day, int) and day <= 9 for day in held), call
+    told = raw.headers["x-bantam-warning"]
+    assert "`uniqueItems` at #/properties/days" in told and "`not` at #" in told, told
+    strict = [{"type": "function", "function": {**function, "strict": True}}]
+    error = raises(b.openai_module.BadRequestError, lambda: create(**ask, tools=strict))
+    assert "uniqueItems" in str(error)
+
+
 @check("openai", "tools: a call that must come comes, and its arguments hold to the schema")
 def _(b):
     create = b.openai.chat.completions.create

@@ -17,8 +17,8 @@ use crate::fault::{Fault, Kind};
 use crate::openai::{conversations, responses};
 use crate::state::App;
 use crate::{
-    anthropic, completion, fields, guard, infill, lora, metrics, native, ollama, openai, openapi, page,
-    props, rerank,
+    anthropic, completion, fields, guard, infill, lora, metrics, native, notes, ollama, openai, openapi,
+    page, props, rerank,
 };
 
 type Shared = State<Arc<App>>;
@@ -208,7 +208,7 @@ where
         }
         handler(app, body).await
     };
-    told(dialect, reply.await)
+    notes::scope(async { told(dialect, reply.await) }).await
 }
 
 fn told(dialect: Dialect, reply: Result<Response, Fault>) -> Response {
