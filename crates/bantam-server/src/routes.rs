@@ -32,9 +32,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(unversioned())
         .merge(of_native())
         .merge(page::router())
-        .fallback(|request: Request| async move {
-            refused(&request, &Fault::new(Kind::NotFound, "there is no such path"))
-        })
+        .fallback(|request: Request| async move { no_path(&request) })
         .method_not_allowed_fallback(|method: Method, request: Request| async move {
             refused(
                 &request,
@@ -187,6 +185,14 @@ fn of_native() -> Router<Arc<App>> {
             "/apply-template",
             post(|State(app): Shared, r: Request| asked(app, r, native::apply_template)),
         )
+}
+
+fn no_path(request: &Request) -> Response {
+    let path: String = request.uri().path().chars().take(80).collect();
+    let message = format!("there is no path {path} here: GET /openapi.json tells which there are");
+    let mut reply = refused(request, &Fault::new(Kind::NotFound, message));
+    reply.extensions_mut().insert(guard::NoPath);
+    reply
 }
 
 fn refused(request: &Request, fault: &Fault) -> Response {
