@@ -19,7 +19,7 @@ from checks import CHECKS, Skip, check, outcome_of
 from pinned import enter
 from server import TARGET, Server
 
-KEY = "conformance-key"
+KEY, OTHER_KEY = "conformance-key", "another-conformance-key"
 
 
 # Exact keys and values, in the server and in `bantam logits`, which its scores are held against.
@@ -36,12 +36,17 @@ class Bench:
 
         self.program, self.file = program, model
         self.server = Server(program, model, *EXACT, "--ctx", 2048, "--alias", "gpt-4o-mini")
-        self.locked = Server(program, model, *EXACT, "--ctx", 512, environment={"BANTAM_API_KEY": KEY})
+        keys = {"BANTAM_API_KEY": KEY, "BANTAM_ADMIN_KEY": OTHER_KEY}
+        self.locked = Server(program, model, *EXACT, "--ctx", 512, environment=keys)
         self.model = self.server.model()
         self.openai_module, self.anthropic_module, self.ollama_module = openai, anthropic, ollama
         self.openai = openai.OpenAI(base_url=self.server.url + "/v1", api_key="none", max_retries=0)
         self.anthropic = anthropic.Anthropic(base_url=self.server.url, api_key="none", max_retries=0)
         self.ollama = ollama.Client(host=self.server.url)
+
+    def locked_client(self, key):
+        """Of the server that wants a key."""
+        return self.openai_module.OpenAI(base_url=self.locked.url + "/v1", api_key=key, max_retries=0)
 
     def ask(self, text, **more):
         return {"model": self.model, "messages": [{"role": "user", "content": text}], **more}
@@ -251,6 +256,51 @@ def _(b):
     raises(missing, lambda: b.openai.responses.create(**ask, input="x", previous_response_id=first.id))
 
 
+@check("openai", "conversations: made, gone on with, listed, changed, deleted")
+def _(b):
+    conversations, missing = b.openai.conversations, b.openai_module.NotFoundError
+    ask = {"model": b.model, "temperature": 0, "max_output_tokens": 16}
+    made = conversations.create(metadata={"topic": "names"}, items=[{"role": "user", "content": "My name is Ada."}])
+    assert made.object == "conversation" and made.metadata == {"topic": "names"}
+    assert conversations.retrieve(made.id) == made
+    first = b.openai.responses.create(**ask, conversation=made.id)
+    assert first.conversation.id == made.id
+    stream = b.openai.responses.create(**ask, conversation={"id": made.id}, input="What is my name?", stream=True)
+    second = list(stream)[-1].response
+    said = [
+        {"role": "user", "content": "My name is Ada."},
+        {"role": "assistant", "content": first.output_text},
+        {"role": "user", "content": "What is my name?"},
+    ]
+    alone = b.openai.responses.create(**ask, input=said, store=False)
+    assert alone.output_text == second.output_text and alone.usage.input_tokens == second.usage.input_tokens
+    items = list(conversations.items.list(made.id, order="asc", limit=3))
+    assert [item.role for item in items] == ["user", "assistant", "user", "assistant"], "two pages"
+    assert items[3].id == second.output[0].id and items[3].content[0].text == second.output_text
+    newest = next(iter(conversations.items.list(made.id)))
+    assert newest.id == items[3].id and conversations.items.retrieve(newest.id, conversation_id=made.id).id == newest.id
+    added = conversations.items.create(made.id, items=[{"role": "user", "content": "And now?"}])
+    assert added.data[0].content[0].text == "And now?" and added.first_id == added.last_id == added.data[0].id
+    assert conversations.items.delete(added.first_id, conversation_id=made.id).id == made.id
+    raises(missing, lambda: conversations.items.retrieve(added.first_id, conversation_id=made.id))
+    assert conversations.update(made.id, metadata={"topic": "none"}).metadata == {"topic": "none"}
+    both = {"conversation": made.id, "previous_response_id": second.id}
+    raises(b.openai_module.BadRequestError, lambda: b.openai.responses.create(**ask, **both, input="x"))
+    deleted = conversations.delete(made.id)
+    assert deleted.deleted and deleted.object == "conversation.deleted"
+    raises(missing, lambda: conversations.retrieve(made.id))
+    raises(missing, lambda: b.openai.responses.create(**ask, conversation=made.id, input="x"))
+
+
+@check("openai", "conversations: those of one key are not there for another")
+def _(b):
+    made = b.locked_client(KEY).conversations.create()
+    other = b.locked_client(OTHER_KEY).conversations
+    raises(b.openai_module.NotFoundError, lambda: other.retrieve(made.id))
+    raises(b.openai_module.NotFoundError, lambda: other.items.list(made.id))
+    assert b.locked_client(KEY).conversations.retrieve(made.id).id == made.id
+
+
 @check("openai", "a deadline ends an answer with what there is, in the prompt too")
 def _(b):
     more = {"extra_body": {"timeout_ms": 700, "ignore_eos": True}, "max_tokens": 1500, "temperature": 0}
@@ -353,6 +403,24 @@ def is_plan(arguments):
     )
 
 
+@check("openai", "tools that are not strict: any schema is taken, and what it is not held to is told")
+def _(b):
+    days = {"type": "array", "uniqueItems": True, "minItems": 2, "maxItems": 2, "items": {"type": "integer", "maximum": 9}}
+    parameters = {"type": "object", "properties": {"days": days}, "required": ["days"], "not": {"required": ["x"]}}
+    function = {"name": "plan", "parameters": parameters}
+    ask = b.ask(TRIP, temperature=0, max_tokens=100, tool_choice="required")
+    create = b.openai.chat.completions.with_raw_response.create
+    raw = create(**ask, tools=[{"type": "function", "function": function}])
+    call = raw.parse().choices[0].message.tool_calls[0].function
+    held = json.loads(call.arguments)["days"]
+    assert len(held) == 2 and all(isinstance(day, int) and day <= 9 for day in held), call
+    told = raw.headers["x-bantam-warning"]
+    assert "`uniqueItems` at #/properties/days" in told and "`not` at #" in told, told
+    strict = [{"type": "function", "function": {**function, "strict": True}}]
+    error = raises(b.openai_module.BadRequestError, lambda: create(**ask, tools=strict))
+    assert "uniqueItems" in str(error)
+
+
 @check("openai", "tools: a call that must come comes, and its arguments hold to the schema")
 def _(b):
     create = b.openai.chat.completions.create
@@ -447,11 +515,8 @@ def _(b):
 
 @check("openai", "keys: wrong ones are refused, the right one is taken")
 def _(b):
-    def client(key):
-        return b.openai_module.OpenAI(base_url=b.locked.url + "/v1", api_key=key, max_retries=0)
-
-    raises(b.openai_module.AuthenticationError, lambda: list(client("wrong-key").models.list()))
-    assert list(client(KEY).models.list())
+    raises(b.openai_module.AuthenticationError, lambda: list(b.locked_client("wrong-key").models.list()))
+    assert list(b.locked_client(KEY).models.list())
 
 
 @check("anthropic", "messages: an answer, its end, its usage")

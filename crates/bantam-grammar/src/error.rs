@@ -70,19 +70,20 @@ pub struct Keyword {
 /// So many keywords are named, and more are counted.
 const NAMED_MAX: usize = 16;
 
-fn refusal(keywords: &[Keyword]) -> String {
+/// The first of them with their places, and how many more there are.
+pub(crate) fn named(keywords: &[Keyword]) -> String {
     let named = keywords.iter().take(NAMED_MAX).map(|one| format!("`{}` at {}", one.name, one.place));
     let named = named.collect::<Vec<_>>().join(", ");
-    match keywords.len() {
-        1 => {
-            format!("the schema's keyword {named} is not supported: leave it out, or say it another way")
-        }
-        count => {
-            let more = count.saturating_sub(NAMED_MAX);
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            format!(
-                "the schema's keywords {named}{more} are not supported: leave them out, or say it another way"
-            )
-        }
+    match keywords.len().saturating_sub(NAMED_MAX) {
+        0 => named,
+        more => format!("{named} and {more} more"),
     }
+}
+
+fn refusal(keywords: &[Keyword]) -> String {
+    let (named, many) = (named(keywords), keywords.len() != 1);
+    let [plural, are, them] = if many { ["s", "are", "them"] } else { ["", "is", "it"] };
+    format!(
+        "the schema's keyword{plural} {named} {are} not supported: leave {them} out, or say it another way"
+    )
 }

@@ -25,7 +25,7 @@ mod words;
 pub use budget::ThinkingBudget;
 pub use error::{Error, Keyword};
 pub use grammar::Grammar;
-pub use schema::to_lark;
+pub use schema::{LeftOut, Part, to_lark, to_lark_in_part, type_to_lark};
 pub use spec::Spec;
 pub use start::{Mark, Start};
 pub use vocabulary::Vocabulary;

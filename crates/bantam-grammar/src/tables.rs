@@ -41,8 +41,24 @@ impl Tables {
 /// Symbols of a grammar, at most.
 const GRAMMAR_SIZE_MAX: usize = 200_000;
 
-/// The first line of what the parser says, without its own marks.
+/// The first line of what the parser says, without its own marks. Of a pattern it says what is wrong in the last.
 pub(crate) fn told(reason: &str) -> String {
     let line = reason.lines().next().unwrap_or_default();
-    line.strip_prefix("panic: ").unwrap_or(line).trim().to_owned()
+    let line = line.strip_prefix("panic: ").unwrap_or(line).trim();
+    match reason.lines().filter_map(|line| line.trim().strip_prefix("error: ")).next_back() {
+        Some(why) if line.ends_with(':') => format!("{line} {why}"),
+        _ => line.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_pattern_is_told() {
+        let parsed = "invalid regex \"(\": regex parse error:\n    (\n    ^\nerror: unclosed group\n<state>";
+        assert_eq!(told(parsed), "invalid regex \"(\": regex parse error: unclosed group");
+        assert_eq!(told("panic: too deep\nerror: x"), "too deep");
+    }
 }

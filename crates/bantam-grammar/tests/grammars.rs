@@ -99,7 +99,8 @@ fn grammar(
     several: bool,
     tokenizer: &Tokenizer,
 ) -> Option<Grammar> {
-    let lark = dialect.grammar(tools, calling, several, tokenizer, &to_lark).unwrap()?;
+    let of = |_: &Tool, schema: &Value| to_lark(schema);
+    let lark = dialect.grammar(tools, calling, several, tokenizer, &of).unwrap()?;
     let vocabulary = Vocabulary::new(tokenizer, tokenizer.vocab_size(), &[0]);
     Some(vocabulary.compile(&Spec::Lark(lark.clone())).unwrap_or_else(|error| panic!("{error}: {lark}")))
 }

@@ -37,6 +37,18 @@ pub enum Error {
         /// The model's name.
         name: String,
     },
+    /// The model is in the store, and a file of it is not as it was when it came there.
+    #[error(
+        "{} of {name} {why}; bring it here again (`bantam pull {name}`), or take it out with `bantam rm {name}`", path.display()
+    )]
+    Damaged {
+        /// The model's name.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The model lies in Ollama's store, which is only read.
     #[error("{name} is Ollama's and only used here: remove it with `ollama rm {name}`")]
     Borrowed {

@@ -58,7 +58,11 @@ impl Hub {
             Reference::Path(path) => return locate_path(path),
             Reference::Name(name) => match self.stored(name)? {
                 Some(located) => return Ok(located),
-                None => self.named(name)?,
+                None => match self.named(name) {
+                    Ok(target) => target,
+                    // It cannot be brought here, and is here in part.
+                    Err(unknown) => return Err(self.store.why_not(name)?.unwrap_or(unknown)),
+                },
             },
             Reference::Hub(hub) => Target::of_hub(hub),
         };
@@ -79,13 +83,17 @@ impl Hub {
         now_unix_s: u64,
         observer: &mut dyn Observer,
     ) -> Result<Located> {
-        match self.resolve(reference) {
-            Err(Error::NotHere { .. } | Error::Manifest { .. }) => {}
+        let why = match self.resolve(reference) {
+            Err(why @ (Error::NotHere { .. } | Error::Manifest { .. })) => why,
             result => return result,
-        }
+        };
         let target = match reference {
             Reference::Path(path) => return locate_path(path),
-            Reference::Name(name) => self.named(name)?,
+            // What is wrong with a model that is here says more than that none can be brought here.
+            Reference::Name(name) => match (self.named(name), why) {
+                (Err(_), why @ Error::Manifest { .. }) => return Err(why),
+                (target, _) => target?,
+            },
             Reference::Hub(hub) => Target::of_hub(hub),
         };
         let mut manifest = match hf::find_cached(&self.settings, &target.hub_want()?, observer)? {
@@ -118,6 +126,16 @@ impl Hub {
     pub fn stored(&self, name: &str) -> Result<Option<Located>> {
         let borrowed = || self.ollama.find(name).map(|manifest| self.store.located(manifest));
         Ok(self.store.locate(name)?.or_else(borrowed))
+    }
+
+    /// Why a model cannot be used that the store has under this exact name: a manifest that cannot be read, a file that
+    /// is gone or has another length. `None` where there is no such model, and where nothing is wrong.
+    pub fn why_not(&self, name: &str) -> Option<Error> {
+        match self.store.why_not(name) {
+            Ok(damaged) => damaged,
+            Err(Error::BadReference { .. }) => None,
+            Err(error) => Some(error),
+        }
     }
 
     /// What is known of such a model.
@@ -171,7 +189,8 @@ impl Hub {
     /// Asks the mirrors in turn.
     fn fetch(&self, target: &Target<'_>, observer: &mut dyn Observer) -> Result<Manifest> {
         let Network::Allowed(allowed) = &self.settings.network else {
-            return Err(Error::Offline { name: target.name.clone() });
+            let offline = Error::Offline { name: target.name.clone() };
+            return Err(self.why_not(&target.name).unwrap_or(offline));
         };
         self.ask_for_terms(target, observer)?;
         let mut failures = Vec::new();

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
@@ -96,13 +97,29 @@ impl Store {
     /// The model called `name`, if all its files are where the manifest says and as long as it says.
     pub(crate) fn locate(&self, name: &str) -> Result<Option<Located>> {
         let Some(manifest) = self.manifest(name)? else { return Ok(None) };
-        Ok(self.are_all_here(&manifest).then(|| self.located(manifest)))
+        Ok(self.damage(&manifest).is_none().then(|| self.located(manifest)))
     }
 
-    fn are_all_here(&self, manifest: &Manifest) -> bool {
-        let is_here =
-            |file: &FileRecord| fs::metadata(self.file_path(file)).is_ok_and(|meta| meta.len() == file.bytes);
-        manifest.all_files().all(is_here)
+    /// Why the model called `name` cannot be located, if the store knows of it.
+    pub(crate) fn why_not(&self, name: &str) -> Result<Option<Error>> {
+        let Some(manifest) = self.manifest(name)? else { return Ok(None) };
+        let damaged = |(path, why)| Error::Damaged { name: name.into(), path, why };
+        Ok(self.damage(&manifest).map(damaged))
+    }
+
+    /// The first file that is not where the manifest says and as long as it says, and what is wrong with it.
+    fn damage(&self, manifest: &Manifest) -> Option<(PathBuf, String)> {
+        let wrong = |file: &FileRecord| {
+            let path = self.file_path(file);
+            let why = match fs::metadata(&path) {
+                Ok(meta) if meta.len() == file.bytes => return None,
+                Ok(meta) => format!("has {} bytes where it had {}", meta.len(), file.bytes),
+                Err(error) if error.kind() == ErrorKind::NotFound => "is gone".into(),
+                Err(error) => format!("cannot be looked at: {error}"),
+            };
+            Some((path, why))
+        };
+        manifest.all_files().find_map(wrong)
     }
 
     fn file_path(&self, file: &FileRecord) -> PathBuf {
@@ -132,7 +149,7 @@ impl Store {
     pub(crate) fn install(&self, manifest: Manifest) -> Result<Located> {
         let path = self.manifest_path(&manifest.name)?;
         let _lock = self.lock()?;
-        if !self.are_all_here(&manifest) {
+        if self.damage(&manifest).is_some() {
             return Err(Error::Manifest {
                 path,
                 why: "a file of the model went away while it was pulled".into(),

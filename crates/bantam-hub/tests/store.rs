@@ -178,6 +178,31 @@ fn names_quantisations_and_paths_resolve() {
     assert!(error.contains("did you mean tiny:1?"), "{error}");
 }
 
+/// A model that is there in part is not one that is not there: the file is named, with what is wrong with it.
+#[cfg(unix)]
+#[test]
+fn what_is_wrong_with_a_model_is_told_by_its_file() {
+    let (folder, bytes) = (Folder::new(), noise(1_000));
+    let mut hub = two_names_one_blob(&folder, &bytes);
+    hub.copy("tiny:1", "mine").unwrap();
+    let blob = folder.join("home/blobs").join(Digest::of(&bytes).file_name());
+    fs::write(&blob, &bytes[..999]).unwrap();
+    let told = |hub: &Hub, text: &str| pull(hub, text).unwrap_err().to_string();
+    let why = told(&hub, "mine");
+    assert!(why.contains(&format!("{} of mine has 999 bytes where it had 1000", blob.display())), "{why}");
+    assert!(why.contains("bantam rm mine"), "{why}");
+    assert_eq!(hub.why_not("mine").unwrap().to_string(), why);
+    fs::remove_file(&blob).unwrap();
+    assert!(told(&hub, "mine").contains("is gone"));
+    fs::write(folder.join("home/manifests/mine/default.json"), b"{").unwrap();
+    assert!(told(&hub, "mine").contains("mine/default.json"), "{}", told(&hub, "mine"));
+    assert!(hub.why_not("mine").is_some() && hub.why_not("other").is_none() && hub.why_not("../x").is_none());
+    // What can be fetched anew is; where it cannot be, it is told what is here.
+    let known = catalogue(&format!(r#""licence": "free", {}"#, packages(&bytes)));
+    hub = Hub::with_catalogue(offline(settings(&folder, "http://127.0.0.1:1")), known);
+    assert!(told(&hub, "tiny:1").contains("is gone"));
+}
+
 /// A store of two models that share a blob.
 #[cfg(unix)]
 fn two_names_one_blob(folder: &Folder, bytes: &[u8]) -> Hub {

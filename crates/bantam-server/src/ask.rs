@@ -4,16 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bantam_engine::{Constraint, Pooling, PromptOutput, Request, Sampling, Stopping};
-use bantam_grammar::{Grammar, Spec, Start, ThinkingBudget, to_lark};
+use bantam_grammar::{Grammar, Start, ThinkingBudget};
 use bantam_text::{Calling, Conversation, Given, Parser, Shown, Special, Stage, Telling, Thinking, Tool};
 use serde_json::Value;
 
 use crate::caller::Caller;
+use crate::calls;
 use crate::clock;
 use crate::fault::Fault;
 use crate::fill::Fill;
 use crate::limits::{STOP_BYTES_MAX, STOPS_MAX};
 use crate::models::Model;
+use crate::notes::Notes;
 use crate::served::Served;
 use crate::structure::Format;
 use crate::tools::Tools;
@@ -89,6 +91,8 @@ pub(crate) struct Prepared {
     pub(crate) continues: bool,
     /// Tokens that end the answer, besides the model's own.
     pub(crate) stops: Vec<u32>,
+    /// What the client is told beside the answer.
+    pub(crate) notes: Notes,
 }
 
 impl Ask {
@@ -179,7 +183,7 @@ impl Prepared {
     fn continued(ids: Vec<u32>, format: Option<Held<'_>>) -> Self {
         let (parser, calls_max) = (Parser::none(), usize::MAX);
         let constraint = format.map(|(_, grammar)| grammar.constraint(&Start::Now));
-        Prepared { ids, parser, calls_max, constraint, continues: true, stops: Vec::new() }
+        Prepared { ids, parser, calls_max, constraint, continues: true, stops: Vec::new(), notes: Vec::new() }
     }
 }
 
@@ -203,12 +207,12 @@ impl Chat {
         // What was begun is the answer, unless it is thinking that was opened.
         let has_begun = begun.is_some() && parser.stage() != Stage::Thinking;
         let parser = if has_begun { parser.begun() } else { parser };
-        let held = self.held(&parser, format, model)?;
+        let (held, notes) = self.held(&parser, format, model)?;
         let telling = if held.is_some() { self.telling } else { Telling::Whole };
         let constraint = if has_begun { held } else { self.within_budget(held, &ids, model) };
         let (parser, continues) = (parser.telling(telling), begun.is_some());
         let calls_max = if self.tools.several { usize::MAX } else { 1 };
-        Ok(Prepared { ids, parser, calls_max, constraint, continues, stops: Vec::new() })
+        Ok(Prepared { ids, parser, calls_max, constraint, continues, stops: Vec::new(), notes })
     }
 
     /// What reads the answer behind these tokens.
@@ -217,50 +221,32 @@ impl Chat {
         model.dialect.parser(&end, tools)
     }
 
-    /// What the answer is held to behind its thinking: what was asked for, the form of calls, or either of them.
+    /// What the answer is held to behind its thinking: what was asked for, the form of calls, or either of them; and what
+    /// it is not held to.
     fn held(
         &self,
         parser: &Parser,
         format: Option<Held<'_>>,
         model: &Model,
-    ) -> Result<Option<Box<dyn Constraint>>, Fault> {
-        let grammar = match format {
-            Some((_, grammar)) if self.tools.callable().is_empty() => Some(grammar.clone()),
-            format => self.called(format.map(|(format, _)| format), model)?,
+    ) -> Result<(Option<Box<dyn Constraint>>, Notes), Fault> {
+        let may_call = !self.tools.callable().is_empty();
+        // Where there must be a call, there is nothing beside it.
+        let is_free = self.tools.calling() == Calling::Allowed;
+        let (grammar, notes) = match format {
+            Some((_, grammar)) if !may_call => (Some(grammar.clone()), Vec::new()),
+            format => {
+                let format = format.filter(|_| may_call && is_free);
+                let otherwise = format.map(|(format, _)| beside_calls(format)).transpose()?;
+                let calls::Held { grammar, notes } = calls::hold(&self.tools, otherwise.as_deref(), model)?;
+                (grammar, notes)
+            }
         };
         let may_think = self.thinking.budget != Some(0);
         let start = match may_think {
             true => Start::behind(parser, &model.served.tokenizer),
             false => Start::behind(&parser.clone().begun(), &model.served.tokenizer),
         };
-        Ok(grammar.map(|grammar| grammar.constraint(&start)))
-    }
-
-    /// What keeps calls in form, and what is no call to `format`. `None` where nothing is to be called, or nothing tells a
-    /// call from a text before its end.
-    fn called(&self, format: Option<&Format>, model: &Model) -> Result<Option<Grammar>, Fault> {
-        let tools = self.tools.callable();
-        if tools.is_empty() {
-            return Ok(None);
-        }
-        let refused = |error: bantam_grammar::Error| {
-            Fault::field("tools", format!("`tools` cannot be held to: {error}"))
-        };
-        let otherwise =
-            format.filter(|_| self.tools.calling() == Calling::Allowed).map(beside_calls).transpose()?;
-        let calling = otherwise.as_deref().map_or(self.tools.calling(), Calling::OrElse);
-        let (several, tokenizer) = (self.tools.several, &model.served.tokenizer);
-        let lark = model.dialect.grammar(&tools, calling, several, tokenizer, &to_lark);
-        let Some(lark) = lark.map_err(refused)? else { return Ok(None) };
-        match model.vocabulary.compile(&Spec::Lark(lark)) {
-            Ok(grammar) if calling == Calling::Allowed => {
-                Ok(Some(grammar.free_until(model.dialect.call_mark())))
-            }
-            Ok(grammar) => Ok(Some(grammar)),
-            // What may be left out may be in any form.
-            Err(_) if calling == Calling::Allowed && tools.iter().all(|tool| !tool.is_strict) => Ok(None),
-            Err(error) => Err(refused(error)),
-        }
+        Ok((grammar.map(|grammar| grammar.constraint(&start)), notes))
     }
 
     /// The same, with thinking that ends when its budget is used up.

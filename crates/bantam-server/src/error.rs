@@ -14,21 +14,25 @@ pub enum Error {
     },
 
     /// An alias whose models are not there.
-    #[error("--alias {name}={models}: no such model")]
+    #[error("--alias {name}={models}: {why}")]
     AliasOfNothing {
         /// The alias.
         name: String,
         /// What it stands for.
         models: String,
+        /// Why not, of the first.
+        why: String,
     },
 
     /// An adapter whose model is not there.
-    #[error("--adapter {name}: there is no model `{model}` for it")]
+    #[error("--adapter {name}: its model `{model}` cannot be had: {why}")]
     AdapterOfNothing {
         /// The adapter.
         name: String,
         /// Its model.
         model: String,
+        /// Why not.
+        why: String,
     },
 
     /// A model that is to be there from the start is not.

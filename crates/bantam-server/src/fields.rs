@@ -126,6 +126,7 @@ impl<'a> Fields<'a> {
 /// The object that a body holds.
 pub(crate) fn parse(body: &[u8]) -> Result<Map<String, Value>, Fault> {
     match serde_json::from_slice(body) {
+        Err(_) if body.is_empty() => Err(Fault::invalid("the body is empty: wanted a JSON object")),
         Ok(Value::Object(object)) => Ok(object),
         Ok(other) => Err(Fault::invalid(format!("the body is {}: wanted a JSON object", described(&other)))),
         Err(error) => Err(Fault::invalid(format!("the body is no JSON: {error}"))),

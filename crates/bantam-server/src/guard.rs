@@ -22,6 +22,10 @@ use crate::limits::{BODY_BYTES_MAX, BODY_TIME_MAX, HEAD_BYTES_MAX};
 use crate::state::App;
 use crate::{origins, page};
 
+/// Marks the reply to a request for a path that is not there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NoPath;
+
 /// Paths that need no key.
 const OPEN: [&str; 2] = ["/health", "/ready"];
 
@@ -47,7 +51,8 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
     }
     let (status, ms) = (reply.status().as_u16(), begun.elapsed().as_millis());
     // The path is the client's own word; of a path that is not there, only that is told.
-    let path: String = if status == 404 { "(unknown)".into() } else { path.chars().take(80).collect() };
+    let is_there = reply.extensions().get::<NoPath>().is_none();
+    let path = if is_there { path.chars().take(80).collect() } else { "(unknown)".to_owned() };
     (app.settings.log)(&format!("{method} {path} {status} {ms} ms"));
     reply
 }
@@ -71,6 +76,7 @@ fn harden(headers: &mut HeaderMap) {
 fn check(app: &App, request: &Request) -> Result<Caller, Fault> {
     let (headers, path) = (request.headers(), request.uri().path());
     check_head(request)?;
+    check_path(path)?;
     check_host(app, request)?;
     check_origin(app, headers)?;
     let caller = match path {
@@ -118,6 +124,22 @@ fn check_head(request: &Request) -> Result<(), Fault> {
     }
     let message = format!("the headers are too large: wanted at most {HEAD_BYTES_MAX} bytes");
     Err(Fault::new(Kind::HeadTooLarge, message))
+}
+
+/// Names in paths are texts.
+fn check_path(path: &str) -> Result<(), Fault> {
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let [byte, after @ ..] = rest {
+        let hex = after.get(..2).filter(|_| *byte == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
+        let escaped = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        decoded.push(escaped.unwrap_or(*byte));
+        rest = if escaped.is_some() { &after[2..] } else { after };
+    }
+    match String::from_utf8(decoded) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Fault::invalid("the path is wrong: wanted UTF-8, each byte of it as %XX")),
+    }
 }
 
 fn check_host(app: &App, request: &Request) -> Result<(), Fault> {

@@ -15,6 +15,12 @@ pub trait Library: Send + Sync + 'static {
     /// All models there are; the one for requests that name none comes first. Nothing is loaded for it.
     fn list(&self) -> Vec<Listed>;
 
+    /// Why a model that is here is not listed; `None` if it is not here.
+    fn why_not(&self, name: &str) -> Option<String> {
+        let _ = name;
+        None
+    }
+
     /// The memory that a model will take, told before it is loaded.
     ///
     /// # Errors

@@ -27,6 +27,10 @@ pub(crate) const CHOICES_MAX: usize = 128;
 /// Responses that are kept, and the bytes that they take.
 pub(crate) const RESPONSES_MAX: usize = 1024;
 pub(crate) const RESPONSES_BYTES_MAX: usize = 64 << 20;
+/// Conversations that are kept, the bytes that they take, and those of one of them.
+pub(crate) const CONVERSATIONS_MAX: usize = 1024;
+pub(crate) const CONVERSATIONS_BYTES_MAX: usize = 64 << 20;
+pub(crate) const CONVERSATION_BYTES_MAX: usize = 8 << 20;
 /// Texts that become vectors in one request.
 pub(crate) const INPUTS_MAX: usize = 2048;
 /// Likely tokens told with each token.
@@ -36,7 +40,7 @@ pub(crate) const STOPS_MAX: usize = 32;
 pub(crate) const STOP_BYTES_MAX: usize = 1024;
 /// Tokens with a bias.
 pub(crate) const BIASES_MAX: usize = 1024;
-/// Messages of a conversation.
+/// Messages of a conversation, and items of one that is kept.
 pub(crate) const MESSAGES_MAX: usize = 10_000;
 /// Tools that a request may offer.
 pub(crate) const TOOLS_MAX: usize = 256;

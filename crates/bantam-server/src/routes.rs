@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::HttpBody;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::Method;
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
@@ -14,11 +14,11 @@ use serde_json::{Map, Value};
 use crate::deadline;
 use crate::dialect::Dialect;
 use crate::fault::{Fault, Kind};
-use crate::openai::responses;
+use crate::openai::{conversations, responses};
 use crate::state::App;
 use crate::{
-    anthropic, completion, fields, guard, infill, lora, metrics, native, ollama, openai, openapi, page,
-    props, rerank,
+    anthropic, completion, fields, guard, infill, lora, metrics, native, notes, ollama, openai, openapi,
+    page, props, rerank,
 };
 
 type Shared = State<Arc<App>>;
@@ -32,9 +32,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(unversioned())
         .merge(of_native())
         .merge(page::router())
-        .fallback(|request: Request| async move {
-            refused(&request, &Fault::new(Kind::NotFound, "there is no such path"))
-        })
+        .fallback(|request: Request| async move { no_path(&request) })
         .method_not_allowed_fallback(|method: Method, request: Request| async move {
             refused(
                 &request,
@@ -69,8 +67,50 @@ fn of_openai() -> Router<Arc<App>> {
         )
         .route(
             "/v1/responses/{id}/input_items",
+            get(|State(app): Shared, Path(id): Path<String>, RawQuery(query): RawQuery| async move {
+                told(Dialect::OpenAi, responses::input_items(&app, &id, query.as_deref()))
+            }),
+        )
+        .merge(of_conversations())
+}
+
+fn of_conversations() -> Router<Arc<App>> {
+    type Names = Path<(String, String)>;
+    Router::new()
+        .route(
+            "/v1/conversations",
+            post(|State(app): Shared, r: Request| {
+                asked(app, r, |app, body| async move { conversations::create(&app, &body) })
+            }),
+        )
+        .route(
+            "/v1/conversations/{id}",
             get(|State(app): Shared, Path(id): Path<String>| async move {
-                told(Dialect::OpenAi, responses::input_items(&app, &id))
+                told(Dialect::OpenAi, conversations::retrieve(&app, &id))
+            })
+            .post(|State(app): Shared, Path(id): Path<String>, r: Request| {
+                asked(app, r, |app, body| async move { conversations::update(&app, &id, &body) })
+            })
+            .delete(|State(app): Shared, Path(id): Path<String>| async move {
+                told(Dialect::OpenAi, conversations::delete(&app, &id))
+            }),
+        )
+        .route(
+            "/v1/conversations/{id}/items",
+            get(|State(app): Shared, Path(id): Path<String>, RawQuery(query): RawQuery| async move {
+                told(Dialect::OpenAi, conversations::items(&app, &id, query.as_deref()))
+            })
+            .post(|State(app): Shared, Path(id): Path<String>, r: Request| {
+                asked(app, r, |app, body| async move { conversations::add_items(&app, &id, &body) })
+            }),
+        )
+        .route(
+            "/v1/conversations/{id}/items/{item}",
+            get(|State(app): Shared, Path((id, item)): Names| async move {
+                told(Dialect::OpenAi, conversations::item(&app, &id, &item))
+            })
+            .delete(|State(app): Shared, Path((id, item)): Names| async move {
+                told(Dialect::OpenAi, conversations::delete_item(&app, &id, &item))
             }),
         )
 }
@@ -147,6 +187,14 @@ fn of_native() -> Router<Arc<App>> {
         )
 }
 
+fn no_path(request: &Request) -> Response {
+    let path: String = request.uri().path().chars().take(80).collect();
+    let message = format!("there is no path {path} here: GET /openapi.json tells which there are");
+    let mut reply = refused(request, &Fault::new(Kind::NotFound, message));
+    reply.extensions_mut().insert(guard::NoPath);
+    reply
+}
+
 fn refused(request: &Request, fault: &Fault) -> Response {
     guard::unread(!request.body().is_end_stream(), Dialect::of(request.uri().path()).refusal(fault))
 }
@@ -166,7 +214,7 @@ where
         }
         handler(app, body).await
     };
-    told(dialect, reply.await)
+    notes::scope(async { told(dialect, reply.await) }).await
 }
 
 fn told(dialect: Dialect, reply: Result<Response, Fault>) -> Response {

@@ -41,6 +41,8 @@ pub struct Settings {
     pub keep_alive: KeepAlive,
     /// Time that running answers have when the server is stopped.
     pub drain_time: Duration,
+    /// Whether responses and conversations are kept for later requests.
+    pub storing: Storing,
     /// Where a line for each request goes. It never holds what was asked or answered.
     pub log: fn(&str),
 }
@@ -61,9 +63,20 @@ impl Default for Settings {
             memory_max: u64::MAX,
             keep_alive: KeepAlive::DEFAULT,
             drain_time: Duration::from_secs(30),
+            storing: Storing::InMemory,
             log: |_| {},
         }
     }
+}
+
+/// Whether responses and conversations are kept for later requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Storing {
+    /// In memory, until the server ends or newer ones want the place.
+    #[default]
+    InMemory,
+    /// Not at all, whatever a request says.
+    Off,
 }
 
 /// Ollama's port: its clients look there without being told, while all others are told an address anyway.

@@ -2,15 +2,18 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::limits::{CONVERSATIONS_BYTES_MAX, CONVERSATIONS_MAX, RESPONSES_BYTES_MAX, RESPONSES_MAX};
 use crate::models::Models;
+use crate::openai::conversations::Conversation;
 use crate::settings::Settings;
-use crate::stored::Stored;
+use crate::stored::{Entry, Stored};
 
 /// What all requests share.
 pub(crate) struct App {
     pub(crate) models: Models,
     pub(crate) settings: Settings,
-    pub(crate) responses: Stored,
+    pub(crate) responses: Stored<Entry>,
+    pub(crate) conversations: Stored<Conversation>,
     is_stopping: AtomicBool,
     /// Whether the models are loaded that are to be there from the start.
     is_ready: AtomicBool,
@@ -19,8 +22,14 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn new(models: Models, settings: Settings) -> Self {
         let is_ready = AtomicBool::new(settings.load_first.is_empty());
-        let (responses, is_stopping) = (Stored::default(), AtomicBool::new(false));
-        App { models, settings, responses, is_stopping, is_ready }
+        App {
+            models,
+            settings,
+            responses: Stored::new(RESPONSES_MAX, RESPONSES_BYTES_MAX),
+            conversations: Stored::new(CONVERSATIONS_MAX, CONVERSATIONS_BYTES_MAX),
+            is_stopping: AtomicBool::new(false),
+            is_ready,
+        }
     }
 
     /// From now on, nothing new is begun.

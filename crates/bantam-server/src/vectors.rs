@@ -8,8 +8,8 @@ use tokio::task::spawn_blocking;
 
 use crate::answer::Answers;
 use crate::ask::{Ask, Prompt};
-use crate::fault::Fault;
 use crate::fault::broken;
+use crate::fault::{Fault, Kind};
 use crate::fields::Fields;
 use crate::models::Model;
 use crate::served::Served;
@@ -68,9 +68,10 @@ impl Shape {
     }
 }
 
-/// The cosine of the angle between two vectors of length 1.
+/// The cosine of the angle between two vectors of length 1, which they have but for their last bits.
 pub(crate) fn cosine(a: &[f32], b: &[f32]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+    let product: f64 = a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+    product.clamp(-1.0, 1.0)
 }
 
 /// A vector for each text or list of tokens.
@@ -92,7 +93,11 @@ pub(crate) async fn of(
     let prompts = spawn_blocking(work).await.map_err(|_| broken("reading the input broke off"))??;
     let mut ask = Ask::new(Prompt::Ids(Vec::new()), &model.served);
     (ask.prompts, ask.max_tokens, ask.pooling) = (prompts, Some(0), Some(pooling));
-    let answers = Answers::begin(Arc::clone(model), ask).await?.collect().await?;
+    let of_input = |fault: Fault| match fault.kind {
+        Kind::Invalid => Fault { param: fault.param.or(Some("input".into())), ..fault },
+        _ => fault,
+    };
+    let answers = Answers::begin(Arc::clone(model), ask).await.map_err(of_input)?.collect().await?;
     let prompt_tokens = answers.iter().map(|answer| answer.summary.usage.prompt_tokens).sum();
     Ok(Vectors { vectors: answers.into_iter().map(|answer| answer.vector).collect(), prompt_tokens })
 }

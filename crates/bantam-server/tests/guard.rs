@@ -263,3 +263,33 @@ fn a_connection_ends_behind_a_body_that_nobody_reads_and_goes_on_behind_others()
     assert_eq!(ask("POST /v1/completions", &both, "[]"), (400, false));
     assert_eq!(ask("GET /none", key, ""), (404, false));
 }
+
+static LINES: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
+
+#[test]
+fn a_line_for_each_request_tells_its_path_if_that_is_there() {
+    let log = |line: &str| LINES.lock().unwrap().push(line.to_owned());
+    let server = Running::set(Settings { log, ..settings() });
+    server.post("/v1/chat/completions", &json!({ "model": "none", "messages": [] }));
+    let unknown = server.get("/v1/secret-word").json();
+    assert!(unknown["error"]["message"].as_str().unwrap().contains("/openapi.json"), "{unknown}");
+    server.get("/health");
+    let lines = LINES.lock().unwrap();
+    let lines: Vec<&str> =
+        lines.iter().map(|line| line.rsplit_once(' ').unwrap().0.rsplit_once(' ').unwrap().0).collect();
+    assert_eq!(lines, ["POST /v1/chat/completions 404", "GET (unknown) 404", "GET /health 200"]);
+}
+
+#[test]
+fn a_path_that_is_no_text_is_refused_as_all_is() {
+    let server = Running::new();
+    for path in ["/v1/models/%ff", "/v1/responses/%c3%28", "/v1/conversations/%ff/items/%00"] {
+        let reply = server.get(path);
+        assert_eq!(
+            (reply.status, &reply.json()["error"]["type"]),
+            (400, &json!("invalid_request_error")),
+            "{path}"
+        );
+    }
+    assert_eq!(server.get("/v1/models/%C3%A4").status, 404);
+}

@@ -48,6 +48,28 @@ fn the_list_tells_what_is_in_memory() {
 }
 
 #[test]
+fn a_model_that_cannot_be_used_is_told_from_one_that_is_not_here() {
+    let (mut shelf, signals) = (Shelf::default(), Signals::default());
+    let own = signals.clone();
+    shelf.add("a", SMALL, move |_| named("a", &own));
+    shelf.unusable.insert("b".into(), "b.gguf may be truncated".into());
+    let aliases = vec![alias("first", &["b", "a"]), alias("second", &["a", "b"])];
+    let server = Running::over(Settings { aliases, ..settings() }, shelf, signals);
+    for (path, ask) in [(CHAT, to("b", "say x")), ("/api/show", json!({ "model": "b" }))] {
+        let refused = server.post(path, &ask);
+        assert_eq!(refused.status, 500, "{}", refused.body);
+        assert!(refused.body.contains("b.gguf may be truncated"), "{}", refused.body);
+    }
+    let error = server.post(CHAT, &to("b", "say x")).json()["error"].clone();
+    assert_eq!((&error["param"], &error["code"]), (&json!("model"), &json!("model_unusable")));
+    for name in ["first", "second"] {
+        assert_eq!(server.post(CHAT, &to(name, "say x")).json()["model"], "a");
+    }
+    let unknown = server.post(CHAT, &to("c", "say x"));
+    assert_eq!((unknown.status, &unknown.json()["error"]["code"]), (404, &json!("model_not_found")));
+}
+
+#[test]
 fn models_are_loaded_when_they_are_asked_for() {
     let (server, loads) = server(settings(), &["a", "b"]);
     assert_eq!(server.get("/v1/models").json()["data"].as_array().unwrap().len(), 2);

@@ -39,8 +39,9 @@ fn every_method_is_what_the_router_takes() {
     let server = Running::new();
     let document = document(&server);
     for (path, methods) in document["paths"].as_object().unwrap() {
-        let path =
-            ["{name}", "{id}", "{digest}"].iter().fold(path.clone(), |path, name| path.replace(name, "none"));
+        let path = ["{name}", "{id}", "{digest}", "{item}"]
+            .iter()
+            .fold(path.clone(), |path, name| path.replace(name, "none"));
         for method in ["get", "post", "delete"] {
             let head = format!("{} {path} HTTP/1.1\r\nHost: localhost\r\n", method.to_uppercase());
             let body = "Connection: close\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n[]";

@@ -116,7 +116,7 @@ fn a_conversation_goes_on_from_what_is_kept() {
     let tokens = ["user\nsay one", "assistant\none", "user\nsay two"].map(|message| message.len() + 3);
     assert_eq!(second["usage"]["input_tokens"], tokens.iter().sum::<usize>() + 11, "instructions are gone");
     assert_eq!(server.get(&format!("/v1/responses/{}", second["id"].as_str().unwrap())).json(), *second);
-    let items = server.get(&format!("{path}/input_items")).json();
+    let items = server.get(&format!("{path}/input_items?order=asc&limit=1")).json();
     assert_eq!(items["data"][0]["content"][0]["text"], "say one");
     assert_eq!(delete(&server, &path).json()["deleted"], true);
     assert_eq!((server.get(&path).status, delete(&server, &path).status), (404, 404));
@@ -140,7 +140,10 @@ fn what_is_wrong_is_named() {
         (json!({ "tools": [{ "type": "web_search" }] }), "tools[0].type"),
         (json!({ "text": { "format": { "type": "json_schema" } } }), "text.format.schema"),
         (json!({ "background": true }), "background"),
-        (json!({ "conversation": "c" }), "conversation"),
+        (json!({ "conversation": 5 }), "conversation"),
+        (json!({ "conversation": {} }), "conversation.id"),
+        (json!({ "conversation": "c", "previous_response_id": "r" }), "conversation"),
+        (json!({ "metadata": { "a": 1 } }), "metadata.a"),
         (json!({ "max_output_tokens": 0 }), "max_output_tokens"),
         (json!({ "temperature": "warm" }), "temperature"),
         (json!({ "include": [1] }), "include[0]"),

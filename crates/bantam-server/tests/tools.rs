@@ -401,3 +401,93 @@ fn beside_tools_an_answer_holds_to_its_format() {
     let pattern = json!({ "tools": tools(), "guided_regex": "a+" });
     assert_eq!(said("x", &pattern)["error"]["param"], "guided_regex");
 }
+
+/// Schemas of which something cannot be held to, and what is told of each.
+fn partly_held() -> Vec<(Value, &'static str)> {
+    let object = |a: Value| json!({ "type": "object", "required": ["a"], "properties": { "a": a } });
+    let list = json!({ "type": "array", "uniqueItems": true, "minItems": 2, "maxItems": 2, "items": { "type": "integer", "maximum": 9 } });
+    vec![
+        (object(list), "`uniqueItems` at #/properties/a"),
+        (
+            object(json!({ "type": "string", "pattern": "(?=b)a", "maxLength": 3 })),
+            "`pattern` at #/properties/a",
+        ),
+        (
+            object(json!({ "oneOf": [{ "type": "integer" }, { "type": "number" }] })),
+            "`oneOf` at #/properties/a",
+        ),
+        (
+            json!({ "type": "object", "patternProperties": { "(?=b)a": { "type": "integer" } } }),
+            "held to their type alone: the grammar cannot be used",
+        ),
+    ]
+}
+
+fn offered(parameters: &Value, more: Value) -> Value {
+    let function = with(json!({ "name": "add", "parameters": parameters }), more);
+    json!([{ "type": "function", "function": function }])
+}
+
+#[test]
+fn a_tool_that_is_not_strict_is_held_to_what_can_be_and_the_reply_tells_the_rest() {
+    let server = server();
+    let (list, _) = partly_held().remove(0);
+    for choice in ["auto", "required"] {
+        let said = if choice == "auto" { "held <tool_call>a[77" } else { "held a[77" };
+        let ask = with(chat(said), json!({ "tools": offered(&list, json!({})), "tool_choice": choice }));
+        for stream in [false, true] {
+            let reply = server.post("/v1/chat/completions", &with(ask.clone(), json!({ "stream": stream })));
+            let told = reply.headers["x-bantam-warning"].as_str().unwrap();
+            assert_eq!(told, "arguments of `add` are not held to `uniqueItems` at #/properties/a");
+            if !stream {
+                let call = &reply.json()["choices"][0]["message"]["tool_calls"][0]["function"];
+                assert_eq!(call["arguments"], "{\"a\": [7, 7]}", "{}", reply.body);
+            }
+        }
+    }
+    for (schema, told) in partly_held() {
+        let must =
+            json!({ "tools": offered(&schema, json!({})), "tool_choice": "required", "max_tokens": 300 });
+        let reply = server.post("/v1/chat/completions", &with(chat("held a1}"), must));
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        assert!(reply.headers["x-bantam-warning"].as_str().unwrap().contains(told), "{:?}", reply.headers);
+    }
+}
+
+#[test]
+fn every_protocol_tells_what_is_not_held_to() {
+    let server = server();
+    let (list, told) = partly_held().remove(0);
+    let flat = json!([{ "type": "function", "name": "add", "parameters": list }]);
+    let custom = json!([{ "name": "add", "input_schema": list }]);
+    let cases = [
+        ("/v1/responses", json!({ "model": "tiny", "input": "say a", "tools": flat })),
+        ("/v1/messages", with(chat("say a"), json!({ "max_tokens": 9, "tools": custom }))),
+        ("/api/chat", with(chat("say a"), json!({ "tools": offered(&list, json!({})) }))),
+    ];
+    for (path, ask) in cases {
+        let reply = server.post(path, &ask);
+        assert_eq!(reply.status, 200, "{path}: {}", reply.body);
+        assert!(reply.headers["x-bantam-warning"].as_str().unwrap().contains(told), "{path}");
+    }
+    let plain = server.post("/v1/chat/completions", &asked("a"));
+    assert!(!plain.headers.contains_key("x-bantam-warning"), "{:?}", plain.headers);
+}
+
+#[test]
+fn a_tool_that_is_strict_is_held_to_all_of_its_schema_or_refused() {
+    let server = server();
+    for (schema, _) in partly_held() {
+        let ask = with(
+            chat("say a"),
+            json!({ "tools": offered(&schema, json!({ "strict": true })), "tool_choice": "required" }),
+        );
+        let reply = server.post("/v1/chat/completions", &ask);
+        assert_eq!(reply.status, 400, "{schema}: {}", reply.body);
+    }
+    let (list, _) = partly_held().remove(0);
+    let format = json!({ "type": "json_schema", "json_schema": { "name": "x", "schema": list } });
+    let refused =
+        server.post("/v1/chat/completions", &with(chat("say a"), json!({ "response_format": format })));
+    assert!(refused.status == 400 && refused.body.contains("`uniqueItems`"), "{}", refused.body);
+}

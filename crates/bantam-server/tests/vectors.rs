@@ -57,9 +57,9 @@ fn what_is_wrong_with_an_input_is_named() {
         (json!({ "input": "x", "dimensions": 0 }), "dimensions"),
         (json!({ "input": "x", "dimensions": 33 }), "dimensions"),
         (json!({ "input": "x", "pooling": "max" }), "pooling"),
-        (json!({ "input": [[96]] }), ""),
-        (json!({ "input": "" }), ""),
-        (json!({ "input": "x".repeat(201) }), ""),
+        (json!({ "input": [[96]] }), "input"),
+        (json!({ "input": "" }), "input"),
+        (json!({ "input": "x".repeat(201) }), "input"),
     ];
     for (ask, param) in cases {
         let reply = server.post("/v1/embeddings", &ask);

@@ -44,6 +44,6 @@ impl Loaded {
             return Ok(None);
         }
         let parts: Vec<_> = bound.iter().map(|(adapter, scale)| (adapter, *scale)).collect();
-        Ok(Some(Arc::new(Adapter::sum(&parts)?)))
+        Ok(Some(Arc::new(Adapter::sum(&parts).map_err(LoadError::Adapters)?)))
     }
 }

@@ -17,9 +17,14 @@ pub enum LoadError {
     /// The files.
     #[error(transparent)]
     File(#[from] bantam_tensor::Error),
-    /// The config or the weights.
-    #[error(transparent)]
-    Model(#[from] bantam_model::Error),
+    /// The config or the weights, and where they are.
+    #[error("{}: {error}", path.display())]
+    Model {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why it is no model.
+        error: bantam_model::Error,
+    },
     /// An adapter.
     #[error("{}: {error}", path.display())]
     Adapter {
@@ -28,6 +33,9 @@ pub enum LoadError {
         /// Why it is not for this model.
         error: bantam_model::Error,
     },
+    /// Adapters that do not go together.
+    #[error("the adapters cannot be added up: {0}")]
+    Adapters(bantam_model::Error),
     /// The tokeniser.
     #[error("the tokeniser cannot be used: {0}")]
     Text(#[from] bantam_text::Error),
@@ -54,7 +62,8 @@ impl Loaded {
     /// Opens a GGUF file or a folder, maps its weights and binds them. Nothing is computed over the weights.
     pub fn open(path: &Path) -> Result<Self, LoadError> {
         let checkpoint = Checkpoint::open(path)?;
-        let model = Arc::new(Model::bind(&checkpoint)?);
+        let unusable = |error| LoadError::Model { path: path.to_owned(), error };
+        let model = Arc::new(Model::bind(&checkpoint).map_err(unusable)?);
         Ok(Loaded { model, checkpoint, tokenizer: OnceLock::new() })
     }
 

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Result, anyhow};
-use bantam_hub::{Error, Hub, Located, Reference, Settings};
+use anyhow::{Error, Result, anyhow};
+use bantam::Loaded;
+use bantam_hub::{Hub, Located, Reference, Settings, Source};
 
 use crate::interrupt::{Interrupt, Stopped};
+use crate::print::told;
 use crate::progress::Watch;
 
 /// The models that the user can name, and how they may be fetched.
@@ -45,11 +47,17 @@ impl Models {
         Ok(self.pull(model)?.path)
     }
 
+    /// The model, opened; it is fetched first if it is not on this machine.
+    pub(crate) fn open(&self, model: &str) -> Result<Loaded> {
+        let located = self.pull(model)?;
+        Loaded::open(&located.path).map_err(|error| advised(error.into(), &located))
+    }
+
     /// The model and what the store knows of it; it is fetched first if it is not on this machine.
     pub(crate) fn pull(&self, model: &str) -> Result<Located> {
         let mut watch = Watch::new(self.interrupt.clone(), self.accept_terms);
         match self.hub.pull(&model.parse()?, now_unix_s(), &mut watch) {
-            Err(Error::Cancelled) => Err(anyhow!(Stopped(
+            Err(bantam_hub::Error::Cancelled) => Err(anyhow!(Stopped(
                 "stopped; what was fetched is kept, and the next pull goes on from there"
             ))),
             done => Ok(done?),
@@ -82,14 +90,26 @@ impl Models {
         }
         let Ok(reference) = word.parse::<Reference>() else { return Names::Nothing };
         match self.hub.resolve(&reference) {
-            Err(Error::UnknownModel { name, suggestions })
+            Err(bantam_hub::Error::UnknownModel { name, suggestions })
                 if name.contains(':') || !suggestions.is_empty() =>
             {
-                Names::Nearly(Error::UnknownModel { name, suggestions })
+                Names::Nearly(bantam_hub::Error::UnknownModel { name, suggestions })
             }
-            Err(Error::UnknownModel { .. }) => Names::Nothing,
+            Err(bantam_hub::Error::UnknownModel { .. }) => Names::Nothing,
             _ => Names::Model,
         }
+    }
+}
+
+/// Why a model cannot be opened, and what to do where it is the store's.
+pub(crate) fn advised(error: Error, located: &Located) -> Error {
+    match &located.manifest {
+        Some(manifest) if manifest.source != Source::Ollama => anyhow!(
+            "{}; if its file is damaged, take it out with `bantam rm {}` and bring it here again",
+            told(&error),
+            manifest.name
+        ),
+        _ => error,
     }
 }
 
@@ -101,7 +121,7 @@ pub(crate) fn now_unix_s() -> u64 {
 /// What a word may name.
 enum Names {
     Model,
-    Nearly(Error),
+    Nearly(bantam_hub::Error),
     Nothing,
 }
 

@@ -7,7 +7,7 @@ mod common;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::{Value, json};
@@ -22,19 +22,27 @@ impl Machine {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let machine = Machine { folder };
-        common::write_model(&machine.at("model"));
-        let record = |name: &str| {
-            let path = machine.at("model").join(name);
+        machine.add("tiny", |_| {});
+        machine
+    }
+
+    /// Puts a model `NAME:x` into the store, whose folder is changed first.
+    fn add(&self, name: &str, change: impl FnOnce(&Path)) {
+        let folder = self.at(name);
+        common::write_model(&folder);
+        change(&folder);
+        let record = |file: &str| {
+            let path = folder.join(file);
             let bytes = std::fs::metadata(&path).unwrap().len();
-            json!({ "path": name, "digest": format!("sha256:{}", "0".repeat(64)), "bytes": bytes, "place": { "outside": path } })
+            json!({ "path": file, "digest": format!("sha256:{}", "0".repeat(64)), "bytes": bytes, "place": { "outside": path } })
         };
         let manifest = json!({
-            "format": 1, "name": "tiny:x", "source": { "mirror": "made" }, "pulled_unix_s": 0, "is_folder": true,
+            "format": 1, "name": format!("{name}:x"), "source": { "mirror": "made" }, "pulled_unix_s": 0, "is_folder": true,
             "files": [record("config.json"), record("model.safetensors"), record("tokenizer.json")],
         });
-        std::fs::create_dir_all(machine.at("home/manifests/tiny")).unwrap();
-        std::fs::write(machine.at("home/manifests/tiny/x.json"), manifest.to_string()).unwrap();
-        machine
+        let manifests = self.at("home/manifests").join(name);
+        std::fs::create_dir_all(&manifests).unwrap();
+        std::fs::write(manifests.join("x.json"), manifest.to_string()).unwrap();
     }
 
     fn at(&self, path: &str) -> PathBuf {
@@ -152,6 +160,67 @@ fn a_server_is_watched_and_ends_when_it_is_told_to() {
     assert!(log.iter().any(|line| line.starts_with("POST /api/generate 200")), "{log:?}");
     assert!(!log.iter().any(|line| line.contains("hi")), "what was asked is nobody's business: {log:?}");
     assert!(!machine.at("socket").exists());
+}
+
+fn cut(path: &Path) {
+    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.set_len(file.metadata().unwrap().len() - 100).unwrap();
+}
+
+/// A model that is there and cannot be read is not one that is not there: everybody is told the file and what is wrong.
+#[test]
+fn a_model_that_cannot_be_read_is_told_from_one_that_is_not_there() {
+    let machine = Machine::new();
+    machine.add("cut", |folder| cut(&folder.join("model.safetensors")));
+    machine.add("odd", |folder| {
+        let config = std::fs::read_to_string(folder.join("config.json")).unwrap();
+        let mut config: Value = serde_json::from_str(&config).unwrap();
+        (config["model_type"], config["architectures"]) = (json!("lamma"), json!(["LammaForCausalLM"]));
+        std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
+    });
+    machine.add("short", |_| {});
+    cut(&machine.at("short/model.safetensors"));
+    machine.add("bad", |_| {});
+    std::fs::write(machine.at("home/manifests/bad/x.json"), "{").unwrap();
+    let server = machine.serve(&["--quiet", "--alias", "both=cut:x,tiny:x"]);
+    let cases = [
+        ("cut:x", "cut/model.safetensors"),
+        ("odd:x", "architecture \"lamma\" is not supported"),
+        ("short:x", "where it had"),
+        ("bad:x", "bad/x.json"),
+    ];
+    for (name, why) in cases {
+        let ask = json!({ "model": name, "messages": [{ "role": "user", "content": "hi" }] });
+        for path in ["/v1/chat/completions", "/v1/messages", "/api/chat", "/api/show"] {
+            let (status, told) = server.ask("POST", path, &with(&ask, "max_tokens", 3));
+            let told = told.replace("\\\"", "\"");
+            assert!(
+                status == 500 && told.contains(why) && !told.contains("not found"),
+                "{path} {status}: {told}"
+            );
+        }
+        let run = machine.run(&["run", name, "hi"]);
+        let told = String::from_utf8(run.stderr).unwrap();
+        assert!(!run.status.success() && told.contains(why), "{name}: {told}");
+        assert!(told.contains(&machine.at("").display().to_string()), "{name}: where? {told}");
+        let serve = machine.run(&["serve", "--port", "0", name]);
+        let told = String::from_utf8(serve.stderr).unwrap();
+        assert!(!serve.status.success() && told.contains(why), "{name}: {told}");
+    }
+    let ask = json!({ "model": "both", "prompt": "hi", "stream": false, "options": { "num_predict": 3 } });
+    assert_eq!(server.post("/api/generate", &ask)["eval_count"], 3, "the other stands in for it");
+    assert_eq!(server.ask("POST", "/api/show", &json!({ "model": "none:x" })).0, 404);
+    assert_eq!(server.ask("DELETE", "/api/delete", &json!({ "model": "short:x" })).0, 200);
+    assert_eq!(server.ask("POST", "/api/show", &json!({ "model": "short:x" })).0, 404);
+    let refused = machine.run(&["serve", "--port", "0", "tiny:x", "--alias", "a=cut:x"]);
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(told.contains("--alias a=cut:x: ") && told.contains("cut/model.safetensors"), "{told}");
+}
+
+fn with(ask: &Value, field: &str, value: impl Into<Value>) -> Value {
+    let mut ask = ask.clone();
+    ask[field] = value.into();
+    ask
 }
 
 #[test]

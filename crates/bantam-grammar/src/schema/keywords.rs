@@ -35,7 +35,7 @@ pub(super) const LIST: [&str; 5] = ["prefixItems", "items", "allOf", "anyOf", "o
 /// Keywords whose value has a schema under each name.
 pub(super) const NAMED: [&str; 2] = ["properties", "patternProperties"];
 /// Keywords that hold schemas for references.
-const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
+pub(super) const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
 
 /// How deep a schema is looked into, references included.
 pub(super) const DEPTH_MAX: usize = 200;

@@ -20,6 +20,7 @@ use crate::deadline;
 use crate::fault::Fault;
 use crate::fault::broken;
 use crate::models::Model;
+use crate::notes;
 use crate::queue::Permit;
 use crate::served::Running;
 use crate::structure::Format;
@@ -87,6 +88,7 @@ impl Answers {
         let place = model.queue.enter()?;
         check_sampling(&ask.sampling, &model.served)?;
         let (ask, prepared, grammar) = prepare(&model, ask.completed(&model.served)).await?;
+        notes::tell(prepared.iter().flat_map(|prompt| prompt.notes.iter().cloned()));
         if let (Some(limit), Some(first)) = (ask.time_max, prepared.first()) {
             deadline::admit(limit, model.wait(), first.ids.len(), &model.counters.pace)?;
         }

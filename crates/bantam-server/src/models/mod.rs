@@ -124,8 +124,10 @@ impl Models {
     pub(crate) fn new(library: Box<dyn Library>, settings: &Settings) -> Result<Self, Error> {
         let mut shelf = Shelf::default();
         shelf.refresh(library.list());
-        let adapters = adapters_of(&shelf, &settings.adapters)?;
-        check_names(&shelf, settings)?;
+        let why_not =
+            |name: &str| library.why_not(name).unwrap_or_else(|| "there is no such model here".into());
+        let adapters = adapters_of(&shelf, &settings.adapters, &why_not)?;
+        check_names(&shelf, settings, &why_not)?;
         Ok(Models(Arc::new(Shared {
             library,
             aliases: settings.aliases.clone(),
@@ -250,7 +252,22 @@ impl Models {
             return Ok(targets);
         }
         self.refresh().await?;
-        self.0.resolve(name).ok_or_else(|| self.0.unknown(name.unwrap_or_default()))
+        match self.0.resolve(name) {
+            Some(targets) => Ok(targets),
+            None => Err(self.missing(name.unwrap_or_default()).await),
+        }
+    }
+
+    /// Why a name stands for nothing: what is here and cannot be used is told apart from what is not here.
+    async fn missing(&self, name: &str) -> Fault {
+        let (shared, name) = (Arc::clone(&self.0), name.to_owned());
+        let looked = spawn_blocking(move || {
+            let aliased = shared.aliases.iter().find(|alias| are_same(&alias.name, &name));
+            let mut names = std::iter::once(&name).chain(aliased.iter().flat_map(|alias| &alias.models));
+            let unusable = names.find_map(|name| Some((name.clone(), shared.library.why_not(name)?)));
+            unusable.map_or_else(|| shared.unknown(&name), |(name, why)| unusable_fault(&name, &why))
+        });
+        looked.await.unwrap_or_else(|_| broken("looking for the model broke off"))
     }
 
     /// Has the library do something that changes what there is.
@@ -343,13 +360,20 @@ impl Shared {
         let names: Vec<&str> =
             listed.chain(self.aliases.iter().map(|alias| alias.name.as_str())).take(NAMES_TOLD_MAX).collect();
         // Clients know this as a model that was not found by these words.
-        let message = format!("model `{name}` not found: this server has {}", names.join(", "));
+        let names = if names.is_empty() { "no models".to_owned() } else { names.join(", ") };
+        let message = format!("model `{name}` not found: this server has {names}");
         Fault {
             param: Some("model".into()),
             code: Some("model_not_found"),
             ..Fault::new(Kind::NotFound, message)
         }
     }
+}
+
+/// A model that is here and cannot be loaded is not one that is not here.
+fn unusable_fault(name: &str, why: &str) -> Fault {
+    let message = format!("model `{name}` is on this machine and cannot be used: {why}");
+    Fault { param: Some("model".into()), code: Some("model_unusable"), ..Fault::new(Kind::Internal, message) }
 }
 
 /// What a name stands for.
@@ -362,7 +386,11 @@ struct Target {
 const NAMES_TOLD_MAX: usize = 20;
 
 /// Adapters with the names of their models.
-fn adapters_of(shelf: &Shelf, adapters: &[NamedAdapter]) -> Result<Vec<NamedAdapter>, Error> {
+fn adapters_of(
+    shelf: &Shelf,
+    adapters: &[NamedAdapter],
+    why_not: &dyn Fn(&str) -> String,
+) -> Result<Vec<NamedAdapter>, Error> {
     let of = |adapter: &NamedAdapter| {
         let listed = match &adapter.model {
             Some(model) => shelf.find(model).map(|entry| &entry.listed),
@@ -372,13 +400,14 @@ fn adapters_of(shelf: &Shelf, adapters: &[NamedAdapter]) -> Result<Vec<NamedAdap
         let unknown = || Error::AdapterOfNothing {
             name: adapter.name.clone(),
             model: adapter.model.clone().unwrap_or_default(),
+            why: why_not(adapter.model.as_deref().unwrap_or_default()),
         };
         Ok(NamedAdapter { model: Some(model.ok_or_else(unknown)?), ..adapter.clone() })
     };
     adapters.iter().map(of).collect()
 }
 
-fn check_names(shelf: &Shelf, settings: &Settings) -> Result<(), Error> {
+fn check_names(shelf: &Shelf, settings: &Settings, why_not: &dyn Fn(&str) -> String) -> Result<(), Error> {
     let (aliases, adapters) = (&settings.aliases, &settings.adapters);
     let names = shelf.listed().map(|listed| &listed.name).chain(aliases.iter().map(|alias| &alias.name));
     let names = names.chain(adapters.iter().map(|adapter| &adapter.name));
@@ -394,7 +423,8 @@ fn check_names(shelf: &Shelf, settings: &Settings) -> Result<(), Error> {
         let is_known = alias.models.is_empty() || alias.models.iter().any(is_named);
         if !is_known {
             let (name, models) = (alias.name.clone(), alias.models.join(", "));
-            return Err(Error::AliasOfNothing { name, models });
+            let why = why_not(alias.models.first().map_or("", String::as_str));
+            return Err(Error::AliasOfNothing { name, models, why });
         }
     }
     Ok(())

@@ -1,8 +1,12 @@
-//! OpenAI's protocol: models, chat completions, completions, embeddings, responses.
+//! OpenAI's protocol: models, chat completions, completions, embeddings, responses, conversations.
 
 mod chat;
 mod completions;
+pub(crate) mod conversations;
 mod embeddings;
+mod items;
+mod listing;
+mod metadata;
 mod models;
 pub(crate) mod prompts;
 pub(crate) mod responses;

@@ -67,7 +67,7 @@ pub(super) fn schema(groups: &[&[Field]]) -> Value {
 }
 
 impl Kind {
-    fn schema(self) -> Value {
+    pub(super) fn schema(self) -> Value {
         let text = || json!({ "type": "string" });
         let list = |items: Value| json!({ "type": "array", "items": items });
         let ids = || list(json!({ "type": "integer", "minimum": 0 }));

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::dialect::json_reply;
 use crate::state::App;
 
-use fields::{Field, schema};
+use fields::{Field, Presence, schema};
 use operations::OPERATIONS;
 
 /// One thing to ask.
@@ -20,6 +20,8 @@ struct Operation {
     method: &'static str,
     path: &'static str,
     summary: &'static str,
+    /// Fields of the query.
+    query: &'static [Field],
     /// Fields of a JSON object; where one can be posted and has none, it is bytes.
     body: &'static [&'static [Field]],
     /// What replies are, besides failures.
@@ -85,9 +87,11 @@ impl Operation {
         }
         let mut operation = json!({ "summary": self.summary, "responses": replies });
         let names = self.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-        let parameters: Vec<Value> = names
-            .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "minLength": 1 } }))
-            .collect();
+        let in_path = names.map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "minLength": 1 } }));
+        let in_query = self.query.iter().map(|(name, kind, presence)| {
+            json!({ "name": name, "in": "query", "required": *presence == Presence::Needed, "schema": kind.schema() })
+        });
+        let parameters: Vec<Value> = in_path.chain(in_query).collect();
         if !parameters.is_empty() {
             operation["parameters"] = parameters.into();
         }

@@ -73,7 +73,8 @@ const EMBEDDINGS: &[Field] = &[
 ];
 
 const RESPONSE: &[Field] = &[
-    ("input", Items, Needed),
+    ("input", Items, Free),
+    ("conversation", TextOrObject, Free),
     ("instructions", Text, Free),
     ("max_output_tokens", Whole(1, 1 << 20), Free),
     ("previous_response_id", Text, Free),
@@ -83,6 +84,14 @@ const RESPONSE: &[Field] = &[
     ("reasoning", Object, Free),
     ("metadata", Object, Free),
 ];
+
+const METADATA: &[Field] = &[("metadata", Object, Needed)];
+
+const CONVERSATION: &[Field] = &[("items", Objects, Free), ("metadata", Object, Free)];
+
+/// As `listing` reads them.
+const PART: &[Field] =
+    &[("after", Text, Free), ("limit", Whole(1, 100), Free), ("order", Word(&["asc", "desc"]), Free)];
 
 const RERANK: &[Field] = &[
     ("query", Text, Needed),
@@ -169,7 +178,7 @@ const ADAPTER: &[Field] = &[
 const ADAPTED: &[Field] = &[("adapter", Text, Free), ("lora", Adapters, Free)];
 
 const fn get(path: &'static str, summary: &'static str) -> Operation {
-    Operation { method: "get", path, summary, body: &[], reply: Reply::Json }
+    Operation { method: "get", path, summary, query: &[], body: &[], reply: Reply::Json }
 }
 
 const fn post(
@@ -178,7 +187,16 @@ const fn post(
     reply: Reply,
     body: &'static [&'static [Field]],
 ) -> Operation {
-    Operation { method: "post", path, summary, body, reply }
+    Operation { method: "post", path, summary, query: &[], body, reply }
+}
+
+const fn delete(path: &'static str, summary: &'static str) -> Operation {
+    Operation { method: "delete", ..get(path, summary) }
+}
+
+/// A list that is told in parts.
+const fn list(path: &'static str, summary: &'static str) -> Operation {
+    Operation { query: PART, ..get(path, summary) }
 }
 
 /// In the order of the router's groups.
@@ -200,8 +218,21 @@ pub(super) const OPERATIONS: &[Operation] = &[
         &[MODEL, ADAPTED, RESPONSE, TOOLS, SAMPLING, STREAM, TIME],
     ),
     get("/v1/responses/{id}", "A response that is kept"),
-    Operation { method: "delete", ..get("/v1/responses/{id}", "Forgets a response") },
-    get("/v1/responses/{id}/input_items", "What a response answered"),
+    delete("/v1/responses/{id}", "Forgets a response"),
+    list("/v1/responses/{id}/input_items", "What a response answered"),
+    post("/v1/conversations", "Begins a conversation that is kept", Reply::Json, &[CONVERSATION]),
+    get("/v1/conversations/{id}", "A conversation that is kept"),
+    post("/v1/conversations/{id}", "Changes its metadata", Reply::Json, &[METADATA]),
+    delete("/v1/conversations/{id}", "Forgets a conversation"),
+    list("/v1/conversations/{id}/items", "What a conversation consists of"),
+    post(
+        "/v1/conversations/{id}/items",
+        "Adds to a conversation",
+        Reply::Json,
+        &[&[("items", Objects, Needed)]],
+    ),
+    get("/v1/conversations/{id}/items/{item}", "An item of a conversation"),
+    delete("/v1/conversations/{id}/items/{item}", "Takes an item out of a conversation"),
     post(
         "/v1/messages",
         "Answers a conversation, as Anthropic has it",

@@ -17,6 +17,8 @@ pub(crate) struct Shelf {
     /// What each adapter takes, whose places are numbers; without it, there are none.
     adapters_bytes: Option<u64>,
     pub(crate) broken: Arc<Mutex<HashMap<String, String>>>,
+    /// Models that are here and not listed, with the reason.
+    pub(crate) unusable: HashMap<String, String>,
 }
 
 /// What a model takes that has no wishes.
@@ -71,6 +73,10 @@ fn listed(served: &Served) -> Listed {
 impl Library for Shelf {
     fn list(&self) -> Vec<Listed> {
         self.models.iter().map(|(listed, ..)| listed.clone()).collect()
+    }
+
+    fn why_not(&self, name: &str) -> Option<String> {
+        self.unusable.get(name).cloned()
     }
 
     fn need(&self, name: &str) -> Result<Need, Refusal> {

@@ -29,8 +29,8 @@ const CALLS_MAX: usize = 16;
 /// A text that anything may be, but special tokens.
 const ANY: &str = r"/(.|\n)*/";
 
-/// A schema as a part of a Lark grammar.
-pub type ToLark<'f, E> = &'f dyn Fn(&Value) -> Result<String, E>;
+/// A schema of a tool as a part of a Lark grammar.
+pub type ToLark<'f, E> = &'f dyn Fn(&Tool, &Value) -> Result<String, E>;
 
 impl Form {
     /// The grammar of answers that may call these tools. `None` where nothing tells a call from a text before its end,
@@ -195,11 +195,7 @@ impl<'t, E> Lark<'t, E> {
             // Else a model may make up arguments without end.
             schema.entry("additionalProperties").or_insert(json!(false));
         }
-        let any = json!({ "type": "object" });
-        let lark = match (self.to_lark)(&Value::Object(schema)) {
-            Err(_) if !tool.is_strict => (self.to_lark)(&any)?,
-            lark => lark?,
-        };
+        let lark = (self.to_lark)(tool, &Value::Object(schema))?;
         let name = format!("arguments_{at}");
         self.rule(&name, &lark);
         Ok(name)
@@ -207,10 +203,7 @@ impl<'t, E> Lark<'t, E> {
 
     /// A new rule for one value as JSON.
     fn value(&mut self, schema: &Value, tool: &Tool) -> Result<String, E> {
-        let lark = match (self.to_lark)(schema) {
-            Err(_) if !tool.is_strict => (self.to_lark)(&json!({}))?,
-            lark => lark?,
-        };
+        let lark = (self.to_lark)(tool, schema)?;
         let name = format!("value_{}", self.rules.len());
         self.rule(&name, &lark);
         Ok(name)
@@ -288,7 +281,7 @@ impl<'t, E> Lark<'t, E> {
         match types(schema).as_slice() {
             ["number" | "integer" | "boolean" | "null"] => self.value(schema, tool),
             ["string"] => Ok(self.quoted(quote)),
-            _ => self.nested(quote),
+            _ => self.nested(tool, quote),
         }
     }
 
@@ -304,9 +297,9 @@ impl<'t, E> Lark<'t, E> {
     }
 
     /// Any value whose texts stand between markers.
-    fn nested(&mut self, quote: &str) -> Result<String, E> {
+    fn nested(&mut self, tool: &Tool, quote: &str) -> Result<String, E> {
         let text = self.quoted(quote);
-        let atom = (self.to_lark)(&json!({ "type": ["number", "boolean", "null"] }))?;
+        let atom = (self.to_lark)(tool, &json!({ "type": ["number", "boolean", "null"] }))?;
         self.rule("atom", &atom);
         self.rule("KEY", "/[a-zA-Z0-9_]+/");
         self.rule("list", "\"[\" (nested (\",\" nested)*)? \"]\"");

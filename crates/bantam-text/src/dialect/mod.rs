@@ -114,12 +114,12 @@ impl Dialect {
     }
 
     /// The grammar, in the form of Lark that llguidance takes, of answers that may call these tools, several times if
-    /// `several`. `to_lark` writes a schema as a part of it. `None` where calls are not required and nothing tells one
+    /// `several`. `to_lark` writes a schema of a tool as a part of it. `None` where calls are not required and nothing tells one
     /// from a text before it is over.
     ///
     /// # Errors
     ///
-    /// What `to_lark` refuses of a tool that is strict; tools that are not may be given any arguments then.
+    /// What `to_lark` refuses.
     pub fn grammar<E>(
         &self,
         tools: &[Tool],

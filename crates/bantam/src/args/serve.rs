@@ -60,6 +60,9 @@ pub(crate) struct ServeArgs {
     /// Seconds that running answers have to end when the server is stopped
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub(crate) drain: u64,
+    /// Keep no responses and no conversations for later requests, whatever these say; else they are kept in memory
+    #[arg(long)]
+    pub(crate) no_store: bool,
     /// Print no line for each request
     #[arg(long, short = 'q')]
     pub(crate) quiet: bool,

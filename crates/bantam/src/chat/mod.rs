@@ -212,7 +212,7 @@ impl<'a> Chat<'a> {
             self.session.set_messages(kept.messages);
             return Ok(());
         }
-        let loaded = Loaded::open(&self.models.locate(name)?)?;
+        let loaded = self.models.open(name)?;
         self.session = open(self.args, self.models, &loaded)?;
         self.loaded = loaded;
         self.last = None;

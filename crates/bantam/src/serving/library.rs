@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use bantam_hub::Located;
 use bantam_server::{Fit, Library, Listed, Need, Progress, Recipe, Refusal, Served};
 use bantam_tensor::format::adapter::AdapterFile;
@@ -15,7 +15,8 @@ use bantam_tensor::format::adapter::AdapterFile;
 use super::load::{self, Opened};
 use super::{facts, store};
 use crate::args::ServeArgs;
-use crate::models::Models;
+use crate::models::{Models, advised};
+use crate::print::told;
 use crate::units;
 
 /// The models that can be served.
@@ -53,9 +54,10 @@ impl ModelLibrary {
     pub(crate) fn new(models: Models, args: ServeArgs, named: Vec<Named>) -> Result<Self> {
         let library = ModelLibrary { models, args, named, seen: Mutex::default() };
         for Named { name, located, .. } in &library.named {
-            library
-                .read(name, located)
-                .with_context(|| format!("cannot serve {}", located.path.display()))?;
+            library.read(name, located).with_context(|| format!("cannot serve {name}"))?;
+        }
+        for (name, why) in library.unusable() {
+            eprintln!("note: {name} is not served: {}", told(&why));
         }
         Ok(library)
     }
@@ -75,6 +77,22 @@ impl ModelLibrary {
         all
     }
 
+    /// What is on this machine and not served, each with its reason.
+    fn unusable(&self) -> Vec<(String, Error)> {
+        let hub = &self.models.hub;
+        let listing = hub.list();
+        let damaged = listing
+            .models
+            .iter()
+            .filter_map(|model| Some((model.name.clone(), Error::from(hub.why_not(&model.name)?))));
+        let unread = listing.broken.into_iter().map(|error| ("a model".to_owned(), Error::from(error)));
+        let unreadable = self.located().into_iter().filter_map(|(name, located)| {
+            let why = self.read(&name, &located).err()?;
+            Some((name, why))
+        });
+        damaged.chain(unread).chain(unreadable).collect()
+    }
+
     fn find(&self, name: &str) -> Result<Located, Refusal> {
         let found = self.located().into_iter().find(|(found, _)| found == name);
         found
@@ -89,9 +107,22 @@ impl ModelLibrary {
         if let Some(listed) = seen.filter(|listed| listed.version == version) {
             return Ok(listed);
         }
-        let listed = Opened::open(&self.args, &self.models, located)?.listed(name)?;
+        let opened = Opened::open(&self.args, &self.models, located);
+        let listed =
+            opened.and_then(|opened| opened.listed(name)).map_err(|error| advised(error, located))?;
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), listed.clone());
         Ok(listed)
+    }
+
+    /// A model of the command line is there, if not in the store.
+    fn of_store(&self, name: &str, refusal: Refusal) -> Refusal {
+        let is_it = |named: &Named| named.located.manifest.is_none() && named.name == without_latest(name);
+        match refusal {
+            Refusal::NotFound(_) if self.named.iter().any(is_it) => Refusal::Invalid(format!(
+                "`{name}` was named on the command line and is not in the store: wanted a model of the store"
+            )),
+            refusal => refusal,
+        }
     }
 
     fn announce(&self, name: &str, need: &Need, fit: Fit) {
@@ -109,6 +140,16 @@ impl ModelLibrary {
 impl Library for ModelLibrary {
     fn list(&self) -> Vec<Listed> {
         self.located().iter().filter_map(|(name, located)| self.read(name, located).ok()).collect()
+    }
+
+    fn why_not(&self, name: &str) -> Option<String> {
+        let name = without_latest(name);
+        let is_it = |found: &str| without_latest(found).eq_ignore_ascii_case(name);
+        let why = match self.located().into_iter().find(|(found, _)| is_it(found)) {
+            Some((found, located)) => self.read(&found, &located).err()?,
+            None => self.models.hub.why_not(name)?.into(),
+        };
+        Some(told(&why))
     }
 
     fn need(&self, name: &str) -> Result<Need, Refusal> {
@@ -134,15 +175,16 @@ impl Library for ModelLibrary {
     }
 
     fn create(&self, name: &str, recipe: &Recipe) -> Result<(), Refusal> {
-        store::create(&self.models, name, recipe)
+        let made = store::create(&self.models, name, recipe);
+        made.map_err(|refusal| self.of_store(recipe.from.as_deref().unwrap_or_default(), refusal))
     }
 
     fn copy(&self, from: &str, to: &str) -> Result<(), Refusal> {
-        store::copy(&self.models, from, to)
+        store::copy(&self.models, from, to).map_err(|refusal| self.of_store(from, refusal))
     }
 
     fn delete(&self, name: &str) -> Result<(), Refusal> {
-        store::delete(&self.models, name)
+        store::delete(&self.models, name).map_err(|refusal| self.of_store(name, refusal))
     }
 
     fn has_blob(&self, digest: &str) -> Result<bool, Refusal> {
@@ -165,6 +207,11 @@ impl Library for ModelLibrary {
     }
 }
 
-fn failed(error: anyhow::Error) -> Refusal {
-    Refusal::Failed(crate::print::told(&error))
+fn failed(error: Error) -> Refusal {
+    Refusal::Failed(told(&error))
+}
+
+/// `:latest` is what a name without a tag means.
+pub(super) fn without_latest(name: &str) -> &str {
+    name.strip_suffix(":latest").unwrap_or(name)
 }

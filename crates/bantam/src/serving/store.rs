@@ -10,6 +10,7 @@ use bantam_hub::{
 use bantam_server::{Progress, Recipe, Refusal};
 use bantam_tensor::format::adapter::AdapterFile;
 
+use super::library::without_latest;
 use super::recipe;
 use crate::models::{Models, now_unix_s};
 
@@ -38,7 +39,7 @@ pub(super) fn create(models: &Models, name: &str, wanted: &Recipe) -> Result<(),
         Some(from) => Base::Stored(stored(models, from)?),
         None => Base::Blobs(digests(&wanted.files)?),
     };
-    let (name, adapters) = (store_name(name), digests(&wanted.adapters)?);
+    let (name, adapters) = (without_latest(name).to_owned(), digests(&wanted.adapters)?);
     // It has its name when it can be used: another model may have it until then.
     let trial = format!("{name}.new");
     models.hub.make(&trial, &base, &adapters, kept, now_unix_s()).map_err(refused)?;
@@ -58,7 +59,7 @@ fn try_out(models: &Models, name: &str) -> Result<()> {
 }
 
 pub(super) fn copy(models: &Models, from: &str, to: &str) -> Result<(), Refusal> {
-    models.hub.copy(&stored(models, from)?, &store_name(to)).map(drop).map_err(refused)
+    models.hub.copy(&stored(models, from)?, without_latest(to)).map(drop).map_err(refused)
 }
 
 pub(super) fn delete(models: &Models, name: &str) -> Result<(), Refusal> {
@@ -86,24 +87,17 @@ fn digests(files: &[(String, String)]) -> Result<Vec<(String, Digest)>, Refusal>
 
 /// The name of a model of the store that is meant.
 fn stored(models: &Models, name: &str) -> Result<String, Refusal> {
-    let exact = store_name(name);
+    let exact = without_latest(name).to_owned();
     if models.hub.stored(&exact).ok().flatten().is_some() {
         return Ok(exact);
     }
-    let located = models.hub.resolve(&reference(name)?).map_err(refused)?;
-    let manifest =
-        located.manifest.ok_or_else(|| Refusal::Invalid(format!("`{name}` is not in the store")))?;
-    Ok(manifest.name)
-}
-
-/// `:latest` is what a name without a tag means.
-fn store_name(name: &str) -> String {
-    name.strip_suffix(":latest").unwrap_or(name).to_owned()
+    // One whose files are damaged can be taken away, too.
+    Ok(models.hub.show(&reference(name)?).map_err(refused)?.name)
 }
 
 /// What a client may name: of files on this machine it is told nothing.
 fn reference(name: &str) -> Result<Reference, Refusal> {
-    match store_name(name).parse().map_err(refused)? {
+    match without_latest(name).parse().map_err(refused)? {
         Reference::Path(_) => {
             Err(Refusal::Invalid(format!("`{name}` is a path: wanted the name of a model")))
         }

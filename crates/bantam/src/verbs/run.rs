@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Read};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use bantam::{Loaded, Mode, Session};
+use bantam::{Mode, Session};
 
 use crate::args::RunArgs;
 use crate::chat::{Chat, Console, open};
@@ -19,7 +19,7 @@ pub(crate) fn run(args: &RunArgs, models: &Models, interrupt: &Interrupt) -> Res
         bail!("nothing to ask: give a prompt, as in: bantam run \"Why is the sky blue?\"");
     }
     let begun = Instant::now();
-    let loaded = Loaded::open(&models.locate(&wanted.model)?)?;
+    let loaded = models.open(&wanted.model)?;
     let session = open(args, models, &loaded)?;
     let mut console = Console::new(args, interrupt.clone());
     if args.verbose && !args.json {

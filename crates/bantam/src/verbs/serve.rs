@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Result;
-use bantam_server::{Alias, Keys, NamedAdapter, Server, Settings};
+use bantam_server::{Alias, Keys, NamedAdapter, Server, Settings, Storing};
 
 use crate::args::ServeArgs;
 use crate::interrupt::Interrupt;
@@ -87,6 +87,7 @@ fn settings(args: &ServeArgs) -> Result<Settings> {
         memory_max: args.memory_max.or_else(room_bytes).unwrap_or(u64::MAX),
         keep_alive: args.keep_alive,
         drain_time: Duration::from_secs(args.drain),
+        storing: if args.no_store { Storing::Off } else { Storing::InMemory },
         log: if args.quiet { |_| {} } else { |line| eprintln!("{line}") },
         ..Settings::default()
     })

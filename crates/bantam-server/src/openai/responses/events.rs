@@ -209,8 +209,8 @@ pub(super) struct Events {
 }
 
 impl Events {
-    pub(super) fn new(draft: Draft, keep: Option<Keep>) -> Self {
-        Events { draft, keep }
+    pub(super) fn new(draft: Draft, keep: Keep) -> Self {
+        Events { draft, keep: Some(keep) }
     }
 }
 
@@ -233,6 +233,8 @@ impl Wire for Events {
     }
 
     fn fault(&mut self, fault: &Fault) -> String {
+        // Whoever is told that it failed may try again at once.
+        self.keep = None;
         self.draft.status = "failed";
         let code = fault.code.unwrap_or("server_error");
         self.draft.head.insert("error".into(), json!({ "code": code, "message": fault.message }));

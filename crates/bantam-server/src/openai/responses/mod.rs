@@ -15,6 +15,9 @@ use crate::clock;
 use crate::dialect::json_reply;
 use crate::fault::{Fault, Kind};
 use crate::fields::Fields;
+use crate::openai::conversations::Joined;
+use crate::openai::listing::Part;
+use crate::settings::Storing;
 use crate::state::App;
 use crate::wire::{self, Frames};
 
@@ -29,23 +32,22 @@ use request::Wanted;
 /// What is wrong with the request.
 pub(crate) async fn create(app: Arc<App>, body: Map<String, Value>) -> Result<Response, Fault> {
     let fields = Fields::new(&body);
+    let (before, joined) = before(&app, &fields)?;
     let model = &app.models.open(&fields).await?;
-    let before = match fields.text("previous_response_id")? {
-        Some(id) => app.responses.find(id).ok_or_else(|| unknown(id))?.messages,
-        None => Vec::new(),
-    };
-    let Wanted { ask, messages, items, is_kept } = request::read(&fields, before, &model.served)?;
+    let Wanted { ask, messages, items } = request::read(&fields, before, &model.served)?;
+    joined.iter().try_for_each(|joined| joined.check(&app, &items))?;
     let wants_stream = fields.flag("stream")?.unwrap_or(false);
-    let mut reply = request::echo(&fields, &ask);
+    let is_kept = fields.flag("store")?.unwrap_or(true) && app.settings.storing == Storing::InMemory;
+    let mut reply = request::echo(&fields, &ask, is_kept);
     reply.insert("id".into(), json!(clock::id(&clock::id("resp_"))));
     reply.insert("created_at".into(), json!(clock::unix_s()));
     reply.insert("model".into(), json!(model.name));
+    if let Some(joined) = &joined {
+        reply.insert("conversation".into(), json!({ "id": joined.id }));
+    }
     let tokenizer = ask.top_logprobs.map(|_| model.served.tokenizer.clone());
     let draft = Draft::new(reply, tokenizer);
-    let keep = is_kept.then(|| {
-        let (caller, app) = (ask.caller, Arc::clone(&app));
-        Keep { caller, messages, items, app }
-    });
+    let keep = Keep { caller: ask.caller, messages, items, is_kept, joined, app: Arc::clone(&app) };
     let answers = Answers::begin(Arc::clone(model), ask).await?;
     if wants_stream {
         let wire = Events::new(draft, keep);
@@ -57,8 +59,26 @@ pub(crate) async fn create(app: Arc<App>, body: Map<String, Value>) -> Result<Re
         answer.calls.into_iter().for_each(|call| draft.called(call));
         draft.end(&answer.summary);
     }
-    keep.into_iter().for_each(|keep| keep.keep(draft.response()));
+    keep.keep(draft.response());
     Ok(json_reply(&draft.response()))
+}
+
+/// What was said before, and the conversation in which that was.
+fn before(app: &App, fields: &Fields<'_>) -> Result<(Vec<Value>, Option<Joined>), Fault> {
+    let previous = fields.text("previous_response_id")?;
+    if previous.is_some() && fields.value("conversation").is_some() {
+        let message = "`previous_response_id` and `conversation` both say what was before: leave one out";
+        return Err(Fault {
+            code: Some("mutually_exclusive_parameters"),
+            ..Fault::field("conversation", message)
+        });
+    }
+    if let Some(id) = previous {
+        return Ok((app.responses.find(id).ok_or_else(|| unknown(id))?.messages, None));
+    }
+    let mut joined = Joined::read(app, fields)?;
+    let messages = joined.as_mut().map(|joined| std::mem::take(&mut joined.messages));
+    Ok((messages.unwrap_or_default(), joined))
 }
 
 /// `GET /v1/responses/{id}`
@@ -67,24 +87,19 @@ pub(crate) async fn create(app: Arc<App>, body: Map<String, Value>) -> Result<Re
 ///
 /// One that is not kept, or no more.
 pub(crate) fn retrieve(app: &App, id: &str) -> Result<Response, Fault> {
-    let found = app.responses.find(id).ok_or_else(|| unknown(id))?;
-    Ok(json_reply(&found.response))
+    let found = app.responses.look(id, |entry| json_reply(&entry.response));
+    found.ok_or_else(|| unknown(id))
 }
 
 /// `GET /v1/responses/{id}/input_items`
 ///
 /// # Errors
 ///
-/// As [`retrieve`].
-pub(crate) fn input_items(app: &App, id: &str) -> Result<Response, Fault> {
-    let items = app.responses.find(id).ok_or_else(|| unknown(id))?.items;
-    Ok(json_reply(&json!({
-        "object": "list",
-        "first_id": items.first().map(|item| &item["id"]),
-        "last_id": items.last().map(|item| &item["id"]),
-        "has_more": false,
-        "data": items,
-    })))
+/// As [`retrieve`]; a part that there is not.
+pub(crate) fn input_items(app: &App, id: &str, query: Option<&str>) -> Result<Response, Fault> {
+    let part = Part::read(query)?;
+    let found = app.responses.look(id, |entry| part.of(&entry.items));
+    Ok(json_reply(&found.ok_or_else(|| unknown(id))??))
 }
 
 /// `DELETE /v1/responses/{id}`

@@ -4,12 +4,12 @@ use bantam_text::Thinking;
 use serde_json::{Map, Value, json};
 
 use crate::ask::{Ask, Chat, Prompt};
-use crate::clock;
 use crate::deadline;
 use crate::fault::Fault;
 use crate::fields::{Fields, wrong};
 use crate::limits::{MESSAGES_MAX, TOP_LOGPROBS_MAX};
-use crate::messages::{self, content, made};
+use crate::messages::made;
+use crate::openai::{items, metadata};
 use crate::sampling;
 use crate::served::Served;
 use crate::structure;
@@ -22,8 +22,6 @@ pub(super) struct Wanted {
     pub(super) messages: Vec<Value>,
     /// What was given, as items.
     pub(super) items: Vec<Value>,
-    /// Whether the response is kept.
-    pub(super) is_kept: bool,
 }
 
 /// The whole request, behind what was said before.
@@ -33,15 +31,14 @@ pub(super) struct Wanted {
 /// Wrong types, and what this server does not do.
 pub(super) fn read(fields: &Fields<'_>, before: Vec<Value>, served: &Served) -> Result<Wanted, Fault> {
     refuse_unsupported(fields)?;
-    let items = items(fields)?;
+    metadata::read(fields)?;
+    let items = match items::read(fields, "input")? {
+        // What was said before can be answered as it is.
+        None if before.is_empty() => return Err(fields.missing("input", "a string or a list of items")),
+        items => items.unwrap_or_default(),
+    };
     let mut messages = before;
-    let mut said = Vec::with_capacity(items.len());
-    for (at, item) in items.iter().enumerate() {
-        if let Some(message) = message(&Fields::at(item, format!("input[{at}]"))?)? {
-            add(&mut said, message);
-        }
-    }
-    messages.extend(messages::read(&said)?);
+    messages.extend(items::to_messages(&items, "input")?);
     if messages.is_empty() || messages.len() > MESSAGES_MAX {
         return Err(fields.wrong("input", &format!("from 1 to {MESSAGES_MAX} messages in all")));
     }
@@ -58,66 +55,7 @@ pub(super) fn read(fields: &Fields<'_>, before: Vec<Value>, served: &Served) -> 
         return Err(fields.wrong("max_output_tokens", "at least 1"));
     }
     ask.top_logprobs = top_logprobs(fields)?;
-    Ok(Wanted { ask, messages, items, is_kept: fields.flag("store")?.unwrap_or(true) })
-}
-
-/// What was given, each with a name.
-fn items(fields: &Fields<'_>) -> Result<Vec<Value>, Fault> {
-    let mut items = match fields.value("input") {
-        None => return Err(fields.missing("input", "a string or a list of items")),
-        Some(Value::String(text)) => {
-            let content = json!([{ "type": "input_text", "text": text }]);
-            vec![json!({ "type": "message", "role": "user", "content": content })]
-        }
-        Some(Value::Array(items)) => items.clone(),
-        Some(_) => return Err(fields.wrong("input", "a string or a list of items")),
-    };
-    for item in items.iter_mut().filter_map(Value::as_object_mut) {
-        item.entry("id").or_insert_with(|| json!(clock::id("item_")));
-    }
-    Ok(items)
-}
-
-/// What is said and called in one go becomes one message.
-fn add(said: &mut Vec<Value>, mut message: Value) {
-    let is_call = message["tool_calls"].is_array();
-    match said.last_mut().filter(|last| is_call && last["role"] == "assistant") {
-        Some(last) => match (&mut last["tool_calls"], message["tool_calls"].take()) {
-            (Value::Array(calls), Value::Array(more)) => calls.extend(more),
-            (calls, more) => *calls = more,
-        },
-        None => said.push(message),
-    }
-}
-
-/// An item as a message of a chat completion; thinking of earlier answers is left out, as templates would.
-fn message(item: &Fields<'_>) -> Result<Option<Value>, Fault> {
-    Ok(match item.text("type")?.unwrap_or("message") {
-        "message" => {
-            let role = match item.needed_text("role")? {
-                role @ ("system" | "developer" | "user" | "assistant") => role,
-                _ => return Err(item.wrong("role", "system, developer, user or assistant")),
-            };
-            Some(made(role, &content(item, "content")?))
-        }
-        "reasoning" => None,
-        "function_call" => {
-            let function = json!({
-                "name": item.needed_text("name")?,
-                "arguments": item.needed_text("arguments")?,
-            });
-            let call =
-                json!({ "id": item.needed_text("call_id")?, "type": "function", "function": function });
-            Some(json!({ "role": "assistant", "content": null, "tool_calls": [call] }))
-        }
-        "function_call_output" => {
-            let id = item.needed_text("call_id")?;
-            Some(json!({ "role": "tool", "tool_call_id": id, "content": content(item, "output")? }))
-        }
-        _ => {
-            return Err(item.wrong("type", "message, reasoning, function_call or function_call_output"));
-        }
-    })
+    Ok(Wanted { ask, messages, items })
 }
 
 /// Log-probabilities come where `include` names them.
@@ -146,10 +84,8 @@ fn thinking(fields: &Fields<'_>) -> Result<Thinking, Fault> {
 
 /// What would change the answer and is not there is refused.
 fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Fault> {
-    for name in ["conversation", "prompt"] {
-        if fields.value(name).is_some() {
-            return Err(Fault::unsupported(name, ": send the items, or `previous_response_id`"));
-        }
+    if fields.value("prompt").is_some() {
+        return Err(Fault::unsupported("prompt", ": send the items, or `previous_response_id`"));
     }
     if fields.flag("background")? == Some(true) {
         return Err(Fault::unsupported("background", ": the answer comes with the reply"));
@@ -158,7 +94,7 @@ fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Fault> {
 }
 
 /// What a response says of its request. Strict clients want each of these.
-pub(super) fn echo(fields: &Fields<'_>, ask: &Ask) -> Map<String, Value> {
+pub(super) fn echo(fields: &Fields<'_>, ask: &Ask, is_kept: bool) -> Map<String, Value> {
     let given = |name: &str| fields.value(name).cloned().unwrap_or_default();
     let or = |name: &str, default: Value| fields.value(name).cloned().unwrap_or(default);
     let sampling = &ask.sampling;
@@ -186,7 +122,7 @@ pub(super) fn echo(fields: &Fields<'_>, ask: &Ask) -> Map<String, Value> {
         "reasoning": { "effort": effort, "summary": null },
         "safety_identifier": given("safety_identifier"),
         "service_tier": "default",
-        "store": or("store", json!(true)),
+        "store": is_kept,
         "temperature": number(sampling.temperature),
         "text": { "format": format, "verbosity": "medium" },
         "tool_choice": or("tool_choice", json!("auto")),
