@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bantam_kernels::attention::{AttendSpec, KvShape};
 use bantam_kernels::backward::{
-    AttendGradients, AttendInputs, First, add_product, attend_backward, multiply_backward_input,
+    AttendGradients, AttendInputs, First, Precision, add_product, attend_backward, multiply_backward_input,
 };
 use bantam_kernels::matmul::{Layout, Weights};
 use bantam_kernels::{Isa, Machine, Storage, limits};
@@ -54,8 +54,10 @@ fn main() {
         for storage in [Storage::F32, Storage::Q4_1, Storage::Q8_0] {
             let bytes = bytes(storage.bytes_of(inputs).map_or(0, |row| row * outputs));
             let weights = Weights { storage, layout: Layout::OutIn, outputs, inputs, bytes: &bytes };
-            let seconds = time(|| multiply_backward_input(&machine, weights, &dy, &mut dx));
-            print(&format!("dX {name} {storage}"), rows * outputs * inputs, seconds, limit);
+            for (precision, named) in [(Precision::Single, ""), (Precision::Bf16, " bf16")] {
+                let seconds = time(|| multiply_backward_input(&machine, weights, precision, &dy, &mut dx));
+                print(&format!("dX {name} {storage}{named}"), rows * outputs * inputs, seconds, limit);
+            }
         }
         let (x, thin) = (numbers(rows * inputs), numbers(rows * RANK));
         let mut dw = vec![0.0; outputs * inputs];

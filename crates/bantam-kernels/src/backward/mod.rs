@@ -23,19 +23,34 @@ use crate::matmul::{Input, Layout, Weights, multiply};
 use crate::share::Shared;
 use sums::{Second, Sums};
 
+/// How the factors of a derivative's products are rounded; sums are in f32 in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// Not at all.
+    Single,
+    /// To BF16, where the processor multiplies pairs of these faster than single numbers (AVX512-BF16 without AMX); else not at all.
+    Bf16,
+}
+
 /// Adds to the derivative by the activations, `dx[m][k] += sum over n of dy[m][n] * w[n][k]`.
 ///
 /// * `weights`: any storage and layout, widened exactly and block by block
 /// * `dy`: `[rows][weights.outputs]`
 /// * `dx`: `[rows][weights.inputs]`
 ///
-/// One fused multiply-add for each term, in ascending order. Weights of [`Layout::InOut`] lie as dot products want
+/// One fused multiply-add for each term, in ascending order, or one of the processor's instructions for each two terms of BF16. Weights of [`Layout::InOut`] lie as dot products want
 /// them: there the sum is the one of [`Input::Exact`] and is added to `dx` at the end.
 ///
 /// # Panics
 ///
 /// Where the lengths do not fit each other.
-pub fn multiply_backward_input(machine: &Machine, weights: Weights<'_>, dy: &[f32], dx: &mut [f32]) {
+pub fn multiply_backward_input(
+    machine: &Machine,
+    weights: Weights<'_>,
+    precision: Precision,
+    dy: &[f32],
+    dx: &mut [f32],
+) {
     weights.check();
     let Weights { inputs, outputs, .. } = weights;
     let rows = dx.len() / inputs.max(1);
@@ -53,7 +68,8 @@ pub fn multiply_backward_input(machine: &Machine, weights: Weights<'_>, dy: &[f3
         return add_scaled(machine, dx, &sums, 1.0);
     }
     let (first, second) = (First::Rows(dy), Second::Weights(weights));
-    Sums { first, second, rows, terms: outputs, width: inputs, out: &Shared::new(dx) }.add(machine);
+    Sums { first, second, rows, terms: outputs, width: inputs, precision, out: &Shared::new(dx) }
+        .add(machine);
 }
 
 /// Adds to the derivative by the weights, `dw[n][k] += sum over m of dy[m][n] * x[m][k]`.
@@ -67,7 +83,7 @@ pub fn multiply_backward_input(machine: &Machine, weights: Weights<'_>, dy: &[f3
 /// Where the lengths do not fit each other.
 pub fn multiply_backward_weights(
     machine: &Machine,
-    layout: Layout,
+    (layout, precision): (Layout, Precision),
     inputs: usize,
     outputs: usize,
     x: &[f32],
@@ -76,8 +92,8 @@ pub fn multiply_backward_weights(
 ) {
     assert_eq!(Some(dw.len()), inputs.checked_mul(outputs), "a derivative for each weight");
     match layout {
-        Layout::OutIn => add_product(machine, First::Columns(dy), x, outputs, inputs, dw),
-        Layout::InOut => add_product(machine, First::Columns(x), dy, inputs, outputs, dw),
+        Layout::OutIn => add(machine, precision, First::Columns(dy), x, [outputs, inputs], dw),
+        Layout::InOut => add(machine, precision, First::Columns(x), dy, [inputs, outputs], dw),
     }
 }
 
@@ -98,6 +114,17 @@ pub fn add_product(
     width: usize,
     out: &mut [f32],
 ) {
+    add(machine, Precision::Single, first, second, [rows, width], out);
+}
+
+fn add(
+    machine: &Machine,
+    precision: Precision,
+    first: First<'_>,
+    second: &[f32],
+    [rows, width]: [usize; 2],
+    out: &mut [f32],
+) {
     assert_eq!(Some(out.len()), rows.checked_mul(width), "rows of another width");
     if out.is_empty() {
         return;
@@ -105,5 +132,6 @@ pub fn add_product(
     let terms = second.len() / width;
     let (First::Rows(numbers) | First::Columns(numbers)) = first;
     assert!(second.len() == terms * width && numbers.len() == rows * terms, "rows of another width");
-    Sums { first, second: Second::Rows(second), rows, terms, width, out: &Shared::new(out) }.add(machine);
+    Sums { first, second: Second::Rows(second), rows, terms, width, precision, out: &Shared::new(out) }
+        .add(machine);
 }

@@ -10,7 +10,7 @@ use super::avx2::Avx2;
 use super::{DigitKernel, Kernel, LANES, Lanes, QuadKernel, QuadLanes, RUN};
 
 #[derive(Clone, Copy)]
-pub(super) struct Avx512(__m512);
+pub(super) struct Avx512(pub(super) __m512);
 
 /// Runs a kernel over [`Avx512`].
 ///

@@ -8,6 +8,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "other processors have no such products"))]
+mod bf16;
 #[cfg_attr(
     not(target_arch = "x86_64"),
     allow(dead_code, reason = "other processors have no products of bytes")
@@ -22,6 +24,7 @@ mod scalar;
 use crate::machine::{Isa, Level};
 
 pub(crate) use crate::width::{LANES, RUN};
+pub(crate) use bf16::{Bf16Kernel, Bf16Lanes};
 pub(crate) use bytes::{ByteKernel, ByteLanes, QuadKernel, QuadLanes};
 pub(crate) use digits::{DigitKernel, DigitLanes};
 
@@ -191,11 +194,28 @@ pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
         // SAFETY: `Level::Avx512` is only made where AVX-512 F, BW, DQ, VL and VNNI, AVX2, FMA and F16C were detected.
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => unsafe { avx512::run(kernel) },
+        // SAFETY: `Level::Avx512Bf16` is only made where those of `Level::Avx512` were detected.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512Bf16 => unsafe { avx512::run(kernel) },
         // SAFETY: `Level::Amx` is only made where those of `Level::Avx512` were detected.
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         Level::Amx => unsafe { avx512::run(kernel) },
         #[cfg(target_arch = "aarch64")]
         Level::Neon => kernel.run::<neon::Neon>(),
+    }
+}
+
+/// Runs a kernel with products of pairs of BF16; `None` where [`Isa::has_bf16`] says no.
+#[inline]
+pub(crate) fn dispatch_bf16<K: Bf16Kernel>(isa: Isa, kernel: K) -> Option<K::Output> {
+    match isa.0 {
+        // SAFETY: `Level::Avx512Bf16` is only made where AVX512-BF16 and those of `Level::Avx512` were detected.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512Bf16 => Some(unsafe { bf16::run(kernel) }),
+        _ => {
+            let _ = kernel;
+            None
+        }
     }
 }
 

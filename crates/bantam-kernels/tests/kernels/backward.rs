@@ -1,10 +1,10 @@
 //! Derivatives of products against loops in f64.
 
-use bantam_kernels::backward::{multiply_backward_input, multiply_backward_weights};
+use bantam_kernels::backward::{Precision, multiply_backward_input, multiply_backward_weights};
 use bantam_kernels::matmul::{Layout, Weights, dequantize};
-use bantam_kernels::{Isa, Storage};
+use bantam_kernels::{Isa, Machine, Storage};
 
-use crate::random::{Random, nmse, same_on_all};
+use crate::random::{Random, assert_same, nmse, same_on_all};
 
 /// The bound on errors against f64 for sums of up to a few hundred terms.
 const NMSE_MAX: f64 = 1e-13;
@@ -30,7 +30,7 @@ fn check_input(storage: Storage, layout: Layout, rows: usize, outputs: usize, in
     let (dy, dx) = (random.normals(rows * outputs), random.normals(rows * inputs));
     let found = same_on_all(&what, |machine| {
         let mut dx = dx.clone();
-        multiply_backward_input(machine, weights, &dy, &mut dx);
+        multiply_backward_input(machine, weights, Precision::Single, &dy, &mut dx);
         dx
     });
     let mut w = vec![0.0; outputs * inputs];
@@ -47,6 +47,44 @@ fn by_the_activations_through_every_storage() {
             let inputs = blocks * storage.block_len().max(16);
             check_input(storage, Layout::OutIn, rows, outputs, inputs);
         }
+    }
+}
+
+/// Squared error of products of numbers rounded to BF16, twice one in 2^9 at most.
+const BF16_NMSE_MAX: f64 = 1e-5;
+
+#[test]
+fn pairs_of_bf16_are_near_and_the_same_on_any_threads() {
+    let alike = |what: &str, truth: &[f64], work: &dyn Fn(&Machine) -> Vec<f32>| {
+        for isa in Isa::available() {
+            let found = work(&Machine::new(isa, 1));
+            let error = nmse(truth, &found);
+            assert!(error < BF16_NMSE_MAX, "{what} on {isa}: {error:e}");
+            assert_same(&format!("{what} on {isa}"), &found, &work(&Machine::new(isa, 3)));
+        }
+    };
+    for (rows, outputs, inputs) in [(1, 1, 32), (5, 33, 32), (9, 300, 96), (70, 513, 608)] {
+        let mut random = Random::new((rows + outputs + inputs) as u64);
+        let bytes = random.weights(Storage::Q8_0, outputs * inputs);
+        let weights =
+            Weights { storage: Storage::Q8_0, layout: Layout::OutIn, outputs, inputs, bytes: &bytes };
+        let (x, dy) = (random.normals(rows * inputs), random.normals(rows * outputs));
+        let mut w = vec![0.0; outputs * inputs];
+        dequantize(Isa::SCALAR, Storage::Q8_0, &bytes, &mut w);
+        let zeros = vec![0.0; rows * inputs];
+        let what = format!("{rows} rows {outputs} x {inputs}");
+        alike(&what, &naive_input(&w, &dy, &zeros, inputs, outputs), &|machine| {
+            let mut dx = zeros.clone();
+            multiply_backward_input(machine, weights, Precision::Bf16, &dy, &mut dx);
+            dx
+        });
+        let zeros = vec![0.0; outputs * inputs];
+        let truth = naive_input(&x, &transposed(&dy, rows), &zeros, inputs, rows);
+        alike(&what, &truth, &|machine| {
+            let (mut dw, how) = (zeros.clone(), (Layout::OutIn, Precision::Bf16));
+            multiply_backward_weights(machine, how, inputs, outputs, &x, &dy, &mut dw);
+            dw
+        });
     }
 }
 
@@ -74,7 +112,15 @@ fn by_the_weights_in_both_layouts() {
             let start = if layout == Layout::OutIn { dw.clone() } else { transposed(&dw, outputs) };
             let found = same_on_all(&what, |machine| {
                 let mut dw = start.clone();
-                multiply_backward_weights(machine, layout, inputs, outputs, &x, &dy, &mut dw);
+                multiply_backward_weights(
+                    machine,
+                    (layout, Precision::Single),
+                    inputs,
+                    outputs,
+                    &x,
+                    &dy,
+                    &mut dw,
+                );
                 dw
             });
             let found = if layout == Layout::OutIn { found } else { transposed(&found, inputs) };
@@ -90,10 +136,10 @@ fn by_the_weights_in_both_layouts() {
 fn nothing_is_added_where_there_is_nothing() {
     let machine = bantam_kernels::Machine::new(Isa::best(), 2);
     let mut dw = vec![1.0; 12];
-    multiply_backward_weights(&machine, Layout::OutIn, 3, 4, &[], &[], &mut dw);
+    multiply_backward_weights(&machine, (Layout::OutIn, Precision::Single), 3, 4, &[], &[], &mut dw);
     assert_eq!(dw, [1.0; 12]);
     let none = Weights { storage: Storage::F32, layout: Layout::OutIn, outputs: 0, inputs: 3, bytes: &[] };
     let mut dx = vec![1.0; 6];
-    multiply_backward_input(&machine, none, &[], &mut dx);
+    multiply_backward_input(&machine, none, Precision::Single, &[], &mut dx);
     assert_eq!(dx, [1.0; 6]);
 }

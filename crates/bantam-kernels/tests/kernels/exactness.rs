@@ -5,7 +5,7 @@
 
 use bantam_kernels::activation::{Activation, activate};
 use bantam_kernels::attention::{KvShape, KvStorage};
-use bantam_kernels::backward::{multiply_backward_input, multiply_backward_weights};
+use bantam_kernels::backward::{Precision, multiply_backward_input, multiply_backward_weights};
 use bantam_kernels::matmul::{Layout, Rounding, Weights};
 use bantam_kernels::norm::{NormKind, NormSpec, normalize};
 use bantam_kernels::rope::{Pairing, rotate};
@@ -74,13 +74,21 @@ fn derivatives_of_products() {
     let (x, dy) = (random.normals(rows * inputs), random.normals(rows * outputs));
     let weights = Weights { storage: Storage::Q4K, layout: Layout::OutIn, outputs, inputs, bytes: &bytes };
     let mut dx = vec![0.0; rows * inputs];
-    multiply_backward_input(&machine(), weights, &dy, &mut dx);
+    multiply_backward_input(&machine(), weights, Precision::Single, &dy, &mut dx);
     let zeros = vec![0.0; dx.len()];
     let truth = naive_input(&ggml::weights(Storage::Q4K, &bytes), &dy, &zeros, inputs, outputs);
     check("product, derivative by x", nmse(&truth, &dx));
 
     let mut dw = vec![0.0; inputs * outputs];
-    multiply_backward_weights(&machine(), Layout::InOut, inputs, outputs, &x, &dy, &mut dw);
+    multiply_backward_weights(
+        &machine(),
+        (Layout::InOut, Precision::Single),
+        inputs,
+        outputs,
+        &x,
+        &dy,
+        &mut dw,
+    );
     let zeros = vec![0.0; dw.len()];
     let across: Vec<f32> = (0..x.len()).map(|i| x[i % rows * inputs + i / rows]).collect();
     check("product, derivative by w", nmse(&naive_input(&dy, &across, &zeros, outputs, rows), &dw));

@@ -1,7 +1,8 @@
 //! Products with weights in any storage.
 
+use bantam_model::Numerics;
 use bantam_model::weights::Matrix;
-use bantam_tensor::kernels::backward::{multiply_backward_input, multiply_backward_weights};
+use bantam_tensor::kernels::backward::{Precision, multiply_backward_input, multiply_backward_weights};
 use bantam_tensor::kernels::matmul::{Input, multiply};
 
 use crate::tape::{Derivative, Needs, Place, Sink, Step, Tape, Var};
@@ -20,12 +21,14 @@ pub(crate) fn product(tape: &mut Tape<'_>, x: &Var, matrix: &Matrix) -> Var {
     let needs = Needs::of(std::slice::from_ref(&x)).learning(learns);
     let keeps = [x];
     let needs = if learns { needs.keeping(&keeps) } else { needs };
-    tape.record(y, needs, Product { x, matrix: matrix.clone(), learns })
+    let precision = if tape.numerics == Numerics::Exact { Precision::Single } else { Precision::Bf16 };
+    tape.record(y, needs, Product { x, matrix: matrix.clone(), precision, learns })
 }
 
 struct Product {
     x: Place,
     matrix: Matrix,
+    precision: Precision,
     learns: bool,
 }
 
@@ -33,11 +36,12 @@ impl Derivative for Product {
     fn backward(&self, at: &Step<'_>, dy: Vec<f32>, sink: &mut Sink<'_>) {
         let Matrix { tensor, layout, outputs, inputs } = &self.matrix;
         if let Some(dx) = sink.of(at, self.x) {
-            multiply_backward_input(at.machine, self.matrix.for_kernels(), &dy, dx);
+            multiply_backward_input(at.machine, self.matrix.for_kernels(), self.precision, &dy, dx);
         }
         if self.learns {
             let dw = sink.of_tensor(tensor.name(), tensor.elements());
-            multiply_backward_weights(at.machine, *layout, *inputs, *outputs, &at.rows(self.x).data, &dy, dw);
+            let how = (*layout, self.precision);
+            multiply_backward_weights(at.machine, how, *inputs, *outputs, &at.rows(self.x).data, &dy, dw);
         }
         sink.pool.put(dy);
     }

@@ -1,0 +1,60 @@
+//! Products of pairs of BF16 with sums in f32.
+
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::*;
+
+#[cfg(target_arch = "x86_64")]
+use super::avx512::Avx512;
+use super::{LANES, Lanes};
+
+/// Two numbers of BF16, the first one in the lower half.
+pub(crate) type Pair = u32;
+
+/// Lanes with products of pairs of BF16.
+pub(crate) trait Bf16Lanes: Lanes {
+    /// Rounds to the nearest BF16, ties to even.
+    fn pairs_of(firsts: Self, seconds: Self, pairs: &mut [Pair; LANES]);
+    /// Adds both products of each of sixteen pairs with one pair. Their roundings in between are the instruction's own.
+    fn add_products(self, pairs: &[Pair; LANES], pair: Pair) -> Self;
+}
+
+/// A [`super::Kernel`] that needs products of pairs of BF16.
+pub(crate) trait Bf16Kernel {
+    type Output;
+    fn run<L: Bf16Lanes>(self) -> Self::Output;
+}
+
+/// Runs a kernel over lanes of AVX-512 with pairs of BF16.
+///
+/// # Safety
+///
+/// The processor must have AVX512-BF16, AVX-512 F, BW, DQ, VL and VNNI, AVX2, FMA and F16C.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512bf16,avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+pub(super) fn run<K: Bf16Kernel>(kernel: K) -> K::Output {
+    kernel.run::<Avx512>()
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Bf16Lanes for Avx512 {
+    #[inline(always)]
+    fn pairs_of(firsts: Self, seconds: Self, pairs: &mut [Pair; LANES]) {
+        // SAFETY: only `run` leads here, whose caller has AVX512-BF16; sixty-four bytes can be written.
+        unsafe {
+            let widened =
+                |half: __m256bh| _mm512_cvtepu16_epi32(std::mem::transmute::<__m256bh, __m256i>(half));
+            let firsts = widened(_mm512_cvtneps_pbh(firsts.0));
+            let seconds = _mm512_slli_epi32::<16>(widened(_mm512_cvtneps_pbh(seconds.0)));
+            _mm512_storeu_si512(pairs.as_mut_ptr().cast(), _mm512_or_si512(firsts, seconds));
+        }
+    }
+    #[inline(always)]
+    fn add_products(self, pairs: &[Pair; LANES], pair: Pair) -> Self {
+        // SAFETY: as above; sixty-four bytes can be read.
+        unsafe {
+            let pairs = std::mem::transmute::<__m512i, __m512bh>(_mm512_loadu_si512(pairs.as_ptr().cast()));
+            let pair = std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32(pair as i32));
+            Avx512(_mm512_dpbf16_ps(self.0, pairs, pair))
+        }
+    }
+}
