@@ -1,19 +1,20 @@
 #!/usr/bin/env python3
 """Compare the losses of AdamW with those of PyTorch, on a tiny random Llama: adapters beside PEFT, and all weights.
 
-    lora.py [--learn PROGRAM] [--steps 20] [--rate 0.01] [--seed S] [--full | --dora | --rslora | --prefix] [--tied]
+    lora.py [--learn PROGRAM] [--steps 20] [--rate R] [--seed S] [--full | --dora | --rslora | --prefix] [--tied]
             [--curve]
 
 Needs: pip install torch transformers==5.23.0 peft safetensors
 PROGRAM is `cargo build --release -p bantam-train --example learn`.
 
-Both sides start from the same checkpoint and the same adapter in f32, and take the same batch at every step, whose
-sequences have different lengths and prompts without loss; ours goes in micro-batches of two. The loss of each step
-is the one before it. Exits with 1 if a loss differs by more than 1e-4 nats.
+Both sides start from the same checkpoint and the same adapter, and take the same batch at every step, whose
+sequences have different lengths and prompts without loss; ours goes in micro-batches of two, in f32. PyTorch computes
+in f64 as far as transformers lets it, since steep steps make its own rounding in f32 grow beyond the tolerance; what it
+gives in f32 is told beside ours. The loss of each step is the one before it. Exits with 1 if a loss differs by more
+than 1e-4 nats.
 
-With --curve there are 200 steps over 60 other sequences, three at a step. Rounding grows with the steps there, so it is
-compared with what PyTorch makes of the same data when it adds in another order: exits with 1 if a loss differs by more
-than ten times as much as these do, or by 1e-2.
+With --curve there are 200 steps of a tenth of the rate over 60 other sequences, three at a step. Rounding grows further
+there: exits with 1 if a loss differs by more than ten times as much as PyTorch's in f32 do, or by 1e-2.
 """
 import argparse
 import pathlib
@@ -29,6 +30,8 @@ TOLERANCE = 1e-4
 RANK, ALPHA = 8, 16
 VIRTUAL_TOKENS = 6
 CURVE_STEPS, CURVE_ROWS = 200, 60
+# With ten times as much PyTorch in f32 parts from itself in f64 by 0.4 nats after 160 steps.
+CURVE_RATE = 0.001
 
 
 def with_adapter(model, seed, options):
@@ -75,17 +78,11 @@ def batches(ids, learn, steps):
         yield [ids[place] for place in places], [learn[place] for place in places]
 
 
-def reordered(steps):
-    """The same batches, each with its sequences in another order: only rounding differs."""
-    for ids, learn in steps:
-        yield ids[::-1], learn[::-1]
-
-
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--learn", default=str(ROOT / "target/release/examples/learn"))
     parser.add_argument("--steps", type=int)
-    parser.add_argument("--rate", type=float, default=0.01)
+    parser.add_argument("--rate", type=float)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--dora", action="store_true")
@@ -95,6 +92,7 @@ def main():
     parser.add_argument("--curve", action="store_true")
     options = parser.parse_args()
     steps = options.steps or (CURVE_STEPS if options.curve else 20)
+    options.rate = options.rate or (CURVE_RATE if options.curve else 0.01)
 
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
@@ -103,14 +101,12 @@ def main():
         more = {} if options.full else {"adapter": str(folder / "adapter")}
         found = learn_in_bantam(options.learn, folder, folder / "model", ids, learn, options.rate, steps, 3,
                                 full=options.full, rank=RANK, alpha=ALPHA, **more)
-        expected = learn_in_torch(model, batches(ids, learn, steps), options.rate)
-        tolerance = TOLERANCE
-        if options.curve:
-            again = write_start(folder, options)
-            others = learn_in_torch(again, reordered(batches(ids, learn, steps)), options.rate)
-            noise = max(abs(x - y) for x, y in zip(others, expected))
-            tolerance = max(min(10 * noise, 1e-2), TOLERANCE)
-            print(f"PyTorch in another order differs by {noise:.2e} at most")
+        rounded = learn_in_torch(model, batches(ids, learn, steps), options.rate)
+        again = write_start(folder, options).double()
+        expected = learn_in_torch(again, batches(ids, learn, steps), options.rate)
+        noise = max(abs(x - y) for x, y in zip(rounded, expected))
+        print(f"PyTorch in f32 differs by {noise:.2e} at most")
+        tolerance = max(min(10 * noise, 1e-2), TOLERANCE) if options.curve else TOLERANCE
     return 0 if compare(found, expected, tolerance) else 1
 
 

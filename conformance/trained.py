@@ -38,7 +38,9 @@ FAMILIES = {
     "gemma3_text": GROUPED | {"head_dim": 16, "sliding_window": 8, "query_pre_attn_scalar": 16},
     "gpt2": {"n_embd": 64, "n_layer": 3, "n_head": 4},
 }
-KINDS = {"full": ["--method", "full"], "lora": [], "dora": ["--dora"], "prefix": ["--method", "prefix"]}
+# With the 48 ids that are asked about, 16 virtual tokens just fit the 64 positions of GPT-2.
+KINDS = {"full": ["--method", "full"], "lora": [], "dora": ["--dora"],
+         "prefix": ["--method", "prefix", "--virtual-tokens", "16"]}
 TEXTS = ["The model reads a file.\n\n  It costs 1,234.5 seconds; naïve 中文 \U0001F600.", "x", "a\tb\r\n" * 9]
 
 

@@ -212,6 +212,24 @@ fn a_model_is_trained_from_nothing() {
 }
 
 #[test]
+fn a_prefix_takes_its_positions_from_the_examples() {
+    let machine = Machine::new();
+    let config = write_config(&machine, "[course]\nbatch_tokens = 512\ntokens = 1024\nevaluations = 2\n");
+    let learned_positions = "model_type = \"gpt2\"\nn_embd = 32\nn_layer = 2\nn_head = 2\n[tokenizer]";
+    let text = std::fs::read_to_string(&config).unwrap();
+    let (_, rest) = text.split_once("[tokenizer]").unwrap();
+    std::fs::write(&config, format!("[model]\n{learned_positions}{rest}")).unwrap();
+    machine.text(&["train", &config, "-o", &machine.at("run")], "");
+
+    let (model, data) = (machine.at("run/model"), machine.at("texts.jsonl"));
+    let learn =
+        ["finetune", &model, &data, "-o", &machine.at("prefix"), "--method", "prefix", "--steps", "2"];
+    machine.json(&[&learn[..], &["--max-length", "64", "--json"]].concat());
+    let (code, error) = machine.failure(&[&learn[..], &["--virtual-tokens", "63"]].concat());
+    assert!(code == 1 && error.contains("63 virtual tokens"), "{error}");
+}
+
+#[test]
 fn training_that_was_killed_goes_on_with_the_same_bits() {
     let machine = Machine::new();
     let config = write_config(&machine, "[course]\nepochs = 8\nbatch_tokens = 512\nevaluations = 8\n");

@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use bantam::Loaded;
 use bantam_data::{Dataset, Key};
+use bantam_model::description::{Description, Positions};
 use bantam_text::Special;
 use bantam_train::{Distillation, Divergence, Draws, Example, Pair, Preference};
 
@@ -28,34 +29,61 @@ const VIRTUAL_TOKENS: usize = 32;
 /// The files as examples and pairs.
 pub(super) fn dataset(args: &FinetuneArgs, loaded: &Loaded) -> Result<Dataset> {
     let mut loader = args.source.loader(encoder(loaded)?)?;
-    let context = loaded.model.description.context_length;
-    loader.length_max = Some(loader.length_max.unwrap_or(context.min(LENGTH_MAX)));
+    loader.length_max =
+        Some(length_max(loader.length_max, &loaded.model.description, virtual_tokens(args, loaded)?)?);
     loader.validation = args.source.validation.unwrap_or(VALIDATION);
     let dataset = loader.load(&args.source.files)?;
     let is_small = dataset.report.examples < VALIDATED_FROM;
     Ok(if args.source.validation.is_none() && is_small { dataset.without_validation() } else { dataset })
 }
 
+/// Tokens in an example at most: as asked, but no more than there are positions behind the virtual tokens.
+fn length_max(asked: Option<usize>, description: &Description, virtual_tokens: usize) -> Result<usize> {
+    let behind = |positions: usize| positions.saturating_sub(virtual_tokens);
+    let asked = asked.unwrap_or(LENGTH_MAX.min(behind(description.context_length)));
+    let most = match description.embed.positions {
+        // Rotations go on behind the context, a table of rows ends.
+        Positions::Learned(rows) => asked.min(behind(rows)),
+        Positions::None => asked,
+    };
+    if most < 2 && virtual_tokens > 0 {
+        let context = description.context_length;
+        bail!("{virtual_tokens} virtual tokens leave no room in a context of {context}: ask for fewer");
+    }
+    Ok(most)
+}
+
+/// How many there will be; 0 with another method than a prefix.
+fn virtual_tokens(args: &FinetuneArgs, loaded: &Loaded) -> Result<usize> {
+    if args.course.method != MethodArg::Prefix {
+        return Ok(0);
+    }
+    let of_text = prefix_text(&args.course, loaded)?.map(|ids| ids.len());
+    Ok(of_text.unwrap_or(args.course.virtual_tokens.map_or(VIRTUAL_TOKENS, usize::from)))
+}
+
+/// The tokens of `--prefix-text`.
+fn prefix_text(args: &CourseArgs, loaded: &Loaded) -> Result<Option<Vec<u32>>> {
+    let Some(text) = &args.prefix_text else { return Ok(None) };
+    let tokenizer = loaded.tokenizer()?;
+    let mut ids = tokenizer.begin(tokenizer.to_ids(text, Special::AsText)?);
+    ids.truncate(args.virtual_tokens.map_or(usize::MAX, usize::from));
+    Ok(Some(ids))
+}
+
 /// The tokens whose keys and values a prefix begins as; none with another method.
 pub(super) fn begun(args: &FinetuneArgs, loaded: &Loaded, dataset: &Dataset) -> Result<Option<Vec<u32>>> {
-    let CourseArgs { method, virtual_tokens, prefix_text, .. } = &args.course;
-    if *method != MethodArg::Prefix {
+    if args.course.method != MethodArg::Prefix {
         return Ok(None);
     }
-    let count = virtual_tokens.map(usize::from);
-    let ids = match prefix_text {
-        Some(text) => {
-            let tokenizer = loaded.tokenizer()?;
-            let mut ids = tokenizer.begin(tokenizer.to_ids(text, Special::AsText)?);
-            ids.truncate(count.unwrap_or(usize::MAX));
-            ids
-        }
+    let ids = match prefix_text(&args.course, loaded)? {
+        Some(ids) => ids,
         None => {
             let (examples, pairs) = (&dataset.train.examples, &dataset.train.pairs);
             let examples = examples.iter().chain(pairs.iter().map(|pair| &pair.chosen));
             let ids: Vec<u32> =
                 examples.flat_map(|example| &example.ids).copied().take(usize::from(u16::MAX)).collect();
-            ids.iter().copied().cycle().take(count.unwrap_or(VIRTUAL_TOKENS)).collect()
+            ids.iter().copied().cycle().take(virtual_tokens(args, loaded)?).collect()
         }
     };
     if ids.is_empty() {
