@@ -251,12 +251,12 @@ impl<B: Bits> Head for CodedNumbers<'_, B> {
             for ((row, first), second) in rows.zip(firsts).zip(seconds) {
                 // One after the other: both at once would not leave enough registers for the sums.
                 let mut keys = [L::splat(0.0); G];
-                for g in 0..G {
-                    keys[g] = B::first::<L>(row, (group + g) * LANES);
+                for (g, keys) in keys.iter_mut().enumerate() {
+                    *keys = B::first::<L>(row, (group + g) * LANES);
                 }
                 add_keys(&mut of_group, &keys, first);
-                for g in 0..G {
-                    keys[g] = B::second::<L>(row, (group + g) * LANES, PAGE);
+                for (g, keys) in keys.iter_mut().enumerate() {
+                    *keys = B::second::<L>(row, (group + g) * LANES, PAGE);
                 }
                 add_keys(&mut of_group, &keys, second);
             }

@@ -71,11 +71,14 @@ impl Sums<'_> {
                 let granule = share.next_multiple_of(weights.storage.block_len().max(STRIP));
                 machine.split(self.width, granule, |columns| part(all_rows.clone(), columns));
             }
+            // Every part lays out the factors of the other axis anew: few of them, and large.
             Second::Rows(_) if self.rows < self.width => {
-                machine.split(self.width, STRIP, |columns| part(all_rows.clone(), columns));
+                let granule = self.width.div_ceil(4 * machine.threads()).next_multiple_of(2 * STRIP);
+                machine.split(self.width, granule, |columns| part(all_rows.clone(), columns));
             }
             Second::Rows(_) => {
-                machine.split(self.rows, 2 * LANES, |rows| part(rows, all_columns.clone()));
+                let granule = self.rows.div_ceil(4 * machine.threads()).next_multiple_of(2 * LANES);
+                machine.split(self.rows, granule, |rows| part(rows, all_columns.clone()));
             }
         }
     }
@@ -291,29 +294,39 @@ impl<N: Copy + Default> Slab<N> {
     ) {
         let strips = columns.len().div_ceil(STRIP);
         self.factors.resize(strips * DEPTH, [N::default(); STRIP]);
+        let Slab { factors, rows } = self;
         for (place, term) in terms.clone().step_by(F::TERMS).enumerate() {
-            for (row, term) in self.rows.iter_mut().zip(term..term + F::TERMS) {
-                let row = &mut row[..strips * STRIP];
-                row[columns.len()..].fill(0.0);
-                match sums.second {
-                    _ if term >= terms.end => row.fill(0.0),
-                    Second::Rows(numbers) => {
-                        row[..columns.len()].copy_from_slice(&numbers[term * sums.width..][columns.clone()]);
-                    }
+            let mut both: [&[f32]; 2] = [&[]; 2];
+            for ((row, term), both) in
+                rows.iter_mut().zip(term..terms.end.min(term + F::TERMS)).zip(&mut both)
+            {
+                *both = match sums.second {
+                    Second::Rows(numbers) => &numbers[term * sums.width..][columns.clone()],
                     Second::Weights(weights) => {
                         let (len, size) = (weights.storage.block_len(), weights.storage.block_bytes());
                         let bytes = &weights.bytes[(term * sums.width + columns.start) / len * size..];
                         let row = &mut row[..columns.len()];
                         widen::<L>(weights.storage, &bytes[..row.len() / len * size], row);
+                        row
                     }
-                }
+                };
             }
-            let [first, second] = &self.rows;
-            let rows = groups(&first[..]).0.iter().zip(groups(&second[..]).0).take(strips);
-            for (strip, (first, second)) in rows.enumerate() {
-                F::hold([L::load(first), L::load(second)], &mut self.factors[strip * DEPTH + place]);
+            for strip in 0..strips {
+                let hold = [part::<L>(both[0], strip), part::<L>(both[1], strip)];
+                F::hold(hold, &mut factors[strip * DEPTH + place]);
             }
         }
+    }
+}
+
+/// A strip of a row; zero behind its end.
+#[inline(always)]
+fn part<L: Lanes>(row: &[f32], strip: usize) -> L {
+    let (whole, rest) = groups(row);
+    match whole.get(strip) {
+        Some(group) => L::load(group),
+        None if strip == whole.len() => L::load_part(rest),
+        None => L::splat(0.0),
     }
 }
 
