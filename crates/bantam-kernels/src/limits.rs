@@ -3,6 +3,7 @@
 use crate::Machine;
 use crate::lanes::{Kernel, LANES, Lanes, RUN, dispatch};
 use std::hint::black_box;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Reads bytes once with all threads, each its part in order, and does nothing else.
 pub fn read_once(machine: &Machine, bytes: &[u8]) {
@@ -26,62 +27,75 @@ pub fn read_once(machine: &Machine, bytes: &[u8]) {
 
 /// Does fused multiply-adds in registers on all threads; gives the number of floating-point operations.
 pub fn multiply_add(machine: &Machine, rounds: usize) -> u64 {
-    const CHAINS: usize = 6;
     struct MultiplyAdd(usize);
     impl Kernel for MultiplyAdd {
-        type Output = f32;
+        type Output = usize;
         #[inline(always)]
-        fn run<L: Lanes>(self) -> f32 {
-            let factor = L::splat(black_box(0.999));
-            let mut chains = [L::splat(black_box(1.0)); CHAINS];
-            for _ in 0..self.0 {
-                for chain in &mut chains {
-                    *chain = chain.mul_add(factor, factor);
-                }
-            }
-            let mut sum = L::splat(0.0);
-            for chain in chains {
-                sum = sum.add(chain);
-            }
-            sum.sum()
+        fn run<L: Lanes>(self) -> usize {
+            if L::ROWS == 3 { add_chains::<L, 6>(self.0) } else { add_chains::<L, 12>(self.0) }
         }
     }
-    machine.split(machine.threads(), 1, |range| {
-        for _ in range {
-            black_box(dispatch(machine.isa(), MultiplyAdd(rounds)));
-        }
-    });
-    (machine.threads() * rounds * CHAINS * LANES * 2) as u64
+    2 * on_all_threads(machine, || dispatch(machine.isa(), MultiplyAdd(rounds)))
 }
 
 /// Multiplies pairs of codes in registers on all threads; gives the number of integer operations.
 pub fn multiply_codes(machine: &Machine, rounds: usize) -> u64 {
-    const CHAINS: usize = 6;
     struct MultiplyCodes(usize);
     impl Kernel for MultiplyCodes {
-        type Output = f32;
+        type Output = usize;
         #[inline(always)]
-        fn run<L: Lanes>(self) -> f32 {
-            let codes = black_box([[3i16; 2 * LANES]; CHAINS]);
-            let mut chains = [L::ints_zero(); CHAINS];
-            for _ in 0..self.0 {
-                // Within the loop, or the compiler would multiply once and only add in each round.
-                let pair = black_box([5i16, 7]);
-                for (chain, codes) in chains.iter_mut().zip(&codes) {
-                    *chain = L::ints_add_pairs(*chain, codes, &pair);
-                }
-            }
-            let mut sum = L::splat(0.0);
-            for chain in chains {
-                sum = sum.add(L::ints_to_f32(chain));
-            }
-            sum.sum()
+        fn run<L: Lanes>(self) -> usize {
+            if L::ROWS == 3 { code_chains::<L, 6>(self.0) } else { code_chains::<L, 12>(self.0) }
         }
     }
+    4 * on_all_threads(machine, || dispatch(machine.isa(), MultiplyCodes(rounds)))
+}
+
+/// What each thread gives, summed.
+fn on_all_threads(machine: &Machine, work: impl Fn() -> usize + Sync) -> u64 {
+    let all = AtomicU64::new(0);
     machine.split(machine.threads(), 1, |range| {
         for _ in range {
-            black_box(dispatch(machine.isa(), MultiplyCodes(rounds)));
+            all.fetch_add(work() as u64, Ordering::Relaxed);
         }
     });
-    (machine.threads() * rounds * CHAINS * 2 * LANES * 2) as u64
+    all.into_inner()
+}
+
+/// As many sums side by side as hide the wait of each for the one before it; gives the number of multiply-adds.
+#[inline(always)]
+fn add_chains<L: Lanes, const CHAINS: usize>(rounds: usize) -> usize {
+    let factor = L::splat(black_box(0.999));
+    let mut chains = [L::splat(black_box(1.0)); CHAINS];
+    for _ in 0..rounds {
+        for chain in &mut chains {
+            *chain = chain.mul_add(factor, factor);
+        }
+    }
+    let mut sum = L::splat(0.0);
+    for chain in chains {
+        sum = sum.add(chain);
+    }
+    black_box(sum.sum());
+    rounds * CHAINS * LANES
+}
+
+/// The same of pairs of codes; gives the number of pairs.
+#[inline(always)]
+fn code_chains<L: Lanes, const CHAINS: usize>(rounds: usize) -> usize {
+    let codes = black_box([[3i16; 2 * LANES]; CHAINS]);
+    let mut chains = [L::ints_zero(); CHAINS];
+    for _ in 0..rounds {
+        // Within the loop, or the compiler would multiply once and only add in each round.
+        let pair = black_box([5i16, 7]);
+        for (chain, codes) in chains.iter_mut().zip(&codes) {
+            *chain = L::ints_add_pairs(*chain, codes, &pair);
+        }
+    }
+    let mut sum = L::splat(0.0);
+    for chain in chains {
+        sum = sum.add(L::ints_to_f32(chain));
+    }
+    black_box(sum.sum());
+    rounds * CHAINS * LANES
 }
