@@ -6,7 +6,7 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
-use super::{LANES, Lanes};
+use super::Lanes;
 
 /// Lanes with exact sums of four products of unsigned bytes with signed ones, in 32 bits.
 pub(crate) trait DigitLanes: Lanes {
@@ -71,7 +71,7 @@ impl DigitLanes for Avx512 {
         unsafe { _mm512_mask_add_epi8(fours, bits, fours, _mm512_set1_epi8(value as i8)) }
     }
     #[inline(always)]
-    fn fours_splat(from: &[u8; LANES]) -> __m512i {
+    fn fours_splat(from: &[u8; 16]) -> __m512i {
         // SAFETY: as above; sixteen bytes can be read.
         unsafe { _mm512_broadcast_i32x4(_mm_loadu_si128(from.as_ptr().cast())) }
     }
