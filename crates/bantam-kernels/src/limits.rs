@@ -32,7 +32,7 @@ pub fn multiply_add(machine: &Machine, rounds: usize) -> u64 {
         type Output = usize;
         #[inline(always)]
         fn run<L: Lanes>(self) -> usize {
-            if L::ROWS == 3 { add_chains::<L, 6>(self.0) } else { add_chains::<L, 12>(self.0) }
+            if L::WIDE { add_chains::<L, 12>(self.0) } else { add_chains::<L, 6>(self.0) }
         }
     }
     2 * on_all_threads(machine, || dispatch(machine.isa(), MultiplyAdd(rounds)))
@@ -45,7 +45,7 @@ pub fn multiply_codes(machine: &Machine, rounds: usize) -> u64 {
         type Output = usize;
         #[inline(always)]
         fn run<L: Lanes>(self) -> usize {
-            if L::ROWS == 3 { code_chains::<L, 6>(self.0) } else { code_chains::<L, 12>(self.0) }
+            if L::WIDE { code_chains::<L, 12>(self.0) } else { code_chains::<L, 6>(self.0) }
         }
     }
     4 * on_all_threads(machine, || dispatch(machine.isa(), MultiplyCodes(rounds)))

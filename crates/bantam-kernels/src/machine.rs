@@ -23,7 +23,8 @@ pub(crate) enum Level {
     /// AVX-512 F, BW, DQ, VL and VNNI.
     #[cfg(target_arch = "x86_64")]
     Avx512,
-    /// The same registers, and products of pairs of BF16.
+    /// The same registers, and products of pairs of BF16. (Where there are tiles, in Sapphire Rapids, that instruction has half
+    /// the rate of those for f32, so it is no part of their level.)
     #[cfg(target_arch = "x86_64")]
     Avx512Bf16,
     /// The same registers, and AMX-INT8 tiles that the system lets this process use.
@@ -78,16 +79,6 @@ impl Isa {
             #[cfg(target_arch = "aarch64")]
             Level::Neon => "neon",
         }
-    }
-
-    /// Whether pairs of BF16 are multiplied faster than single numbers of f32. (Where there are tiles, in Sapphire Rapids, that
-    /// instruction has half the rate of those for f32.)
-    pub(crate) fn has_bf16(self) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        let bf16 = self.0 == Level::Avx512Bf16;
-        #[cfg(not(target_arch = "x86_64"))]
-        let bf16 = false;
-        bf16
     }
 
     /// Whether products of many rows are formed in tiles.

@@ -162,7 +162,7 @@ impl<T: Kept> Head for Plain<'_, T> {
         stride: usize,
     ) {
         let mut column = 0;
-        while L::ROWS == 6 && column + 2 * LANES <= self.stride {
+        while L::WIDE && column + 2 * LANES <= self.stride {
             let [first, second] = weigh_columns!(L, N, 2, weights, seen.clone(), |slot, c| {
                 T::load::<L>(group_at(self.values, slot * self.stride + column + c * LANES))
             });
@@ -287,7 +287,7 @@ impl<B: Bits> Head for CodedNumbers<'_, B> {
                 }
             }
             let first = group * PAIRS * B::PAIR;
-            if L::ROWS == 6 {
+            if L::WIDE {
                 let [firsts, seconds] = weigh_columns!(L, N, 2, scaled, seen.clone(), |slot, c| {
                     match c {
                         0 => B::first::<L>(self.of.values, slot * row + first),

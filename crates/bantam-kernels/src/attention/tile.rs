@@ -316,10 +316,10 @@ fn scores<L: Lanes, H: Head, const N: usize>(
 ) -> [Scores; N] {
     let mut scores = [[[0.0; LANES]; GROUPS]; N];
     // Twelve sums side by side at least, where the registers hold them.
-    if const { L::ROWS == 6 && N <= 3 } {
+    if const { L::WIDE && N <= 3 } {
         let sums = kept.products::<L, N, GROUPS>(0, queries);
         put::<L, N, GROUPS>(spec, sums, 0, &mut scores);
-    } else if const { L::ROWS == 6 } {
+    } else if const { L::WIDE } {
         for group in (0..GROUPS).step_by(2) {
             let sums = kept.products::<L, N, 2>(group, queries);
             put::<L, N, 2>(spec, sums, group, &mut scores);

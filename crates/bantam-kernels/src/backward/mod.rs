@@ -38,8 +38,9 @@ pub enum Precision {
 /// * `dy`: `[rows][weights.outputs]`
 /// * `dx`: `[rows][weights.inputs]`
 ///
-/// One fused multiply-add for each term, in ascending order, or one of the processor's instructions for each two terms of BF16. Weights of [`Layout::InOut`] lie as dot products want
-/// them: there the sum is the one of [`Input::Exact`] and is added to `dx` at the end.
+/// One fused multiply-add for each term, in ascending order, or one of the processor's instructions for each two terms of
+/// BF16. Weights of [`Layout::InOut`] lie as dot products want them: there the sum is the one of [`Input::Exact`], whatever
+/// the precision, and is added to `dx` at the end.
 ///
 /// # Panics
 ///

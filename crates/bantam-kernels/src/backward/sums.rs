@@ -60,8 +60,8 @@ impl Sums<'_> {
         let part = |rows, columns| {
             let part = Part { sums: self, rows, columns };
             match self.precision {
-                Precision::Bf16 if machine.isa().has_bf16() => _ = dispatch_bf16(machine.isa(), part),
-                _ => dispatch(machine.isa(), part),
+                Precision::Bf16 => dispatch_bf16(machine.isa(), part),
+                Precision::Single => dispatch(machine.isa(), part),
             }
         };
         match self.second {
@@ -97,7 +97,7 @@ impl Kernel for Part<'_> {
     fn run<L: Lanes>(self) {
         // As many sums as hide the wait of each for the one before it and leave registers for the factors. Two strips share what
         // is loaded of a row; in pairs of registers they do not fit.
-        if L::ROWS == 3 { self.blocks::<L, Single, 6, 1>() } else { self.blocks::<L, Single, 8, 2>() }
+        if L::WIDE { self.blocks::<L, Single, 8, 2>() } else { self.blocks::<L, Single, 6, 1>() }
     }
 }
 
@@ -154,8 +154,8 @@ impl<L: Bf16Lanes> Form<L> for Pairs {
     }
     #[inline(always)]
     fn of(terms: [f32; 2]) -> u32 {
-        let [first, second] = terms.map(|term| u32::from(bf16::from_f32(term).to_bits()));
-        first | second << 16
+        let (first, second) = (bf16::from_f32(terms[0]).to_bits(), bf16::from_f32(terms[1]).to_bits());
+        u32::from(first) | u32::from(second) << 16
     }
     #[inline(always)]
     fn add(sums: L, seconds: &[u32; STRIP], first: u32) -> L {

@@ -32,7 +32,6 @@ macro_rules! both {
 }
 
 impl Lanes for Avx2 {
-    const ROWS: usize = 3;
     const BYTE_BITS: usize = bytes::AVX2_BITS;
 
     type Ints = (__m256i, __m256i);

@@ -50,9 +50,7 @@ macro_rules! lanes {
 }
 
 impl Lanes for Avx512 {
-    // Each sum of products waits five cycles for the one before it, and two can be begun in a cycle: three sums of
-    // their own would leave most of them unused.
-    const ROWS: usize = 6;
+    const WIDE: bool = true;
     const TILES: bool = cfg!(target_os = "linux");
     const BYTE_BITS: usize = 8;
     const DIGIT_ROWS: usize = 4;

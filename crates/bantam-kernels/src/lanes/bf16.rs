@@ -41,11 +41,11 @@ impl Bf16Lanes for Avx512 {
     fn pairs_of(firsts: Self, seconds: Self, pairs: &mut [Pair; LANES]) {
         // SAFETY: only `run` leads here, whose caller has AVX512-BF16; sixty-four bytes can be written.
         unsafe {
-            let widened =
-                |half: __m256bh| _mm512_cvtepu16_epi32(std::mem::transmute::<__m256bh, __m256i>(half));
-            let firsts = widened(_mm512_cvtneps_pbh(firsts.0));
-            let seconds = _mm512_slli_epi32::<16>(widened(_mm512_cvtneps_pbh(seconds.0)));
-            _mm512_storeu_si512(pairs.as_mut_ptr().cast(), _mm512_or_si512(firsts, seconds));
+            let firsts = std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(firsts.0));
+            let seconds = std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(seconds.0));
+            let seconds = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(seconds));
+            let both = _mm512_or_si512(_mm512_cvtepu16_epi32(firsts), seconds);
+            _mm512_storeu_si512(pairs.as_mut_ptr().cast(), both);
         }
     }
     #[inline(always)]

@@ -7,6 +7,8 @@
 use std::arch::x86_64::*;
 
 use super::Lanes;
+#[cfg(target_arch = "x86_64")]
+use super::avx512::{Avx512, EVEN_QUARTERS, ODD_QUARTERS, sum_four};
 
 /// Lanes with exact sums of four products of unsigned bytes with signed ones, in 32 bits.
 pub(crate) trait DigitLanes: Lanes {
@@ -36,9 +38,6 @@ pub(crate) trait DigitKernel {
     type Output;
     fn run<L: DigitLanes>(self) -> Self::Output;
 }
-
-#[cfg(target_arch = "x86_64")]
-use super::avx512::{Avx512, EVEN_QUARTERS, ODD_QUARTERS, sum_four};
 
 #[cfg(target_arch = "x86_64")]
 impl DigitLanes for Avx512 {

@@ -39,9 +39,9 @@ pub(crate) trait Lanes: Copy {
     /// Sums of some products of codes.
     type Products: Copy;
 
-    /// Rows of activations, 3 or 6, whose [`Lanes::ints_add_pairs`] had better go on side by side: as many as the
-    /// registers hold, or as it takes to hide the wait of each sum for the one before it.
-    const ROWS: usize;
+    /// Whether a register holds sixteen lanes, and there are thirty-two. Each sum waits for the one before it, and two can be
+    /// begun in a cycle: twelve and more had better go on side by side then, where others hold six at most.
+    const WIDE: bool = false;
     /// Rows of activations, at most, that are multiplied with codes straight out of their blocks: 4, or 0 where such code
     /// is not worth its building.
     const ROWS_OF_BLOCKS: usize = 4;
@@ -205,17 +205,17 @@ pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
     }
 }
 
-/// Runs a kernel with products of pairs of BF16; `None` where [`Isa::has_bf16`] says no.
+/// Runs a kernel with products of pairs of BF16 where these are faster than those of f32, else without.
 #[inline]
-pub(crate) fn dispatch_bf16<K: Bf16Kernel>(isa: Isa, kernel: K) -> Option<K::Output> {
+pub(crate) fn dispatch_bf16<K>(isa: Isa, kernel: K) -> <K as Kernel>::Output
+where
+    K: Kernel + Bf16Kernel<Output = <K as Kernel>::Output>,
+{
     match isa.0 {
         // SAFETY: `Level::Avx512Bf16` is only made where AVX512-BF16 and those of `Level::Avx512` were detected.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512Bf16 => Some(unsafe { bf16::run(kernel) }),
-        _ => {
-            let _ = kernel;
-            None
-        }
+        Level::Avx512Bf16 => unsafe { bf16::run(kernel) },
+        _ => dispatch(isa, kernel),
     }
 }
 

@@ -22,8 +22,6 @@ macro_rules! each {
 }
 
 impl Lanes for Neon {
-    const ROWS: usize = 3;
-
     type Ints = (int32x4_t, int32x4_t, int32x4_t, int32x4_t);
     type Bytes = (uint8x16_t, uint8x16_t);
     type Codes = (int16x8_t, int16x8_t, int16x8_t, int16x8_t);

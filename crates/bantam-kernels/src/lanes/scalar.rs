@@ -17,7 +17,6 @@ impl Scalar {
 }
 
 impl Lanes for Scalar {
-    const ROWS: usize = 3;
     const ROWS_OF_BLOCKS: usize = 0;
 
     type Ints = [i32; LANES];

@@ -18,7 +18,7 @@ pub enum Rounding {
     #[default]
     Bits16,
     /// To codes of 8 bits, as the peers do: about 1e-3. Tiles multiply one digit in place of two, and where there are
-    /// products of bytes (AVX2), codes of weights of up to six bits take half of the instructions.
+    /// products of bytes (AVX2 for codes of weights of up to six bits, AVX-512), these take half of the instructions.
     Bits8,
 }
 

@@ -99,7 +99,7 @@ impl Part<'_> {
                     self.outputs_of::<L, 2, 2>(slab, begin, count, row);
                     2
                 }
-                left if const { L::ROWS == 6 } && left >= 6 => {
+                left if const { L::WIDE } && left >= 6 => {
                     self.outputs_of::<L, 4, 6>(slab, begin, count, row);
                     6
                 }

@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 
 use bytemuck::Zeroable;
 
+use super::Weights;
 use super::codes::Row;
 use super::few_digits::is_by_digits;
 use super::integer::{Part, add_unit, code_sum, each_lane, without_offset};
@@ -26,12 +27,7 @@ impl Kernel for FewRows<'_> {
                 if const { is_by_digits::<L, B>() } {
                     return;
                 }
-                match self.0.x.rows() {
-                    1 => self.0.few_rows::<L, B, Pairs, 1>(),
-                    2 => self.0.few_rows::<L, B, Pairs, 2>(),
-                    3 => self.0.few_rows::<L, B, Pairs, 3>(),
-                    _ => self.0.few_rows::<L, B, Pairs, 4>(),
-                }
+                self.0.few::<L, B, ByRows<Pairs>>();
             }
         }
         // The condition is known before code is made, so that others need not have the code.
@@ -66,17 +62,12 @@ impl ByteKernel for FewRowsOfBytes<'_> {
             fn run<B: Block>(self) -> bool {
                 // Signs of eight bits are turned over for each row anew: more rows had better be pairs.
                 if const { B::BITS <= L::BYTE_BITS } {
-                    match self.0.x.rows() {
-                        1 => self.0.few_rows::<L, B, Quads, 1>(),
-                        2 => self.0.few_rows::<L, B, Quads, 2>(),
-                        3 => self.0.few_rows::<L, B, Quads, 3>(),
-                        _ => self.0.few_rows::<L, B, Quads, 4>(),
-                    }
+                    self.0.few::<L, B, ByRows<Quads>>();
                     return true;
                 }
                 let one = self.0.x.rows() == 1;
                 if one {
-                    self.0.few_rows::<L, B, Quads, 1>();
+                    self.0.few_rows::<L, B, ByRows<Quads>, 1>();
                 }
                 one
             }
@@ -157,10 +148,43 @@ impl<L: ByteLanes, B: Block> Products<L, B> for Quads {
     }
 }
 
+/// A column of the blocks of sixteen rows of weights.
+pub(super) struct Column<'a, B: Block> {
+    /// Of the first row.
+    pub(super) output: usize,
+    /// The place of the blocks in their rows.
+    pub(super) index: usize,
+    pub(super) blocks: &'a [&'a B::Bytes; LANES],
+    /// `[LEN / UNIT][16]`
+    pub(super) scales: &'a [[f32; LANES]],
+    pub(super) minima: &'a [[f32; LANES]],
+}
+
+/// How columns are multiplied.
+pub(super) trait Columns<L: Lanes, B: Block> {
+    /// Adds the products with a column to the sums of `N` rows of activations. Its codes are taken apart once for all of them.
+    fn add<const N: usize>(
+        weights: &Weights<'_>,
+        column: &Column<'_, B>,
+        x: &[Row<'_>; N],
+        sums: [L; N],
+    ) -> [L; N];
+}
+
 impl Part<'_> {
-    /// `N` rows of activations, each block taken apart once for all of them.
+    /// One to four rows of activations.
     #[inline(always)]
-    fn few_rows<L: Lanes, B: Block, P: Products<L, B>, const N: usize>(&self) {
+    pub(super) fn few<L: Lanes, B: Block, C: Columns<L, B>>(&self) {
+        match self.x.rows() {
+            1 => self.few_rows::<L, B, C, 1>(),
+            2 => self.few_rows::<L, B, C, 2>(),
+            3 => self.few_rows::<L, B, C, 3>(),
+            _ => self.few_rows::<L, B, C, 4>(),
+        }
+    }
+
+    #[inline(always)]
+    fn few_rows<L: Lanes, B: Block, C: Columns<L, B>, const N: usize>(&self) {
         let mut x = [self.x.row(0); N];
         for (r, x) in x.iter_mut().enumerate() {
             *x = self.x.row(r);
@@ -171,8 +195,13 @@ impl Part<'_> {
             let rows = rows_of::<B>(&self.weights, output);
             let mut sums = [L::splat(0.0); N];
             for index in 0..self.weights.inputs / B::LEN {
-                let blocks = column_of::<B>(&rows, index);
-                sums = self.add_column::<L, B, P, N>(&blocks, (output, index), &x, sums);
+                let blocks = &column_of::<B>(&rows, index);
+                let (mut scales, mut minima) = (B::Scales::zeroed(), B::Scales::zeroed());
+                B::scales::<L>(blocks, &mut scales, &mut minima);
+                let scales = bytemuck::cast_slice(std::slice::from_ref(&scales));
+                let minima = bytemuck::cast_slice(std::slice::from_ref(&minima));
+                let column = Column { output, index, blocks, scales, minima };
+                sums = C::add(&self.weights, &column, &x, sums);
             }
             for (r, sums) in sums.into_iter().enumerate() {
                 self.store(r, output, sums);
@@ -180,22 +209,22 @@ impl Part<'_> {
             output += LANES;
         }
     }
+}
 
-    /// Adds the products with block `index` of the sixteen rows from `output` on to the sums of `N` rows of activations.
+/// Row by row of weights.
+struct ByRows<P>(PhantomData<P>);
+
+impl<L: Lanes, B: Block, P: Products<L, B>> Columns<L, B> for ByRows<P> {
     #[inline(always)]
-    fn add_column<L: Lanes, B: Block, P: Products<L, B>, const N: usize>(
-        &self,
-        blocks: &[&B::Bytes; LANES],
-        (output, index): (usize, usize),
+    fn add<const N: usize>(
+        weights: &Weights<'_>,
+        column: &Column<'_, B>,
         x: &[Row<'_>; N],
         mut sums: [L; N],
     ) -> [L; N] {
-        let (mut scales, mut minima) = (B::Scales::zeroed(), B::Scales::zeroed());
-        B::scales::<L>(blocks, &mut scales, &mut minima);
-        let scales: &[[f32; LANES]] = bytemuck::cast_slice(std::slice::from_ref(&scales));
-        let minima: &[[f32; LANES]] = bytemuck::cast_slice(std::slice::from_ref(&minima));
+        let Column { output, index, blocks, scales, minima } = *column;
         for run in 0..B::LEN / RUN {
-            prefetch_ahead::<L, B>(&self.weights, output, index, run);
+            prefetch_ahead::<L, B>(weights, output, index, run);
             let group = index * (B::LEN / RUN) + run;
             // For one row of activations codes need not leave the registers.
             let codes = if N > 1 {

@@ -2,11 +2,11 @@
 
 use std::marker::PhantomData;
 
-use bytemuck::Zeroable;
-
-use super::codes::{Rounding, Row};
+use super::Weights;
+use super::codes::Row;
+use super::few::{Column, Columns};
 use super::integer::{Part, add_unit, code_sum};
-use super::slab::{column_of, prefetch_ahead, prefetch_first, rows_of};
+use super::slab::prefetch_ahead;
 use crate::blocks::{Block, OverBlock, with_block};
 use crate::lanes::{DigitKernel, DigitLanes, Kernel, LANES, Lanes, RUN};
 
@@ -39,12 +39,7 @@ impl DigitKernel for FewRowsOfDigits<'_> {
                 if const { !is_by_digits::<L, B>() } {
                     return false;
                 }
-                match self.0.x.rows() {
-                    1 => self.0.few_rows_of_digits::<L, B, 1>(),
-                    2 => self.0.few_rows_of_digits::<L, B, 2>(),
-                    3 => self.0.few_rows_of_digits::<L, B, 3>(),
-                    _ => self.0.few_rows_of_digits::<L, B, 4>(),
-                }
+                self.0.few::<L, B, Digits>();
                 true
             }
         }
@@ -52,51 +47,25 @@ impl DigitKernel for FewRowsOfDigits<'_> {
     }
 }
 
-impl Part<'_> {
-    /// `N` rows of activations, each block taken apart once for all of them.
-    #[inline(always)]
-    fn few_rows_of_digits<L: DigitLanes, B: Block, const N: usize>(&self) {
-        let mut x = [self.x.row(0); N];
-        for (r, x) in x.iter_mut().enumerate() {
-            *x = self.x.row(r);
-        }
-        let mut output = self.outputs.start;
-        prefetch_first::<L, B>(&self.weights, output);
-        while output < self.outputs.end {
-            let rows = rows_of::<B>(&self.weights, output);
-            let mut sums = [L::splat(0.0); N];
-            for index in 0..self.weights.inputs / B::LEN {
-                let blocks = column_of::<B>(&rows, index);
-                sums = self.add_column_of_digits::<L, B, N>(&blocks, (output, index), &x, sums);
-            }
-            for (r, sums) in sums.into_iter().enumerate() {
-                self.store(r, output, sums);
-            }
-            output += LANES;
-        }
-    }
+/// Codes of 16 bits by their digits.
+struct Digits;
 
-    /// Adds the products with block `index` of the sixteen rows from `output` on to the sums of `N` rows of activations.
+impl<L: DigitLanes, B: Block> Columns<L, B> for Digits {
     #[inline(always)]
-    fn add_column_of_digits<L: DigitLanes, B: Block, const N: usize>(
-        &self,
-        blocks: &[&B::Bytes; LANES],
-        (output, index): (usize, usize),
+    fn add<const N: usize>(
+        weights: &Weights<'_>,
+        column: &Column<'_, B>,
         x: &[Row<'_>; N],
         mut sums: [L; N],
     ) -> [L; N] {
-        let has_low = self.x.rounding() == Rounding::Bits16;
-        let (mut scales, mut minima) = (B::Scales::zeroed(), B::Scales::zeroed());
-        B::scales::<L>(blocks, &mut scales, &mut minima);
-        let scales: &[[f32; LANES]] = bytemuck::cast_slice(std::slice::from_ref(&scales));
-        let minima: &[[f32; LANES]] = bytemuck::cast_slice(std::slice::from_ref(&minima));
+        let Column { output, index, blocks, scales, minima } = *column;
         for run in 0..B::LEN / RUN {
-            prefetch_ahead::<L, B>(&self.weights, output, index, run);
+            prefetch_ahead::<L, B>(weights, output, index, run);
             let group = index * (B::LEN / RUN) + run;
             let fours = fours_of_column::<L, B>(blocks, run);
             for r in 0..N {
                 for half in 0..RUN / B::UNIT {
-                    let mut ints = unit_products::<L, B>(&fours, (&x[r], group), half, has_low);
+                    let mut ints = unit_products::<L, B>(&fours, (&x[r], group), half);
                     let mut codes = 0.0;
                     if B::MINIMA || B::OFFSET > 0 {
                         codes = code_sum::<B::Unit>(&x[r], group * (RUN / B::UNIT) + half);
@@ -132,7 +101,6 @@ fn unit_products<L: DigitLanes, B: Block>(
     fours: &[[L::Fours; 2]; 4],
     (x, group): (&Row<'_>, usize),
     half: usize,
-    has_low: bool,
 ) -> L::Ints {
     let mut sums = [L::ints_zero(); 4];
     let (first, end) = if B::UNIT == RUN { (0, 2) } else { (half, half + 1) };
@@ -146,8 +114,8 @@ fn unit_products<L: DigitLanes, B: Block>(
     for sums in &mut sums {
         *sums = L::ints_shift(*sums);
     }
-    if has_low {
-        let low = &x.digits[1].as_chunks::<LANES>().0[2 * group..][..2];
+    // Codes of 8 bits have no lower digits.
+    if let Some(low) = x.digits[1].as_chunks::<LANES>().0.get(2 * group..2 * group + 2) {
         for part in first..end {
             let digits = L::fours_splat(&low[part]);
             for j in 0..4 {

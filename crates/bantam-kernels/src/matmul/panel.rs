@@ -101,21 +101,15 @@ impl Slab<'_> {
         let mut row = 0;
         while row < rows {
             let step = step::<L>(rows - row);
-            if const { L::ROWS == 6 } {
-                for (i, panels) in self.panels.chunks(2).enumerate() {
-                    let output = self.output + 2 * i * LANES;
-                    match panels {
-                        [first, second] => {
-                            self.step_of::<L, U, P, 2>(products, [first, second], (row, step), output)
-                        }
-                        [one] => self.step_of::<L, U, P, 1>(products, [one], (row, step), output),
-                        _ => {}
+            let together = if L::WIDE { 2 } else { 1 };
+            for (i, panels) in self.panels.chunks(together).enumerate() {
+                let output = self.output + i * together * LANES;
+                match panels {
+                    [first, second] if const { L::WIDE } => {
+                        self.step_of::<L, U, P, 2>(products, [first, second], (row, step), output)
                     }
-                }
-            } else {
-                for (i, panel) in self.panels.iter().enumerate() {
-                    let output = self.output + i * LANES;
-                    self.step_of::<L, U, P, 1>(products, [panel], (row, step), output);
+                    [one] => self.step_of::<L, U, P, 1>(products, [one], (row, step), output),
+                    _ => unreachable!("as many panels as are taken together, or one"),
                 }
             }
             row += step;
@@ -134,10 +128,10 @@ impl Slab<'_> {
         match step {
             1 => self.rows_of_panels::<L, U, P, 1, PANELS>(products, panels, row, output),
             2 => self.rows_of_panels::<L, U, P, 2, PANELS>(products, panels, row, output),
-            4 if const { L::ROWS == 6 } => {
+            4 if const { L::WIDE } => {
                 self.rows_of_panels::<L, U, P, 4, PANELS>(products, panels, row, output)
             }
-            6 if const { L::ROWS == 6 } => {
+            6 if const { L::WIDE } => {
                 self.rows_of_panels::<L, U, P, 6, PANELS>(products, panels, row, output)
             }
             _ => self.rows_of_panels::<L, U, P, 3, PANELS>(products, panels, row, output),
@@ -168,13 +162,11 @@ impl Slab<'_> {
 #[inline(always)]
 fn step<L: Lanes>(left: usize) -> usize {
     match left {
-        _ if L::ROWS == 3 => match left {
-            4 => 2,
-            _ => left.min(3),
-        },
-        4 | 7 | 8 => 4,
-        5 => 3,
-        _ => left.min(6),
+        4 | 7 | 8 if L::WIDE => 4,
+        5 if L::WIDE => 3,
+        _ if L::WIDE => left.min(6),
+        4 => 2,
+        _ => left.min(3),
     }
 }
 
