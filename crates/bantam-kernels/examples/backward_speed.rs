@@ -16,6 +16,7 @@ use bantam_kernels::{Isa, Machine, Storage, limits};
 const SHAPES: [(&str, usize, usize); 4] =
     [("q/o", 576, 576), ("k/v", 192, 576), ("gate/up", 1536, 576), ("down", 576, 1536)];
 const RANK: usize = 16;
+const PRECISIONS: [(Precision, &str); 2] = [(Precision::Single, ""), (Precision::Bf16, " bf16")];
 
 /// Least seconds of some runs.
 fn time(mut work: impl FnMut()) -> f64 {
@@ -54,24 +55,27 @@ fn main() {
         for storage in [Storage::F32, Storage::Q4_1, Storage::Q8_0] {
             let bytes = bytes(storage.bytes_of(inputs).map_or(0, |row| row * outputs));
             let weights = Weights { storage, layout: Layout::OutIn, outputs, inputs, bytes: &bytes };
-            for (precision, named) in [(Precision::Single, ""), (Precision::Bf16, " bf16")] {
+            for (precision, named) in PRECISIONS {
                 let seconds = time(|| multiply_backward_input(&machine, weights, precision, &dy, &mut dx));
                 print(&format!("dX {name} {storage}{named}"), rows * outputs * inputs, seconds, limit);
             }
         }
         let (x, thin) = (numbers(rows * inputs), numbers(rows * RANK));
-        let mut dw = vec![0.0; outputs * inputs];
-        let seconds = time(|| add_product(&machine, First::Columns(&dy), &x, outputs, inputs, &mut dw));
-        print(&format!("dW {name}"), rows * outputs * inputs, seconds, limit);
-        let (across, mut between) = (numbers(inputs * RANK), vec![0.0; rows * RANK]);
-        let seconds = time(|| add_product(&machine, First::Rows(&x), &across, rows, RANK, &mut between));
-        print(&format!("x A {name}"), rows * RANK * inputs, seconds, limit);
-        let (wide, mut y) = (numbers(RANK * outputs), vec![0.0; rows * outputs]);
-        let seconds = time(|| add_product(&machine, First::Rows(&thin), &wide, rows, outputs, &mut y));
-        print(&format!("(x A) B {name}"), rows * RANK * outputs, seconds, limit);
-        let mut da = vec![0.0; RANK * inputs];
-        let seconds = time(|| add_product(&machine, First::Columns(&thin), &x, RANK, inputs, &mut da));
-        print(&format!("dA {name}"), rows * RANK * inputs, seconds, limit);
+        let (across, wide) = (numbers(inputs * RANK), numbers(RANK * outputs));
+        let products = [
+            ("dW", First::Columns(&dy), &x, [outputs, inputs]),
+            ("x A", First::Rows(&x), &across, [rows, RANK]),
+            ("(x A) B", First::Rows(&thin), &wide, [rows, outputs]),
+            ("dA", First::Columns(&thin), &x, [RANK, inputs]),
+        ];
+        for (what, first, second, [count, width]) in products {
+            let (mut out, terms) = (vec![0.0; count * width], second.len() / width);
+            for (precision, named) in PRECISIONS {
+                let seconds =
+                    time(|| add_product(&machine, precision, first, second, [count, width], &mut out));
+                print(&format!("{what} {name}{named}"), count * width * terms, seconds, limit);
+            }
+        }
     }
     attention(&machine, rows, limit);
 }

@@ -3,7 +3,7 @@
 //! The same matrix and seed give the same bits on any number of threads.
 
 use bantam_model::Machine;
-use bantam_tensor::kernels::backward::{First, add_product};
+use bantam_tensor::kernels::backward::{First, Precision, add_product};
 
 use crate::random::Random;
 
@@ -58,7 +58,7 @@ impl Svd {
 /// `first` `[count][inner]` times `second` `[inner][width]`.
 fn product(machine: &Machine, first: &[f32], second: &[f32], count: usize, width: usize) -> Vec<f32> {
     let mut out = vec![0.0; count * width];
-    add_product(machine, First::Rows(first), second, count, width, &mut out);
+    add_product(machine, Precision::Single, First::Rows(first), second, [count, width], &mut out);
     out
 }
 

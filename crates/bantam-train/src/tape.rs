@@ -13,6 +13,7 @@ use std::sync::Arc;
 use bantam_model::rope::Rope;
 use bantam_model::weights::Vector;
 use bantam_model::{Adapter, Batch, Machine, Numerics};
+use bantam_tensor::kernels::backward::Precision;
 use bantam_tensor::kernels::matmul::{Codes, Rounding};
 
 use crate::angles::Angles;
@@ -387,6 +388,11 @@ impl<'a> Tape<'a> {
         assert_eq!(rows, self.batch.tokens.len(), "all rows of the batch");
         let spans = self.batch.spans.iter().enumerate();
         spans.map(|(place, span)| (Some(place), span.rows.clone())).collect()
+    }
+
+    /// How derivatives, and the thin products of adapters, round their factors.
+    pub(crate) fn precision(&self) -> Precision {
+        if self.numerics == Numerics::Exact { Precision::Single } else { Precision::Bf16 }
     }
 
     /// The angles by which a rope turns the batch's rows.

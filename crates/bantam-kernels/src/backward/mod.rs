@@ -19,6 +19,7 @@ pub use sums::First;
 
 use crate::Machine;
 use crate::elementwise::add_scaled;
+use crate::lanes::has_pairs_of_bf16;
 use crate::matmul::{Input, Layout, Weights, multiply};
 use crate::share::Shared;
 use sums::{Second, Sums};
@@ -30,6 +31,51 @@ pub enum Precision {
     Single,
     /// To BF16, where the processor multiplies pairs of these faster than single numbers (AVX512-BF16 without AMX); else not at all.
     Bf16,
+}
+
+/// Forms a product of the way forward, `y[m][n] = sum over k of x[m][k] * w[n][k]`, with factors of BF16 where
+/// [`Precision::Bf16`] has these, else exactly, as [`Input::Exact`].
+///
+/// * `weights`: of a storage without blocks
+/// * `x`: `[rows][weights.inputs]`
+/// * `y`: `[rows][weights.outputs]`
+///
+/// # Panics
+///
+/// Where the lengths do not fit each other, or weights lie in blocks.
+pub fn multiply_rounded(
+    machine: &Machine,
+    weights: Weights<'_>,
+    precision: Precision,
+    x: &[f32],
+    y: &mut [f32],
+) {
+    weights.check();
+    assert!(!weights.storage.is_quantized(), "weights without blocks");
+    if precision == Precision::Single || !has_pairs_of_bf16(machine.isa()) {
+        return multiply(machine, weights, Input::Exact(x), y);
+    }
+    let Weights { inputs, outputs, .. } = weights;
+    let rows = y.len() / outputs.max(1);
+    assert!(y.len() == rows * outputs && x.len() == rows * inputs, "rows of another width");
+    y.fill(0.0);
+    if y.is_empty() {
+        return;
+    }
+    let second = match weights.layout {
+        Layout::OutIn => Second::Across(weights),
+        Layout::InOut => Second::Weights(weights),
+    };
+    Sums {
+        first: First::Rows(x),
+        second,
+        rows,
+        terms: inputs,
+        width: outputs,
+        precision,
+        out: &Shared::new(y),
+    }
+    .add(machine);
 }
 
 /// Adds to the derivative by the activations, `dx[m][k] += sum over n of dy[m][n] * w[n][k]`.
@@ -93,13 +139,13 @@ pub fn multiply_backward_weights(
 ) {
     assert_eq!(Some(dw.len()), inputs.checked_mul(outputs), "a derivative for each weight");
     match layout {
-        Layout::OutIn => add(machine, precision, First::Columns(dy), x, [outputs, inputs], dw),
-        Layout::InOut => add(machine, precision, First::Columns(x), dy, [inputs, outputs], dw),
+        Layout::OutIn => add_product(machine, precision, First::Columns(dy), x, [outputs, inputs], dw),
+        Layout::InOut => add_product(machine, precision, First::Columns(x), dy, [inputs, outputs], dw),
     }
 }
 
-/// Adds a product of two matrices in f32, `out[r][c] += sum over t of first[r][t] * second[t][c]`, one fused
-/// multiply-add for each term, in ascending order.
+/// Adds a product of two matrices, `out[r][c] += sum over t of first[r][t] * second[t][c]`, one fused
+/// multiply-add for each term, in ascending order, or one of the processor's instructions for each two terms of BF16.
 ///
 /// * `second`: `[terms][width]`
 /// * `out`: `[rows][width]`
@@ -108,17 +154,6 @@ pub fn multiply_backward_weights(
 ///
 /// Where the lengths do not fit each other.
 pub fn add_product(
-    machine: &Machine,
-    first: First<'_>,
-    second: &[f32],
-    rows: usize,
-    width: usize,
-    out: &mut [f32],
-) {
-    add(machine, Precision::Single, first, second, [rows, width], out);
-}
-
-fn add(
     machine: &Machine,
     precision: Precision,
     first: First<'_>,

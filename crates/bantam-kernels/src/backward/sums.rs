@@ -3,9 +3,10 @@
 //! One fused multiply-add for each term, in ascending order, or one instruction for each two terms of BF16. Each sum is
 //! formed by one thread alone, so the bits follow from the factors, however rows, columns and terms are shared out and laid out.
 
+use std::cell::RefCell;
 use std::ops::Range;
 
-use half::bf16;
+use bytemuck::{Pod, Zeroable};
 
 use super::Precision;
 use crate::Machine;
@@ -21,7 +22,8 @@ const DEPTH: usize = 128;
 const STRIP: usize = LANES;
 /// Columns whose second factors are laid out together: 256 KiB, half of a second-level cache.
 const COLUMNS: usize = 512;
-/// Rows whose first factors stay in the second-level cache from strip to strip.
+/// Rows whose first factors are laid out together, and stay in the second-level cache from strip to strip; a multiple of
+/// those side by side.
 const ROWS: usize = 192;
 
 /// The first factors.
@@ -33,12 +35,15 @@ pub enum First<'a> {
     Columns(&'a [f32]),
 }
 
-/// The second factors, one row for each term.
+/// The second factors.
 #[derive(Clone, Copy)]
 pub(super) enum Second<'a> {
-    /// Widened as they are needed.
-    Weights(Weights<'a>),
+    /// One row for each term.
     Rows(&'a [f32]),
+    /// The same, widened as they are needed.
+    Weights(Weights<'a>),
+    /// One row for each column, widened as they are needed.
+    Across(Weights<'a>),
 }
 
 /// All sums, `[rows][width]`.
@@ -65,7 +70,7 @@ impl Sums<'_> {
             }
         };
         match self.second {
-            Second::Weights(weights) => {
+            Second::Weights(weights) | Second::Across(weights) => {
                 // One part for each thread: the more blocks of a row are widened together, the cheaper each.
                 let share = self.width.div_ceil(machine.threads());
                 let granule = share.next_multiple_of(weights.storage.block_len().max(STRIP));
@@ -112,13 +117,13 @@ impl Bf16Kernel for Part<'_> {
 /// How factors are held and multiplied.
 trait Form<L: Lanes> {
     /// Those of [`Form::TERMS`] terms.
-    type Factors: Copy + Default;
+    type Factors: Pod;
     const TERMS: usize;
 
     /// Factors of sixteen columns, or rows; what is behind the last term is zero.
     fn hold(terms: [L; 2], to: &mut [Self::Factors; LANES]);
-    /// The same of one row.
-    fn of(terms: [f32; 2]) -> Self::Factors;
+    /// The same of one row, sixteen of them one behind the other.
+    fn hold_along(terms: [L; 2], to: &mut [Self::Factors; LANES]);
     fn add(sums: L, seconds: &[Self::Factors; STRIP], first: Self::Factors) -> L;
 }
 
@@ -133,8 +138,8 @@ impl<L: Lanes> Form<L> for Single {
         term.store(to);
     }
     #[inline(always)]
-    fn of([term, _]: [f32; 2]) -> f32 {
-        term
+    fn hold_along([terms, _]: [L; 2], to: &mut [f32; LANES]) {
+        terms.store(to);
     }
     #[inline(always)]
     fn add(sums: L, seconds: &[f32; STRIP], first: f32) -> L {
@@ -153,9 +158,8 @@ impl<L: Bf16Lanes> Form<L> for Pairs {
         L::pairs_of(first, second, to);
     }
     #[inline(always)]
-    fn of(terms: [f32; 2]) -> u32 {
-        let (first, second) = (bf16::from_f32(terms[0]).to_bits(), bf16::from_f32(terms[1]).to_bits());
-        u32::from(first) | u32::from(second) << 16
+    fn hold_along([lower, upper]: [L; 2], to: &mut [u32; LANES]) {
+        L::pairs_along(lower, upper, to);
     }
     #[inline(always)]
     fn add(sums: L, seconds: &[u32; STRIP], first: u32) -> L {
@@ -167,62 +171,108 @@ impl Part<'_> {
     /// Goes through blocks of terms, columns and rows, `R` rows and `S` strips side by side.
     #[inline(always)]
     fn blocks<L: Lanes, F: Form<L>, const R: usize, const S: usize>(&self) {
-        let (mut slab, mut held) = (Slab::<F::Factors>::new(), Vec::new());
+        let mut held = Held::take();
+        let firsts: &mut [[F::Factors; DEPTH]] = bytemuck::cast_slice_mut(&mut held.firsts);
+        let seconds: &mut [[F::Factors; STRIP]] = bytemuck::cast_slice_mut(&mut held.seconds);
         for first in (0..self.sums.terms).step_by(DEPTH * F::TERMS) {
             let terms = first..(first + DEPTH * F::TERMS).min(self.sums.terms);
             let depth = terms.len().div_ceil(F::TERMS);
-            self.hold_first::<L, F, R>(terms.clone(), &mut held);
             for begin in self.columns.clone().step_by(COLUMNS) {
                 let columns = begin..(begin + COLUMNS).min(self.columns.end);
-                slab.fill::<L, F>(&self.sums, terms.clone(), columns.clone());
+                self.hold_seconds::<L, F>(terms.clone(), columns.clone(), &mut held.rows, seconds);
                 for row in self.rows.clone().step_by(ROWS) {
                     let rows = row..(row + ROWS).min(self.rows.end);
-                    let held = &held[row - self.rows.start..];
-                    let mut strips = slab.strips();
-                    let mut begin = columns.start;
+                    self.hold_firsts::<L, F>(terms.clone(), rows.clone(), firsts);
+                    let (firsts, mut strips, mut begin) = (&*firsts, &*seconds, columns.start);
                     while begin + S * STRIP <= columns.end {
                         let (these, rest) = strips.split_at(S * DEPTH);
-                        self.strips::<L, F, R, S>(held, these, depth, rows.clone(), begin..begin + S * STRIP);
+                        self.strips::<L, F, R, S>(
+                            firsts,
+                            these,
+                            depth,
+                            rows.clone(),
+                            begin..begin + S * STRIP,
+                        );
                         (strips, begin) = (rest, begin + S * STRIP);
                     }
                     while begin < columns.end {
                         let (this, rest) = strips.split_at(DEPTH);
                         let end = (begin + STRIP).min(columns.end);
-                        self.strips::<L, F, R, 1>(held, this, depth, rows.clone(), begin..end);
+                        self.strips::<L, F, R, 1>(firsts, this, depth, rows.clone(), begin..end);
                         (strips, begin) = (rest, end);
+                    }
+                }
+            }
+        }
+        held.put_back();
+    }
+
+    /// The first factors of some terms and rows; behind the last row stands what was there.
+    #[inline(always)]
+    fn hold_firsts<L: Lanes, F: Form<L>>(
+        &self,
+        terms: Range<usize>,
+        rows: Range<usize>,
+        firsts: &mut [[F::Factors; DEPTH]],
+    ) {
+        match self.sums.first {
+            First::Rows(numbers) => {
+                for (row, first) in rows.zip(firsts) {
+                    hold_row::<L, F>(&numbers[row * self.sums.terms..][terms.clone()], first);
+                }
+            }
+            First::Columns(numbers) => {
+                let column = |term: usize| match term < terms.end {
+                    true => &numbers[term * self.sums.rows..][rows.clone()],
+                    false => &[],
+                };
+                for (group, first) in terms.clone().step_by(F::TERMS * LANES).enumerate() {
+                    for (strip, firsts) in firsts[..rows.len()].chunks_mut(LANES).enumerate() {
+                        let mut across = [[F::Factors::zeroed(); LANES]; LANES];
+                        for (place, across) in across.iter_mut().enumerate() {
+                            let term = first + place * F::TERMS;
+                            let both = [part::<L>(column(term), strip), part::<L>(column(term + 1), strip)];
+                            F::hold(both, across);
+                        }
+                        for (r, first) in firsts.iter_mut().enumerate() {
+                            groups_mut(first).0[group] = column_of(&across, r);
+                        }
                     }
                 }
             }
         }
     }
 
-    /// The first factors of some terms of this part's rows, and of as many rows of no meaning behind them that `R` at a time
-    /// can be taken from any of them.
+    /// The second factors of some terms and columns, strip by strip: `[COLUMNS / STRIP][DEPTH][STRIP]`.
     #[inline(always)]
-    fn hold_first<L: Lanes, F: Form<L>, const R: usize>(
+    fn hold_seconds<L: Lanes, F: Form<L>>(
         &self,
         terms: Range<usize>,
-        held: &mut Vec<[F::Factors; DEPTH]>,
+        columns: Range<usize>,
+        rows: &mut [[f32; COLUMNS]; 2],
+        seconds: &mut [[F::Factors; STRIP]],
     ) {
-        held.resize(self.rows.len() + R, [F::Factors::default(); DEPTH]);
-        match self.sums.first {
-            First::Rows(numbers) => {
-                for (row, held) in self.rows.clone().zip(held) {
-                    let numbers = &numbers[row * self.sums.terms..][terms.clone()];
-                    for (numbers, held) in numbers.chunks(F::TERMS).zip(held) {
-                        *held = F::of([numbers[0], numbers.get(1).copied().unwrap_or_default()]);
+        if let Second::Across(weights) = self.sums.second {
+            let [row, _] = rows;
+            return hold_across::<L, F>(weights, terms, columns, row, seconds);
+        }
+        for (place, term) in terms.clone().step_by(F::TERMS).enumerate() {
+            let mut both: [&[f32]; 2] = [&[]; 2];
+            for ((row, term), both) in
+                rows.iter_mut().zip(term..terms.end.min(term + F::TERMS)).zip(&mut both)
+            {
+                *both = match self.sums.second {
+                    Second::Rows(numbers) => &numbers[term * self.sums.width..][columns.clone()],
+                    Second::Weights(weights) | Second::Across(weights) => {
+                        let row = &mut row[..columns.len()];
+                        widen_from::<L>(&weights, term * self.sums.width + columns.start, row);
+                        row
                     }
-                }
+                };
             }
-            First::Columns(numbers) => {
-                for (place, term) in terms.clone().step_by(F::TERMS).enumerate() {
-                    let column = |term: usize| &numbers[term * self.sums.rows..][self.rows.clone()];
-                    let (first, second) = (column(term), column((term + 1).min(terms.end - 1)));
-                    let has_second = F::TERMS == 2 && term + 1 < terms.end;
-                    for ((first, second), held) in first.iter().zip(second).zip(&mut *held) {
-                        held[place] = F::of([*first, if has_second { *second } else { 0.0 }]);
-                    }
-                }
+            for strip in 0..columns.len().div_ceil(STRIP) {
+                let hold = [part::<L>(both[0], strip), part::<L>(both[1], strip)];
+                F::hold(hold, &mut seconds[strip * DEPTH + place]);
             }
         }
     }
@@ -270,52 +320,91 @@ fn copy<L: Lanes>(from: &[f32], to: &mut [f32]) {
     }
 }
 
-/// Second factors of some terms and columns, strip by strip: `[COLUMNS / STRIP][DEPTH][STRIP]`.
-struct Slab<N> {
-    factors: Vec<[N; STRIP]>,
+/// The factors of sixteen terms, or pairs of them, of a row.
+#[inline(always)]
+fn hold_row<L: Lanes, F: Form<L>>(numbers: &[f32], to: &mut [F::Factors]) {
+    let (whole, rest) = groups(numbers);
+    let mut to = groups_mut(to).0.iter_mut();
+    let mut together = whole.chunks_exact(F::TERMS);
+    for (groups, to) in together.by_ref().zip(to.by_ref()) {
+        F::hold_along([L::load(&groups[0]), L::load(&groups[F::TERMS - 1])], to);
+    }
+    // The last group of all may be alone, or not whole, or both.
+    if let (Some(to), false) = (to.next(), together.remainder().is_empty() && rest.is_empty()) {
+        let ends = match together.remainder() {
+            [last, ..] => [L::load(last), L::load_part(rest)],
+            [] => [L::load_part(rest), L::splat(0.0)],
+        };
+        F::hold_along(ends, to);
+    }
+}
+
+/// Second factors of weights that lie column by column.
+#[inline(always)]
+fn hold_across<L: Lanes, F: Form<L>>(
+    weights: Weights<'_>,
+    terms: Range<usize>,
+    columns: Range<usize>,
+    row: &mut [f32; COLUMNS],
+    seconds: &mut [[F::Factors; STRIP]],
+) {
+    let row = &mut row[..terms.len()];
+    for (strip, begin) in columns.clone().step_by(STRIP).enumerate() {
+        let mut along = [[F::Factors::zeroed(); DEPTH]; STRIP];
+        for (column, along) in (begin..columns.end).zip(&mut along) {
+            widen_from::<L>(&weights, column * weights.inputs + terms.start, row);
+            hold_row::<L, F>(row, along);
+        }
+        for (place, to) in seconds[strip * DEPTH..][..terms.len().div_ceil(F::TERMS)].iter_mut().enumerate() {
+            *to = column_of(&along, place);
+        }
+    }
+}
+
+/// Weights from one of them on, which is the first of its block.
+#[inline(always)]
+fn widen_from<L: Lanes>(weights: &Weights<'_>, first: usize, to: &mut [f32]) {
+    let (len, size) = (weights.storage.block_len(), weights.storage.block_bytes());
+    let bytes = &weights.bytes[first / len * size..];
+    widen::<L>(weights.storage, &bytes[..to.len() / len * size], to);
+}
+
+/// One of each of sixteen rows.
+#[inline(always)]
+fn column_of<N: Copy, const WIDTH: usize>(rows: &[[N; WIDTH]; LANES], column: usize) -> [N; LANES] {
+    let mut all = [rows[0][column]; LANES];
+    for (row, one) in rows.iter().zip(&mut all) {
+        *one = row[column];
+    }
+    all
+}
+
+/// Memory for factors, 360 KiB, which a thread keeps from one call to the next: empty memory is not free. Factors of any form
+/// have four bytes.
+struct Held {
+    firsts: Vec<[u32; DEPTH]>,
+    seconds: Vec<[u32; STRIP]>,
     rows: [[f32; COLUMNS]; 2],
 }
 
-impl<N: Copy + Default> Slab<N> {
-    fn new() -> Self {
-        Slab { factors: Vec::new(), rows: [[0.0; COLUMNS]; 2] }
+thread_local! {
+    static HELD: RefCell<Option<Box<Held>>> = const { RefCell::new(None) };
+}
+
+impl Held {
+    fn take() -> Box<Self> {
+        let kept = HELD.with(|kept| kept.take());
+        kept.unwrap_or_else(|| {
+            Box::new(Held {
+                firsts: vec![[0; DEPTH]; ROWS],
+                seconds: vec![[0; STRIP]; COLUMNS / STRIP * DEPTH],
+                rows: [[0.0; COLUMNS]; 2],
+            })
+        })
     }
 
-    fn strips(&self) -> &[[N; STRIP]] {
-        &self.factors
-    }
-
-    #[inline(always)]
-    fn fill<L: Lanes, F: Form<L, Factors = N>>(
-        &mut self,
-        sums: &Sums<'_>,
-        terms: Range<usize>,
-        columns: Range<usize>,
-    ) {
-        let strips = columns.len().div_ceil(STRIP);
-        self.factors.resize(strips * DEPTH, [N::default(); STRIP]);
-        let Slab { factors, rows } = self;
-        for (place, term) in terms.clone().step_by(F::TERMS).enumerate() {
-            let mut both: [&[f32]; 2] = [&[]; 2];
-            for ((row, term), both) in
-                rows.iter_mut().zip(term..terms.end.min(term + F::TERMS)).zip(&mut both)
-            {
-                *both = match sums.second {
-                    Second::Rows(numbers) => &numbers[term * sums.width..][columns.clone()],
-                    Second::Weights(weights) => {
-                        let (len, size) = (weights.storage.block_len(), weights.storage.block_bytes());
-                        let bytes = &weights.bytes[(term * sums.width + columns.start) / len * size..];
-                        let row = &mut row[..columns.len()];
-                        widen::<L>(weights.storage, &bytes[..row.len() / len * size], row);
-                        row
-                    }
-                };
-            }
-            for strip in 0..strips {
-                let hold = [part::<L>(both[0], strip), part::<L>(both[1], strip)];
-                F::hold(hold, &mut factors[strip * DEPTH + place]);
-            }
-        }
+    fn put_back(self: Box<Self>) {
+        HELD.with(|kept| kept.replace(Some(self)));
     }
 }
 

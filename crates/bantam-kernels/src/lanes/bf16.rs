@@ -14,6 +14,8 @@ pub(crate) type Pair = u32;
 pub(crate) trait Bf16Lanes: Lanes {
     /// Rounds to the nearest BF16, ties to even.
     fn pairs_of(firsts: Self, seconds: Self, pairs: &mut [Pair; LANES]);
+    /// As [`Bf16Lanes::pairs_of`], of neighbours: those of the lower numbers, then those of the upper ones.
+    fn pairs_along(lower: Self, upper: Self, pairs: &mut [Pair; LANES]);
     /// Adds both products of each of sixteen pairs with one pair. Their roundings in between are the instruction's own.
     fn add_products(self, pairs: &[Pair; LANES], pair: Pair) -> Self;
 }
@@ -45,6 +47,14 @@ impl Bf16Lanes for Avx512 {
             let seconds = std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(seconds.0));
             let seconds = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(seconds));
             let both = _mm512_or_si512(_mm512_cvtepu16_epi32(firsts), seconds);
+            _mm512_storeu_si512(pairs.as_mut_ptr().cast(), both);
+        }
+    }
+    #[inline(always)]
+    fn pairs_along(lower: Self, upper: Self, pairs: &mut [Pair; LANES]) {
+        // SAFETY: as above.
+        unsafe {
+            let both = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(upper.0, lower.0));
             _mm512_storeu_si512(pairs.as_mut_ptr().cast(), both);
         }
     }

@@ -219,6 +219,26 @@ where
     }
 }
 
+/// Whether [`dispatch_bf16`] runs with products of pairs.
+pub(crate) fn has_pairs_of_bf16(isa: Isa) -> bool {
+    struct Pairs;
+    impl Kernel for Pairs {
+        type Output = bool;
+        #[inline(always)]
+        fn run<L: Lanes>(self) -> bool {
+            false
+        }
+    }
+    impl Bf16Kernel for Pairs {
+        type Output = bool;
+        #[inline(always)]
+        fn run<L: Bf16Lanes>(self) -> bool {
+            true
+        }
+    }
+    dispatch_bf16(isa, Pairs)
+}
+
 /// [`Lanes::BYTE_BITS`] and [`Lanes::DIGIT_ROWS`] of an instruction set.
 pub(crate) fn products_of_bytes(isa: Isa) -> (usize, usize) {
     struct Products;

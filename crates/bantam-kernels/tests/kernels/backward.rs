@@ -1,6 +1,8 @@
 //! Derivatives of products against loops in f64.
 
-use bantam_kernels::backward::{Precision, multiply_backward_input, multiply_backward_weights};
+use bantam_kernels::backward::{
+    Precision, multiply_backward_input, multiply_backward_weights, multiply_rounded,
+};
 use bantam_kernels::matmul::{Layout, Weights, dequantize};
 use bantam_kernels::{Isa, Machine, Storage};
 
@@ -63,7 +65,7 @@ fn pairs_of_bf16_are_near_and_the_same_on_any_threads() {
             assert_same(&format!("{what} on {isa}"), &found, &work(&Machine::new(isa, 3)));
         }
     };
-    for (rows, outputs, inputs) in [(1, 1, 32), (5, 33, 32), (9, 300, 96), (70, 513, 608)] {
+    for (rows, outputs, inputs) in [(2, 15, 32), (5, 33, 32), (9, 300, 96), (70, 513, 608)] {
         let mut random = Random::new((rows + outputs + inputs) as u64);
         let bytes = random.weights(Storage::Q8_0, outputs * inputs);
         let weights =
@@ -78,6 +80,17 @@ fn pairs_of_bf16_are_near_and_the_same_on_any_threads() {
             multiply_backward_input(machine, weights, Precision::Bf16, &dy, &mut dx);
             dx
         });
+        let across = transposed(&w, outputs);
+        for (layout, numbers) in [(Layout::OutIn, &w), (Layout::InOut, &across)] {
+            let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+            let weights = Weights { storage: Storage::F32, layout, outputs, inputs, bytes: &bytes };
+            let zeros = vec![0.0; rows * outputs];
+            alike(&what, &naive_input(&across, &x, &zeros, outputs, inputs), &|machine| {
+                let mut y = vec![f32::NAN; rows * outputs];
+                multiply_rounded(machine, weights, Precision::Bf16, &x, &mut y);
+                y
+            });
+        }
         let zeros = vec![0.0; outputs * inputs];
         let truth = naive_input(&x, &transposed(&dy, rows), &zeros, inputs, rows);
         alike(&what, &truth, &|machine| {

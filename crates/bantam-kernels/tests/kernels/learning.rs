@@ -3,9 +3,9 @@
 use bantam_kernels::activation::Activation;
 use bantam_kernels::attention::{AttendSpec, KvShape};
 use bantam_kernels::backward::{
-    AttendGradients, AttendInputs, Divergence, DivergenceRows, First, NormGradients, activate_backward,
-    activate_gated_backward, add_product, attend_backward, cross_entropy, divergence, log_softmax,
-    normalize_backward,
+    AttendGradients, AttendInputs, Divergence, DivergenceRows, First, NormGradients, Precision,
+    activate_backward, activate_gated_backward, add_product, attend_backward, cross_entropy, divergence,
+    log_softmax, normalize_backward,
 };
 use bantam_kernels::norm::{NormKind, NormSpec};
 
@@ -38,7 +38,7 @@ fn products_of_either_side_at_odd_shapes() {
             let what = format!("{rows} x {terms} x {width}");
             let found = same_on_all(&what, |machine| {
                 let mut out = start.clone();
-                add_product(machine, first, &b, rows, width, &mut out);
+                add_product(machine, Precision::Single, first, &b, [rows, width], &mut out);
                 out
             });
             assert_near(&what, &truth, &found);

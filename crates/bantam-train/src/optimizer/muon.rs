@@ -2,7 +2,7 @@
 //! (Liu et al., 2025), so that one rate serves both.
 
 use bantam_model::Machine;
-use bantam_tensor::kernels::backward::{First, add_product};
+use bantam_tensor::kernels::backward::{First, Precision, add_product};
 
 use super::AdamW;
 use crate::parameters::Parameter;
@@ -79,7 +79,7 @@ fn orthogonalize(machine: &Machine, matrix: Vec<f32>, rows: usize, columns: usiz
 
 fn product(machine: &Machine, first: &[f32], second: &[f32], rows: usize, width: usize) -> Vec<f32> {
     let mut out = vec![0.0; rows * width];
-    add_product(machine, First::Rows(first), second, rows, width, &mut out);
+    add_product(machine, Precision::Single, First::Rows(first), second, [rows, width], &mut out);
     out
 }
 

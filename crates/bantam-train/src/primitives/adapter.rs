@@ -4,28 +4,29 @@
 use std::ops::Range;
 
 use bantam_model::LowRank;
-use bantam_tensor::kernels::backward::{First, add_product};
+use bantam_tensor::kernels::backward::{First, Precision, add_product};
 
 use crate::tape::{Derivative, Needs, Place, Rows, Sink, Step, Tape, Var};
 
 /// `y` with what a product of two thin matrices makes of `x`; whether these learn.
 pub(crate) fn adapt(tape: &mut Tape<'_>, x: &Var, y: Var, low_rank: &LowRank, learns: bool) -> Var {
     let (x, from) = (x.0, y.0);
-    let factors = Factors::new(low_rank);
+    let (factors, precision) = (Factors::new(low_rank), tape.precision());
     let rows = tape.rows(x).count();
     let mut between = tape.pool.zeros(rows * factors.rank);
     let numbers = First::Rows(&tape.rows(x).data);
-    add_product(tape.machine, numbers, &factors.a_across, rows, factors.rank, &mut between);
+    add_product(tape.machine, precision, numbers, &factors.a_across, [rows, factors.rank], &mut between);
     between.iter_mut().for_each(|x| *x *= factors.scale);
     let mut y = tape.taken(y);
-    add_product(tape.machine, First::Rows(&between), &factors.b_across, rows, factors.outputs, &mut y.data);
+    let (numbers, shape) = (First::Rows(&between), [rows, factors.outputs]);
+    add_product(tape.machine, precision, numbers, &factors.b_across, shape, &mut y.data);
     let width = factors.rank;
     // The thin rows in between are a node of their own, so that their memory is the tape's.
     let between = tape.record(Rows { data: between, width }, Needs::of(&[]), Nothing).0;
     let (needs, keeps) = ([x, from], [x, between]);
     let needs = Needs::of(&needs).learning(learns).keeping(if learns { &keeps } else { &[] });
     let parts = if learns { tape.gradient_parts(rows) } else { Vec::new() };
-    tape.record(y, needs, Adapt { x, from, between, factors, parts })
+    tape.record(y, needs, Adapt { x, from, between, factors, precision, parts })
 }
 
 /// The way back from what has none.
@@ -90,6 +91,7 @@ struct Adapt {
     /// `scale * A x`
     between: Place,
     factors: Factors,
+    precision: Precision,
     /// Rows whose gradients are added up, each part under names of its own; none where nothing learns.
     parts: Vec<(Option<usize>, Range<usize>)>,
 }
@@ -111,11 +113,11 @@ impl Adapt {
         let names = self.factors.names.each_ref().map(|name| crate::private::name_for(*span, name));
         let a = sink.of_tensor(&names[0], rank * inputs);
         let first = First::Columns(&by_between[of(rank)]);
-        add_product(at.machine, first, &x[of(inputs)], rank, inputs, a);
+        add_product(at.machine, self.precision, first, &x[of(inputs)], [rank, inputs], a);
         // Turned, since long rows are formed faster than thin ones.
         let mut by_b = sink.pool.zeros(rank * outputs);
         let first = First::Columns(&between[of(rank)]);
-        add_product(at.machine, first, &dy[of(outputs)], rank, outputs, &mut by_b);
+        add_product(at.machine, self.precision, first, &dy[of(outputs)], [rank, outputs], &mut by_b);
         let b = sink.of_tensor(&names[1], rank * outputs);
         super::accumulate(b, &across(&by_b, outputs));
         sink.pool.put(by_b);
@@ -127,13 +129,15 @@ impl Derivative for Adapt {
         let Factors { rank, inputs, outputs, scale, .. } = self.factors;
         let rows = dy.len() / outputs;
         let mut by_between = sink.pool.zeros(rows * rank);
-        add_product(at.machine, First::Rows(&dy), &self.factors.b, rows, rank, &mut by_between);
+        let first = First::Rows(&dy);
+        add_product(at.machine, self.precision, first, &self.factors.b, [rows, rank], &mut by_between);
         by_between.iter_mut().for_each(|x| *x *= scale);
         for part in &self.parts {
             self.learn(at, part, [&by_between, &dy], sink);
         }
         if let Some(dx) = sink.of(at, self.x) {
-            add_product(at.machine, First::Rows(&by_between), &self.factors.a, rows, inputs, dx);
+            let first = First::Rows(&by_between);
+            add_product(at.machine, self.precision, first, &self.factors.a, [rows, inputs], dx);
         }
         sink.pool.put(by_between);
         sink.give(at, self.from, dy);

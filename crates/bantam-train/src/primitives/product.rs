@@ -1,28 +1,33 @@
 //! Products with weights in any storage.
 
-use bantam_model::Numerics;
 use bantam_model::weights::Matrix;
-use bantam_tensor::kernels::backward::{Precision, multiply_backward_input, multiply_backward_weights};
+use bantam_tensor::kernels::backward::{
+    Precision, multiply_backward_input, multiply_backward_weights, multiply_rounded,
+};
 use bantam_tensor::kernels::matmul::{Input, multiply};
 
 use crate::tape::{Derivative, Needs, Place, Sink, Step, Tape, Var};
 
-/// `x Wᵀ`, rounded as the executor rounds it.
+/// `x Wᵀ`: through blocks rounded as the executor rounds it; else by factors as those of derivatives.
 pub(crate) fn product(tape: &mut Tape<'_>, x: &Var, matrix: &Matrix) -> Var {
     let (x, machine) = (x.0, tape.machine);
     let count = tape.rows(x).count();
     let mut y = tape.blank(count, matrix.outputs);
-    let input = match tape.numerics.rounding(matrix) {
-        Some(rounding) => Input::Coded(tape.codes(x, rounding)),
-        None => Input::Exact(&tape.rows(x).data),
-    };
-    multiply(machine, matrix.for_kernels(), input, &mut y.data);
+    match tape.numerics.rounding(matrix) {
+        Some(rounding) => {
+            let codes = Input::Coded(tape.codes(x, rounding));
+            multiply(machine, matrix.for_kernels(), codes, &mut y.data);
+        }
+        None => {
+            let (precision, x) = (tape.precision(), &tape.rows(x).data);
+            multiply_rounded(machine, matrix.for_kernels(), precision, x, &mut y.data);
+        }
+    }
     let learns = tape.wanted.weight(matrix.tensor.name());
     let needs = Needs::of(std::slice::from_ref(&x)).learning(learns);
     let keeps = [x];
     let needs = if learns { needs.keeping(&keeps) } else { needs };
-    let precision = if tape.numerics == Numerics::Exact { Precision::Single } else { Precision::Bf16 };
-    tape.record(y, needs, Product { x, matrix: matrix.clone(), precision, learns })
+    tape.record(y, needs, Product { x, matrix: matrix.clone(), precision: tape.precision(), learns })
 }
 
 struct Product {
