@@ -288,36 +288,43 @@ impl Part<'_> {
         columns: Range<usize>,
     ) {
         for begin in rows.clone().step_by(R) {
-            let count = R.min(rows.end - begin);
             let Some(first) = held[begin - rows.start..].first_chunk::<R>() else { return };
-            let mut sums = [[[0.0; STRIP]; S]; R];
-            for (r, sums) in sums.iter_mut().enumerate().take(count) {
-                let sums = &mut sums.as_flattened_mut()[..columns.len()];
-                let at = (begin + r) * self.sums.width + columns.start;
+            let mut sums = [[L::splat(0.0); S]; R];
+            // Rows behind the last one are formed of whatever is there, and stored nowhere.
+            for r in 0..R {
+                let row = (begin + r).min(rows.end - 1);
                 // SAFETY: these sums belong to this thread's part, and no other slice of them is in use.
-                copy::<L>(unsafe { self.sums.out.slice_mut(at, columns.len()) }, sums);
+                let out =
+                    unsafe { self.sums.out.slice_mut(row * self.sums.width + columns.start, columns.len()) };
+                for s in 0..S {
+                    sums[r][s] = part::<L>(out, s);
+                }
             }
             add_terms::<L, F, R, S>(first, strips, depth, &mut sums);
-            for (r, sums) in sums.iter().enumerate().take(count) {
-                let sums = &sums.as_flattened()[..columns.len()];
-                let at = (begin + r) * self.sums.width + columns.start;
-                // SAFETY: as above.
-                copy::<L>(sums, unsafe { self.sums.out.slice_mut(at, columns.len()) });
+            // All rows are gone through, so that the loop has no end that is found out at run time, and sums stay in registers.
+            for r in 0..R {
+                if begin + r < rows.end {
+                    let at = (begin + r) * self.sums.width + columns.start;
+                    // SAFETY: as above.
+                    let (whole, rest) = groups_mut(unsafe { self.sums.out.slice_mut(at, columns.len()) });
+                    for s in 0..S {
+                        match whole.get_mut(s) {
+                            Some(group) => sums[r][s].store(group),
+                            None => store_part(sums[r][s], rest),
+                        }
+                    }
+                }
             }
         }
     }
 }
 
-/// Copies columns; whole strips through registers, without a call.
+/// Stores the first numbers of a group.
 #[inline(always)]
-fn copy<L: Lanes>(from: &[f32], to: &mut [f32]) {
-    let ((from, from_rest), (to, to_rest)) = (groups(from), groups_mut(to));
-    for (from, to) in from.iter().zip(to) {
-        L::load(from).store(to);
-    }
-    if !from_rest.is_empty() {
-        to_rest.copy_from_slice(from_rest);
-    }
+fn store_part<L: Lanes>(from: L, to: &mut [f32]) {
+    let mut whole = [0.0; LANES];
+    from.store(&mut whole);
+    to.copy_from_slice(&whole[..to.len()]);
 }
 
 /// The factors of sixteen terms, or pairs of them, of a row.
@@ -425,15 +432,9 @@ fn add_terms<L: Lanes, F: Form<L>, const R: usize, const S: usize>(
     first: &[[F::Factors; DEPTH]; R],
     strips: &[[F::Factors; STRIP]],
     depth: usize,
-    sums: &mut [[[f32; STRIP]; S]; R],
+    sums: &mut [[L; S]; R],
 ) {
-    let mut lanes = [[L::splat(0.0); S]; R];
-    for r in 0..R {
-        for s in 0..S {
-            lanes[r][s] = L::load(&sums[r][s]);
-        }
-    }
-    let strips = &strips[..S * DEPTH];
+    let (mut lanes, strips) = (*sums, &strips[..S * DEPTH]);
     for t in 0..depth.min(DEPTH) {
         for r in 0..R {
             for s in 0..S {
@@ -441,11 +442,7 @@ fn add_terms<L: Lanes, F: Form<L>, const R: usize, const S: usize>(
             }
         }
     }
-    for r in 0..R {
-        for s in 0..S {
-            lanes[r][s].store(&mut sums[r][s]);
-        }
-    }
+    *sums = lanes;
 }
 
 /// The sum of products: lane `i` takes every sixteenth from `i` on.
