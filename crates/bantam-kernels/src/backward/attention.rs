@@ -139,6 +139,8 @@ struct Work {
     weights: Vec<f32>,
     scores: Vec<f32>,
     slopes: Vec<f32>,
+    /// First factors of some rows, term by term.
+    held: Vec<[f32; TOGETHER]>,
 }
 
 impl Kernel for Head<'_> {
@@ -155,6 +157,7 @@ impl Kernel for Head<'_> {
             weights: tile(),
             scores: tile(),
             slopes: if self.spec.soft_cap.is_some() { tile() } else { Vec::new() },
+            held: Vec::new(),
         };
         for begin in (0..self.span.len()).step_by(TILE) {
             let queries = begin..(begin + TILE).min(self.span.len());
@@ -214,13 +217,13 @@ impl Head<'_> {
         let keys = first..queries.end.next_multiple_of(LANES);
         let rows = queries.len();
         let of_queries = queries.start * dim..queries.end * dim;
-        let Work { weights, scores, slopes, .. } = work;
+        let Work { weights, scores, slopes, held, .. } = work;
 
         // The weights of all keys that are seen.
         weights.fill(0.0);
         let query = Factors { numbers: &packed.queries[of_queries.clone()], row: dim, term: 1 };
         let across = Rows { numbers: &packed.keys_across[keys.start..], stride: len };
-        product::<L>(query, across, (rows, dim, keys.len()), weights, len);
+        product::<L>(query, across, (rows, dim, keys.len()), weights, len, held);
         for (i, query) in queries.clone().enumerate() {
             let slopes = match slopes.is_empty() {
                 true => &mut [][..],
@@ -234,7 +237,7 @@ impl Head<'_> {
         scores.fill(0.0);
         let dy = Factors { numbers: &packed.dy[of_queries.clone()], row: dim, term: 1 };
         let across = Rows { numbers: &packed.values_across[keys.start..], stride: len };
-        product::<L>(dy, across, (rows, dim, keys.len()), scores, len);
+        product::<L>(dy, across, (rows, dim, keys.len()), scores, len, held);
         for (i, query) in queries.clone().enumerate() {
             let row = |of| self.row(of, query, self.spec.num_heads, self.head);
             let shared = dot::<L>(row(self.of.y), row(self.of.dy));
@@ -260,6 +263,7 @@ impl Head<'_> {
             shape,
             &mut work.values[place.clone()],
             dim,
+            &mut work.held,
         );
         product::<L>(
             across(scores),
@@ -267,10 +271,12 @@ impl Head<'_> {
             shape,
             &mut work.keys[place.clone()],
             dim,
+            &mut work.held,
         );
         let along = Factors { numbers: scores, row: len, term: 1 };
         let shape = (rows, keys.len(), dim);
-        product::<L>(along, rows_of(&packed.keys[place]), shape, &mut work.queries[of_queries], dim);
+        let (keys, held) = (rows_of(&packed.keys[place]), &mut work.held);
+        product::<L>(along, keys, shape, &mut work.queries[of_queries], dim, held);
     }
 
     fn first_seen(&self, query: usize) -> usize {
@@ -330,53 +336,91 @@ struct Rows<'a> {
     stride: usize,
 }
 
+/// Rows of first factors that are laid out together at most.
+const TOGETHER: usize = 8;
+
 /// Adds products small enough for the caches, `out[r][c] += first[r][t] * second[t][c]`. The shape is rows, terms and
 /// width, which is whole groups of sixteen; a row of `out` begins every `stride`.
 #[inline(always)]
 fn product<L: Lanes>(
     first: Factors<'_>,
     second: Rows<'_>,
+    shape: (usize, usize, usize),
+    out: &mut [f32],
+    stride: usize,
+    held: &mut Vec<[f32; TOGETHER]>,
+) {
+    // As many sums as hide the wait of each for the one before it, as in products of whole matrices.
+    if L::WIDE {
+        product_by::<L, 8, 2>(first, second, shape, out, stride, held);
+    } else {
+        product_by::<L, 6, 1>(first, second, shape, out, stride, held);
+    }
+}
+
+/// `R` rows and `S` groups of columns side by side.
+#[inline(always)]
+fn product_by<L: Lanes, const R: usize, const S: usize>(
+    first: Factors<'_>,
+    second: Rows<'_>,
     (rows, terms, width): (usize, usize, usize),
     out: &mut [f32],
     stride: usize,
+    held: &mut Vec<[f32; TOGETHER]>,
 ) {
-    for column in (0..width).step_by(LANES) {
-        let second = Rows { numbers: &second.numbers[column..], ..second };
-        let mut row = 0;
-        while row < rows {
-            let first = Factors { numbers: &first.numbers[row * first.row..], ..first };
-            let out = &mut out[row * stride + column..];
-            row += match rows - row {
-                6.. => tile::<L, 6>(first, second, terms, out, stride),
-                3.. => tile::<L, 3>(first, second, terms, out, stride),
-                _ => tile::<L, 1>(first, second, terms, out, stride),
+    held.resize(terms, [0.0; TOGETHER]);
+    for row in (0..rows).step_by(R) {
+        let count = R.min(rows - row);
+        for (t, held) in held.iter_mut().enumerate() {
+            let numbers = &first.numbers[row * first.row + t * first.term..];
+            for (r, held) in held.iter_mut().enumerate().take(count) {
+                *held = numbers[r * first.row];
+            }
+        }
+        let out = &mut out[row * stride..];
+        let mut column = 0;
+        while column < width {
+            let second = Rows { numbers: &second.numbers[column..], ..second };
+            column += match width - column {
+                left if left >= S * LANES => tile::<L, R, S>(held, second, count, &mut out[column..], stride),
+                _ => tile::<L, R, 1>(held, second, count, &mut out[column..], stride),
             };
         }
     }
 }
 
-/// `R` rows of sixteen sums; gives `R`.
+/// `R` rows of `S` groups of sums, of which `count` rows are kept; gives the columns.
 #[inline(always)]
-fn tile<L: Lanes, const R: usize>(
-    first: Factors<'_>,
+fn tile<L: Lanes, const R: usize, const S: usize>(
+    held: &[[f32; TOGETHER]],
     second: Rows<'_>,
-    terms: usize,
+    count: usize,
     out: &mut [f32],
     stride: usize,
 ) -> usize {
-    let mut sums = [L::splat(0.0); R];
-    for (r, sums) in sums.iter_mut().enumerate() {
-        *sums = L::load(&groups(&out[r * stride..][..LANES]).0[0]);
-    }
-    for t in 0..terms {
-        let numbers = L::load(&groups(&second.numbers[t * second.stride..][..LANES]).0[0]);
-        for (r, sums) in sums.iter_mut().enumerate() {
-            let factor = L::splat(first.numbers[r * first.row + t * first.term]);
-            *sums = numbers.mul_add(factor, *sums);
+    let mut sums = [[L::splat(0.0); S]; R];
+    for r in 0..R {
+        let row = &groups(&out[r.min(count - 1) * stride..][..S * LANES]).0;
+        for s in 0..S {
+            sums[r][s] = L::load(&row[s]);
         }
     }
-    for (r, sums) in sums.into_iter().enumerate() {
-        sums.store(&mut groups_mut(&mut out[r * stride..][..LANES]).0[0]);
+    for (first, second) in held.iter().zip(second.numbers.chunks(second.stride)) {
+        let second = &groups(&second[..S * LANES]).0[..S];
+        for r in 0..R {
+            let factor = L::splat(first[r]);
+            for s in 0..S {
+                sums[r][s] = L::load(&second[s]).mul_add(factor, sums[r][s]);
+            }
+        }
     }
-    R
+    for r in 0..R {
+        if r < count {
+            let row = &mut groups_mut(&mut out[r * stride..][..S * LANES]).0;
+            for s in 0..S {
+                sums[r][s].store(&mut row[s]);
+            }
+        }
+    }
+    S * LANES
 }
