@@ -36,7 +36,7 @@ pub(crate) struct Answers {
     /// Answers in all.
     pub(crate) count: usize,
     left: usize,
-    _work: JoinSet<()>,
+    work: JoinSet<()>,
 }
 
 /// All of one answer.
@@ -110,7 +110,7 @@ impl Answers {
         let mut work = JoinSet::new();
         work.spawn(run(model, place, jobs, out, until));
         let prompts = prepared.into_iter().map(|prompt| prompt.ids).collect();
-        Ok(Answers { pieces, prompts, count, left: count, _work: work })
+        Ok(Answers { pieces, prompts, count, left: count, work })
     }
 
     /// The next piece and the number of its answer; `None` when all answers have ended.
@@ -123,6 +123,10 @@ impl Answers {
             return Some((0, Piece::Failed(broken("an answer broke off"))));
         };
         self.left -= usize::from(matches!(piece.1, Piece::Done(_) | Piece::Failed(_)));
+        if self.left == 0 {
+            // Who has read the end finds the model let go.
+            while self.work.join_next().await.is_some() {}
+        }
         Some(piece)
     }
 
