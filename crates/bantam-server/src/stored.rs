@@ -78,6 +78,12 @@ impl<T: Weighed> Stored<T> {
         self.look(id, T::clone)
     }
 
+    /// What is found first in those that whoever asks may see, the newest first.
+    pub(crate) fn search<R>(&self, find: impl Fn(&T) -> Option<R>) -> Option<R> {
+        let (slots, caller) = (self.slots(), Caller::current());
+        slots.iter().rev().filter(|slot| slot.caller == caller).find_map(|slot| find(&slot.entry))
+    }
+
     /// Whether it was there.
     pub(crate) fn remove(&self, id: &str) -> bool {
         let (mut slots, caller) = (self.slots(), Caller::current());

@@ -126,13 +126,39 @@ fn a_conversation_goes_on_from_what_is_kept() {
 }
 
 #[test]
+fn items_that_are_kept_can_be_named_in_place_of_being_said_again() {
+    let server = Running::new();
+    let first = server.post("/v1/responses", &ask(json!("say one"))).json();
+    let path = format!("/v1/responses/{}", first["id"].as_str().unwrap());
+    let given = server.get(&format!("{path}/input_items")).json()["data"][0].clone();
+    let named = |item: &Value| json!({ "type": "item_reference", "id": item["id"] });
+    let said = json!({ "role": "user", "content": "say two" });
+    let more = ask(json!([named(&given), { "id": first["output"][0]["id"] }, said]));
+    let second = server.post("/v1/responses", &more).json();
+    let tokens = ["user\nsay one", "assistant\none", "user\nsay two"].map(|message| message.len() + 3);
+    assert_eq!(second["usage"]["input_tokens"], tokens.iter().sum::<usize>() + 11);
+    let path = format!("/v1/responses/{}/input_items", second["id"].as_str().unwrap());
+    assert_eq!(server.get(&path).json()["data"][2], given, "what is named is told as it is");
+    let items =
+        server.post("/v1/conversations", &json!({ "items": [{ "role": "user", "content": "say c" }] }));
+    let items =
+        server.get(&format!("/v1/conversations/{}/items", items.json()["id"].as_str().unwrap())).json();
+    let reply = server.post("/v1/responses", &ask(json!([named(&items["data"][0])]))).json();
+    assert_eq!(reply["output"][0]["content"][0]["text"], "c");
+    delete(&server, &format!("/v1/responses/{}", first["id"].as_str().unwrap()));
+    delete(&server, &format!("/v1/responses/{}", second["id"].as_str().unwrap()));
+    let gone = server.post("/v1/responses", &more);
+    assert_eq!((gone.status, &gone.json()["error"]["param"]), (404, &json!("input[0].id")));
+}
+
+#[test]
 fn what_is_wrong_is_named() {
     let server = Running::new();
     let cases = [
         (json!({ "input": null }), "input"),
         (json!({ "input": [] }), "input"),
         (json!({ "input": [{ "role": "robot", "content": "x" }] }), "input[0].role"),
-        (json!({ "input": [{ "type": "item_reference", "id": "x" }] }), "input[0].type"),
+        (json!({ "input": [{ "type": "odd", "id": "x" }] }), "input[0].type"),
         (
             json!({ "input": [{ "role": "user", "content": [{ "type": "input_image" }] }] }),
             "input[0].content[0].type",

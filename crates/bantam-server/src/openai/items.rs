@@ -25,7 +25,9 @@ pub(crate) fn read(fields: &Fields<'_>, name: &str) -> Result<Option<Vec<Value>>
 fn told(item: &Value) -> Value {
     let Value::Object(given) = item else { return item.clone() };
     let mut item = given.clone();
-    let kind = text_or(&mut item, "type", "message");
+    // A name alone says no message.
+    let is_name = given.get("id").is_some_and(Value::is_string) && !given.contains_key("role");
+    let kind = text_or(&mut item, "type", if is_name { "item_reference" } else { "message" });
     let (prefix, has_status) = match kind.as_str() {
         "message" => ("msg_", true),
         "function_call" => ("fc_", true),
@@ -117,7 +119,7 @@ fn message(item: &Fields<'_>) -> Result<Option<Value>, Fault> {
             Some(json!({ "role": "tool", "tool_call_id": id, "content": content(item, "output")? }))
         }
         _ => {
-            return Err(item.wrong("type", "message, reasoning, function_call or function_call_output"));
+            return Err(item.wrong("type", "message, reasoning, function_call, function_call_output, or in a response's input item_reference"));
         }
     })
 }

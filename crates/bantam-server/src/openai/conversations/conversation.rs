@@ -54,7 +54,7 @@ impl Conversation {
         })
     }
 
-    pub(super) fn items(&self) -> &[Value] {
+    pub(crate) fn items(&self) -> &[Value] {
         &self.items
     }
 

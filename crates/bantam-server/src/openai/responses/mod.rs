@@ -3,6 +3,7 @@
 mod call;
 mod events;
 mod keep;
+mod references;
 mod request;
 
 use std::sync::Arc;
@@ -34,7 +35,7 @@ pub(crate) async fn create(app: Arc<App>, body: Map<String, Value>) -> Result<Re
     let fields = Fields::new(&body);
     let (before, joined) = before(&app, &fields)?;
     let model = &app.models.open(&fields).await?;
-    let Wanted { ask, messages, items } = request::read(&fields, before, &model.served)?;
+    let Wanted { ask, messages, items } = request::read(&app, &fields, before, &model.served)?;
     joined.iter().try_for_each(|joined| joined.check(&app, &items))?;
     let wants_stream = fields.flag("stream")?.unwrap_or(false);
     let is_kept = fields.flag("store")?.unwrap_or(true) && app.settings.storing == Storing::InMemory;

@@ -9,9 +9,11 @@ use crate::fault::Fault;
 use crate::fields::{Fields, wrong};
 use crate::limits::{MESSAGES_MAX, TOP_LOGPROBS_MAX};
 use crate::messages::made;
+use crate::openai::responses::references;
 use crate::openai::{items, metadata};
 use crate::sampling;
 use crate::served::Served;
+use crate::state::App;
 use crate::structure;
 use crate::tools;
 
@@ -28,14 +30,19 @@ pub(super) struct Wanted {
 ///
 /// # Errors
 ///
-/// Wrong types, and what this server does not do.
-pub(super) fn read(fields: &Fields<'_>, before: Vec<Value>, served: &Served) -> Result<Wanted, Fault> {
+/// Wrong types, items that are not kept, and what this server does not do.
+pub(super) fn read(
+    app: &App,
+    fields: &Fields<'_>,
+    before: Vec<Value>,
+    served: &Served,
+) -> Result<Wanted, Fault> {
     refuse_unsupported(fields)?;
     metadata::read(fields)?;
     let items = match items::read(fields, "input")? {
         // What was said before can be answered as it is.
         None if before.is_empty() => return Err(fields.missing("input", "a string or a list of items")),
-        items => items.unwrap_or_default(),
+        items => references::resolve(app, items.unwrap_or_default())?,
     };
     let mut messages = before;
     messages.extend(items::to_messages(&items, "input")?);
