@@ -6,8 +6,8 @@
 
 FOLDER holds schemas as .json files, such as those of JSONSchemaBench (github.com/guidance-ai/jsonschemabench, `data`).
 Starts `bantam serve`, asks for one answer to each of N schemas drawn from all (or as many as the seconds allow), several
-at once, and checks each whole answer with the Python package `jsonschema`. Prints what is valid, incomplete, refused
-(with the reasons) and wrong, the time of a mask and the share of tokens that were forced. Exits with 1 if an answer that
+at once, and checks each answer with the Python package `jsonschema`. Prints what is valid (at once, or cut short: led to its
+end where its tokens ran out), incomplete (less was left than the schema asks for), refused (with the reasons) and wrong, the time of a mask and the share of tokens that were forced. Exits with 1 if an answer that
 was called done does not hold to its schema, or if one did not end.
 """
 import argparse
@@ -81,9 +81,9 @@ def judged(server, options, number, path):
         return "failed", f"{path.name}: {reply['error']['message']}", took
     choice = reply["choices"][0]
     text = choice["message"]["content"]
-    if choice["finish_reason"] == "length":
-        return "incomplete", text[-60:], took
     why = problem(schema, text)
+    if choice["finish_reason"] == "length":
+        return ("incomplete", f"{path.name}: {text[-60:]}", took) if why else ("valid, cut short", text, took)
     if why is None:
         return "valid", text, took
     return ("unjudged" if why.startswith("?") else "wrong"), f"{path.name}: {why} in {text[:300]}", took
@@ -142,7 +142,7 @@ def main():
 def report(outcomes, seconds, figures):
     kinds = collections.Counter(kind for _, kind, _, _ in outcomes)
     print(f"{len(outcomes)} requests in {seconds:.0f} s: " + ", ".join(f"{n} {kind}" for kind, n in kinds.most_common()))
-    for kind in ("wrong", "failed", "endless", "unjudged", "given up"):
+    for kind in ("wrong", "failed", "endless", "unjudged", "given up", "incomplete"):
         for _, _, what, _ in [outcome for outcome in outcomes if outcome[1] == kind][:8]:
             print(f"  {kind}: {what}")
     reasons = collections.Counter(reason_of(what) for _, kind, what, _ in outcomes if kind == "refused")

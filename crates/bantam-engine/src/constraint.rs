@@ -37,10 +37,19 @@ pub trait Constraint: Debug + Send {
     /// Whether it is met, and nothing more may come.
     fn is_complete(&self) -> bool;
 
-    /// From now on, only what leads to an end soon is allowed, as far as that is known: few tokens are left.
-    fn close_soon(&mut self) {}
+    /// What comes next where `token` was chosen and `left` tokens may still come, with this one: the token itself; another
+    /// one that is allowed, where it could not be met in time behind that one; or nothing, where it is met and can end
+    /// here. Asked before each token that is chosen, and not before those that are forced. Nothing is committed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Constraint`] where finding out takes too much.
+    fn in_time(&mut self, token: u32, left: usize) -> Result<Option<u32>, Error> {
+        let _ = left;
+        Ok(Some(token))
+    }
 
-    /// Whether that has left less to choose from: the answer is shorter than it might have been.
+    /// Whether another token has come than was chosen, or the end: the answer is shorter than it might have been.
     fn is_cut_short(&self) -> bool {
         false
     }

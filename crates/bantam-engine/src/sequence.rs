@@ -40,10 +40,6 @@ pub(crate) struct Sequence {
     pub(crate) outlet: Outlet,
 }
 
-/// An answer is led to its end when so many tokens are left, or this share of all that it may have.
-const CLOSING_TOKENS: usize = 64;
-const CLOSING_SHARE: usize = 4;
-
 /// What a sequence has in a step.
 pub(crate) struct Rows {
     /// Guesses among them.
@@ -337,33 +333,34 @@ impl Sequence {
     }
 
     fn choose(&mut self, logits: &[f32]) -> Result<Option<Reason>, Error> {
-        let has_little_left = self.has_little_left();
         let allowed = match &mut self.constraint {
-            Some(constraint) => {
-                if has_little_left {
-                    constraint.close_soon();
-                }
-                constraint.allowed()?
-            }
+            Some(constraint) => constraint.allowed()?,
             None => Allowed::All,
         };
         let id = self.sampler.choose_among(logits, allowed, &self.tokens[self.ahead..])?;
         if self.request.stop_tokens.contains(&id) {
             return Ok(Some(Reason::Stop(id)));
         }
+        let Some(id) = self.in_time(id)? else { return Ok(Some(Reason::Length)) };
         let (logprob, top) = logprobs::of(logits, id, self.request.top_logprobs);
         self.append(Event::Token { id, logprob, top }, id)
     }
 
-    /// Whether the limit of the answer or of the context is near.
-    fn has_little_left(&self) -> bool {
-        let in_answer = self.request.max_tokens.is_some_and(|most| {
-            most.saturating_sub(self.usage.generated_tokens) <= CLOSING_TOKENS.min(most / CLOSING_SHARE)
-        });
-        let context = self.state.length_max();
-        let in_context =
-            context.saturating_sub(self.tokens.len()) <= CLOSING_TOKENS.min(context / CLOSING_SHARE);
-        in_answer || (in_context && self.request.overflow == Overflow::Stop)
+    /// What comes where a token was chosen: where its answer must still be met, perhaps another one, or nothing.
+    fn in_time(&mut self, id: u32) -> Result<Option<u32>, Error> {
+        match (self.left(), &mut self.constraint) {
+            (Some(left), Some(constraint)) => constraint.in_time(id, left),
+            _ => Ok(Some(id)),
+        }
+    }
+
+    /// How many tokens may still come, where a limit of the answer or of the context says so.
+    fn left(&self) -> Option<usize> {
+        let in_answer = self.request.max_tokens.map(|most| most.saturating_sub(self.usage.generated_tokens));
+        // The last one need not have a place, since nothing is computed behind it.
+        let in_context = (self.state.length_max() + 1).saturating_sub(self.tokens.len());
+        let in_context = (self.request.overflow == Overflow::Stop).then_some(in_context);
+        in_answer.into_iter().chain(in_context).min()
     }
 
     /// Appends the tokens that must come next. The next step reads them together with the newest token.

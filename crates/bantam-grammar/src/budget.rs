@@ -94,9 +94,10 @@ impl Constraint for ThinkingBudget {
         self.forced.is_empty() && self.inner.as_ref().is_some_and(|inner| inner.is_complete())
     }
 
-    fn close_soon(&mut self) {
-        if let Some(inner) = &mut self.inner {
-            inner.close_soon();
+    fn in_time(&mut self, token: u32, left: usize) -> Result<Option<u32>, Error> {
+        match &mut self.inner {
+            Some(inner) if self.forced.is_empty() => inner.in_time(token, left),
+            _ => Ok(Some(token)),
         }
     }
 

@@ -7,8 +7,8 @@ use bantam_engine::{Allowed, Constraint, Error};
 use llguidance::Matcher;
 use llguidance::toktrie::SimpleVob;
 
-use crate::closers::{Closing, Place};
 use crate::free::Free;
+use crate::place::Place;
 use crate::tables::{Tables, told};
 
 /// An answer that the grammar holds for from its beginning.
@@ -16,10 +16,26 @@ pub(crate) struct Following {
     matcher: Matcher,
     mask: SimpleVob,
     tables: Arc<Tables>,
-    closing: Closing,
+    names: Option<Arc<[Vec<u32>]>>,
+    /// Of JSON.
     place: Place,
     /// As long as the text is free.
     free: Option<Free>,
+    ending: Ending,
+}
+
+/// What is known of how an answer can end.
+#[derive(Clone, Debug, Default)]
+struct Ending {
+    /// The tokens by which it can, the next one last, where these are known; whatever else it does must leave time for
+    /// as many.
+    way: Vec<u32>,
+    /// When to look for them again: when so many tokens are left. `None` before the first look.
+    look_at: Option<usize>,
+    /// Whether so few are left that each opened bracket counts.
+    is_near: bool,
+    /// Whether it was led there and would have gone on.
+    is_cut: bool,
 }
 
 impl fmt::Debug for Following {
@@ -29,8 +45,14 @@ impl fmt::Debug for Following {
 }
 
 impl Following {
-    pub(crate) fn new(matcher: Matcher, tables: Arc<Tables>, closing: Closing, free: Option<Free>) -> Self {
-        Following { matcher, mask: SimpleVob::new(), tables, closing, place: Place::default(), free }
+    pub(crate) fn new(
+        matcher: Matcher,
+        tables: Arc<Tables>,
+        names: Option<Arc<[Vec<u32>]>>,
+        free: Option<Free>,
+    ) -> Self {
+        let (mask, place, ending) = (SimpleVob::new(), Place::default(), Ending::default());
+        Following { matcher, mask, tables, names, place, free, ending }
     }
 
     /// Goes on by a text that is no token's own, such as what stands behind a mark within a token.
@@ -43,8 +65,40 @@ impl Following {
     }
 
     pub(crate) fn another(&self) -> Self {
-        let (matcher, tables) = (self.matcher.deep_clone(), Arc::clone(&self.tables));
-        Following { place: self.place, ..Following::new(matcher, tables, self.closing, self.free.clone()) }
+        self.with(self.matcher.deep_clone())
+    }
+
+    fn with(&self, matcher: Matcher) -> Self {
+        let (tables, names) = (Arc::clone(&self.tables), self.names.clone());
+        let (place, ending) = (self.place, self.ending.clone());
+        Following { place, ending, ..Following::new(matcher, tables, names, self.free.clone()) }
+    }
+
+    /// The tokens by which it can end from here, as far as these are known and no more than `most`.
+    pub(crate) fn way_out(&self, most: usize) -> Option<Vec<u32>> {
+        self.tables.closers.way(&self.matcher, self.place, self.names.as_deref(), most)
+    }
+
+    /// What comes in place of a token behind which no end can be reached with `left` tokens.
+    fn turn(&mut self, token: u32, left: usize) -> Option<u32> {
+        if self.ending.way.is_empty() {
+            let Some(way) = self.way_out(left) else {
+                // There is no time for an end. What is written may come nearer to one.
+                self.ending.look_at = Some(left - (left / LOOKS_SHARE).max(1));
+                self.ending.is_near = false;
+                return Some(token);
+            };
+            self.ending.way = way.into_iter().rev().collect();
+        }
+        self.ending.is_cut = true;
+        self.ending.way.last().copied()
+    }
+
+    /// Whether it is time to see if an end can be reached behind a token.
+    fn should_look(&self, behind: Place, left: usize) -> bool {
+        let stays_in_string = self.place.is_in_string && behind.is_in_string;
+        let is_due = self.ending.look_at.is_none_or(|look_at| left <= look_at);
+        is_due || (self.ending.is_near && !stays_in_string)
     }
 
     /// Goes past some bytes; whether the text was free before them and is behind them. The matcher need not be told of
@@ -53,6 +107,10 @@ impl Following {
         let was_free = self.is_free();
         self.place = self.place.after(bytes);
         self.free = self.free.take().and_then(|free| free.after(bytes));
+        if self.is_free() || self.names.is_none() {
+            // Quotes of what is no JSON begin no strings.
+            self.place = Place::default();
+        }
         was_free && self.is_free()
     }
 
@@ -67,14 +125,13 @@ impl Constraint for Following {
             return Ok(Allowed::Set(allowed));
         }
         self.mask = self.matcher.compute_mask_or_eos().map_err(|error| failed(&error.to_string()))?;
-        let is_closing = matches!(self.closing, Closing::Now | Closing::Cut);
-        if is_closing && self.tables.closers.restrict(self.place, &mut self.mask) {
-            self.closing = Closing::Cut;
-        }
         Ok(Allowed::Set(self.mask.as_slice()))
     }
 
     fn commit(&mut self, token: u32) -> Result<(), Error> {
+        if self.ending.way.pop_if(|next| *next == token).is_none() {
+            self.ending.way.clear();
+        }
         let tables = Arc::clone(&self.tables);
         if self.stays_free(tables.words.tok_trie().token(token)) {
             return Ok(());
@@ -97,20 +154,39 @@ impl Constraint for Following {
         self.matcher.is_stopped()
     }
 
-    fn close_soon(&mut self) {
-        if self.closing == Closing::Later {
-            self.closing = Closing::Now;
+    fn in_time(&mut self, token: u32, left: usize) -> Result<Option<u32>, Error> {
+        let behind = self.place.after(self.tables.words.tok_trie().token(token));
+        if self.ending.way.last() == Some(&token) || !self.should_look(behind, left) {
+            return Ok(Some(token));
         }
+        let mut next = self.with(self.matcher.clone());
+        next.commit(token)?;
+        let Some(way) = next.way_out(left.saturating_sub(1)) else { return Ok(self.turn(token, left)) };
+        let spare = left.saturating_sub(1 + way.len());
+        let wait = if spare > NEAR_TOKENS { spare / LOOKS_SHARE } else { spare / LOOKS_SHARE_IN_STRING };
+        self.ending.is_near = spare <= NEAR_TOKENS;
+        self.ending.look_at = Some(left.saturating_sub(1 + wait));
+        self.ending.way = way.into_iter().rev().chain([token]).collect();
+        Ok(Some(token))
     }
 
     fn is_cut_short(&self) -> bool {
-        self.closing == Closing::Cut
+        self.ending.is_cut
     }
 
     fn fork(&self) -> Box<dyn Constraint> {
         Box::new(self.another())
     }
 }
+
+/// With no more tokens than these to spare, each token outside of strings is looked at, since it may open what takes
+/// many to close.
+const NEAR_TOKENS: usize = 96;
+/// With more, the next look is when this share of them has gone.
+const LOOKS_SHARE: usize = 4;
+/// So it is within strings, which are closed by one token however long they are, but for those with a least length or a
+/// pattern.
+const LOOKS_SHARE_IN_STRING: usize = 8;
 
 pub(crate) fn failed(reason: &str) -> Error {
     Error::Constraint { reason: told(reason) }

@@ -8,7 +8,6 @@ use bantam_text::Tokenizer;
 use llguidance::Matcher;
 use llguidance::toktrie::SimpleVob;
 
-use crate::closers::Closing;
 use crate::constraint::Following;
 use crate::free::Free;
 use crate::start::{Start, Waiting};
@@ -27,7 +26,8 @@ struct Compiled {
     tables: Arc<Tables>,
     /// At the beginning; what answers do to theirs stays with them.
     matcher: Matcher,
-    closing: Closing,
+    /// Of JSON: names of properties with the quote behind them, in the order in which an answer that is to end tries them.
+    names: Option<Arc<[Vec<u32>]>>,
     /// The tokens that may come first, if they were asked for.
     first: OnceLock<Option<Arc<SimpleVob>>>,
 }
@@ -39,8 +39,15 @@ impl fmt::Debug for Grammar {
 }
 
 impl Grammar {
-    pub(crate) fn new(tokenizer: Tokenizer, tables: Arc<Tables>, matcher: Matcher, closing: Closing) -> Self {
-        let compiled = Compiled { tokenizer, tables, matcher, closing, first: OnceLock::new() };
+    pub(crate) fn new(
+        tokenizer: Tokenizer,
+        tables: Arc<Tables>,
+        matcher: Matcher,
+        names: Option<&[String]>,
+    ) -> Self {
+        let ids = |name: &String| tables.words.tokenize_bytes(name.as_bytes());
+        let names = names.map(|names| names.iter().map(ids).collect());
+        let compiled = Compiled { tokenizer, tables, matcher, names, first: OnceLock::new() };
         Grammar { compiled: Arc::new(compiled), mark: None }
     }
 
@@ -53,9 +60,9 @@ impl Grammar {
 
     /// A constraint for one answer, from where the grammar is to hold.
     pub fn constraint(&self, start: &Start) -> Box<dyn Constraint> {
-        let Compiled { tokenizer, tables, matcher, closing, .. } = &*self.compiled;
+        let Compiled { tokenizer, tables, matcher, names, .. } = &*self.compiled;
         let free = self.mark.clone().and_then(|mark| Some(Free::new(mark, self.compiled.first()?)));
-        let following = Following::new(matcher.deep_clone(), Arc::clone(tables), *closing, free);
+        let following = Following::new(matcher.deep_clone(), Arc::clone(tables), names.clone(), free);
         match start {
             Start::Now => Box::new(following),
             Start::After(_) | Start::MayThink { .. } => {

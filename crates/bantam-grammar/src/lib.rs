@@ -9,12 +9,14 @@
 #![forbid(unsafe_code)]
 
 mod budget;
-mod closers;
+mod closing;
 mod constraint;
 mod error;
 mod free;
 mod grammar;
 mod limits;
+mod names;
+mod place;
 mod schema;
 mod spec;
 mod start;

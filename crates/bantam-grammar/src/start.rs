@@ -64,6 +64,12 @@ pub(crate) struct Waiting {
     /// The end of the text so far, as long as it may be the beginning of the mark.
     tail: String,
     words: Vec<u32>,
+    /// Tokens of the shortest answer that is known, once it was looked for; none is where none was found.
+    least: Option<Option<usize>>,
+    /// What ends the thinking at once, the next one last; none before it has to.
+    end: Vec<u32>,
+    /// Whether thinking was ended, or left out, for want of tokens.
+    is_cut: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,11 +105,47 @@ impl Waiting {
             Start::MayThink { open, close } => (State::MayThink(*open), close.clone()),
         };
         let text = tokenizer.stream(Shown::All).continuing();
-        let (tail, words) = (String::new(), Vec::new());
-        Waiting { state, mark, following, tables, text, tail, words }
+        let (tail, words, end) = (String::new(), Vec::new(), Vec::new());
+        Waiting { state, mark, following, tables, text, tail, words, least: None, end, is_cut: false }
+    }
+
+    /// The tokens that end the thinking, whatever was thought.
+    fn close(&self) -> Vec<u32> {
+        match &self.mark {
+            Mark::Token(id) => vec![*id],
+            Mark::Text(text) => self.tables.words.tokenize_bytes(format!("\n{text}").as_bytes()),
+        }
+    }
+
+    /// Tokens that the end of the thinking and the shortest answer that is known take; `None` where none is known.
+    fn needed(&mut self) -> Option<usize> {
+        let following = &self.following;
+        let least = *self.least.get_or_insert_with(|| following.way_out(usize::MAX).map(|way| way.len()));
+        Some(least? + self.close().len())
+    }
+
+    /// What comes where `token` begins the thinking: what begins the answer, if there is no time for both.
+    fn thinking_or_not(&mut self, token: u32, left: usize) -> u32 {
+        let is_short = self.needed().is_some_and(|needed| left <= needed + SPARE_TOKENS);
+        let way = if is_short { self.following.way_out(left) } else { None };
+        let first = way.and_then(|way| way.first().copied());
+        self.is_cut |= first.is_some();
+        first.unwrap_or(token)
+    }
+
+    /// What comes while the model thinks, where it chose `token`.
+    fn still_thinking(&mut self, token: u32, left: usize) -> u32 {
+        let is_time = |needed: usize| (needed..=needed + SPARE_TOKENS).contains(&left);
+        if self.end.is_empty() && self.needed().is_some_and(is_time) {
+            self.end = self.close();
+            self.end.reverse();
+            self.is_cut = true;
+        }
+        self.end.last().copied().unwrap_or(token)
     }
 
     fn think(&mut self, token: u32) -> Result<(), Error> {
+        self.end.pop();
         match &self.mark {
             Mark::Token(mark) if *mark == token => self.state = State::Following,
             Mark::Token(_) => {}
@@ -122,6 +164,9 @@ impl Waiting {
         Ok(())
     }
 }
+
+/// Thinking is ended a little before it has to be: something else may be ending it, too.
+const SPARE_TOKENS: usize = 8;
 
 impl Constraint for Waiting {
     fn allowed(&mut self) -> Result<Allowed<'_>, Error> {
@@ -163,12 +208,17 @@ impl Constraint for Waiting {
         self.state == State::Following && self.following.is_complete()
     }
 
-    fn close_soon(&mut self) {
-        self.following.close_soon();
+    fn in_time(&mut self, token: u32, left: usize) -> Result<Option<u32>, Error> {
+        match self.state {
+            State::Following => self.following.in_time(token, left),
+            State::MayThink(open) if open != token => self.following.in_time(token, left),
+            State::MayThink(_) => Ok(Some(self.thinking_or_not(token, left))),
+            State::Thinking => Ok(Some(self.still_thinking(token, left))),
+        }
     }
 
     fn is_cut_short(&self) -> bool {
-        self.following.is_cut_short()
+        self.is_cut || self.following.is_cut_short()
     }
 
     fn fork(&self) -> Box<dyn Constraint> {

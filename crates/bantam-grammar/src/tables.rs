@@ -6,7 +6,7 @@ use bantam_text::Tokenizer;
 use llguidance::ParserFactory;
 use llguidance::toktrie::TokEnv;
 
-use crate::closers::Closers;
+use crate::closing::Closers;
 use crate::error::Error;
 use crate::words::Words;
 
@@ -16,7 +16,7 @@ pub(crate) struct Tables {
     pub(crate) words: TokEnv,
     /// Bits of all tokens but those that end an answer.
     pub(crate) unstopped: Vec<u32>,
-    /// What brings JSON to its end.
+    /// What brings an answer to its end.
     pub(crate) closers: Closers,
 }
 

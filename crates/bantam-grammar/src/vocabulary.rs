@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, OnceLock};
 use bantam_text::Tokenizer;
 use llguidance::Matcher;
 
-use crate::closers::Closing;
 use crate::error::Error;
 use crate::grammar::Grammar;
+use crate::names::names;
 use crate::spec::Spec;
 use crate::tables::{Tables, told};
 
@@ -64,9 +64,7 @@ impl Vocabulary {
         if let Some(reason) = matcher.get_error() {
             return Err(refused(&reason));
         }
-        let is_json = matches!(spec, Spec::Schema(_) | Spec::Object);
-        let closing = if is_json { Closing::Later } else { Closing::Never };
-        let grammar = Grammar::new(self.0.tokenizer.clone(), tables, matcher, closing);
+        let grammar = Grammar::new(self.0.tokenizer.clone(), tables, matcher, names(spec).as_deref());
         self.remember(spec, &grammar);
         Ok(grammar)
     }

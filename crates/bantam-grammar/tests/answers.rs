@@ -73,8 +73,8 @@ impl Constraint for Unforced {
         self.0.is_complete()
     }
 
-    fn close_soon(&mut self) {
-        self.0.close_soon();
+    fn in_time(&mut self, token: u32, left: usize) -> Result<Option<u32>, Error> {
+        self.0.in_time(token, left)
     }
 
     fn is_cut_short(&self) -> bool {
@@ -131,7 +131,12 @@ fn company_and_guesses_change_no_token() {
     let all = schemas();
     let ask = |at: usize| {
         let grammar = compile(&Spec::Schema(all[at].clone()));
-        request(at as u64, grammar.constraint(&Start::Now))
+        // Some are led to their end.
+        let most = if at.is_multiple_of(2) { 400 } else { 20 };
+        bantam_engine::Request {
+            max_tokens: Some(most),
+            ..request(at as u64, grammar.constraint(&Start::Now))
+        }
     };
     let alone: Vec<_> = {
         let engine = engine(Settings::default());
@@ -192,39 +197,144 @@ fn patterns_choices_and_grammars_hold() {
     }
 }
 
+/// Answers of at most so many tokens, to one grammar, with several seeds.
+fn limited(
+    engine: &bantam_engine::Engine,
+    grammar: &Grammar,
+    start: &Start,
+    most: usize,
+) -> Vec<common::Answer> {
+    let ask =
+        |seed| bantam_engine::Request { max_tokens: Some(most), ..request(seed, grammar.constraint(start)) };
+    let streams: Vec<_> = (0..8).map(|seed| engine.submit(ask(seed)).unwrap()).collect();
+    streams.into_iter().map(collect).collect()
+}
+
+/// Each schema with the shortest of its values: a token is at least a byte of it.
+fn leasts() -> Vec<(Value, &'static str)> {
+    let mut all: Vec<_> = schemas()
+        .into_iter()
+        .zip([
+            "{\"name\": \"\", \"age\": 0}",
+            "[3]",
+            "0",
+            "null",
+            "{\"leaf\": true}",
+            "{\"kind\": \"point\", \"at\": [0, 0]}",
+            "{\"b\": 1}",
+        ])
+        .collect();
+    let text = |least: usize| json!({ "type": "string", "minLength": least });
+    let person = json!({
+        "type": "object",
+        "properties": { "friends": { "type": "array", "items": { "$ref": "#" } }, "spouse": { "$ref": "#" },
+            "zip": { "type": "string", "pattern": "^[0-9]{5}(-[0-9]{4})?$" }, "note": text(12), "name": text(0) },
+        "required": ["name", "zip"], "additionalProperties": false,
+    });
+    all.push((person, "{\"zip\": \"00000\", \"name\": \"\"}"));
+    all.push((
+        json!({ "type": "object", "properties": { "a": { "type": "string" }, "b": { "type": "array" } },
+        "required": ["a", "b"] }),
+        "{\"a\": \"\", \"b\": []}",
+    ));
+    let deep = (0..6).fold(json!({ "type": "null" }), |inner, _| {
+        json!({
+        "type": "object", "properties": { "k": inner }, "required": ["k"], "additionalProperties": false })
+    });
+    all.push((json!({ "type": "array", "items": { "anyOf": [deep, { "type": "boolean" }] } }), "[]"));
+    all
+}
+
 #[test]
-fn an_answer_that_is_too_short_is_led_to_its_end_and_told_as_such() {
+fn whatever_its_limit_an_answer_is_whole_if_there_is_one_so_short() {
     let engine = engine(Settings::default());
-    let free = json!({ "type": "object", "properties": { "a": { "type": "string" }, "b": { "type": "array" } },
-        "required": ["a", "b"] });
-    let mut cut_in_all = 0;
-    for (schema, most) in [(free, 80), (schemas().remove(0), 60), (schemas().remove(4), 200)] {
+    let (mut cut, mut broken) = (0, 0);
+    for (schema, least) in leasts() {
         let grammar = compile(&Spec::Schema(schema.clone()));
-        let (mut cut, mut valid) = (0, 0);
-        for seed in 0..20 {
-            let ask = request(seed, grammar.constraint(&Start::Now));
-            let ask = bantam_engine::Request { max_tokens: Some(most), ..ask };
-            let answer = collect(engine.submit(ask).unwrap());
-            let value: Result<Value, _> = serde_json::from_str(&answer.text);
-            if value.as_ref().is_err_and(|error| error.to_string().contains("out of range")) {
-                continue;
+        assert!(grammar.accepts(least), "{least} for {schema}");
+        for most in [1, 3, 5, least.len(), least.len() + 1, least.len() + 9, 60, 150] {
+            for answer in limited(&engine, &grammar, &Start::Now, most) {
+                let is_right = grammar.accepts(&answer.text);
+                let fits = most >= least.len();
+                assert!(
+                    is_right || !fits && answer.reason == Reason::Length,
+                    "{} of {most} for {schema}",
+                    answer.text
+                );
+                assert!(answer.ids.len() <= most);
+                cut += usize::from(is_right && answer.reason == Reason::Length);
+                broken += usize::from(!is_right);
             }
-            let is_valid = value.is_ok_and(|value| holds(&value, &schema, &schema));
-            assert!(is_valid || !answer.is_whole(), "{} for {schema}", answer.text);
-            assert_eq!(is_valid, grammar.accepts(&answer.text), "{} for {schema}", answer.text);
-            cut += usize::from(answer.reason == Reason::Length);
-            valid += usize::from(is_valid);
         }
-        assert!(valid >= 15, "{cut} were cut and {valid} valid, of 20 for {schema}");
-        cut_in_all += cut;
     }
-    assert!(cut_in_all > 5, "{cut_in_all}");
-    // What has no end that is known is cut where it is.
-    let grammar = compile(&Spec::Regex("[ab]{30}".into()));
-    let ask = request(1, grammar.constraint(&Start::Now));
-    let cut = collect(engine.submit(bantam_engine::Request { max_tokens: Some(10), ..ask }).unwrap());
-    assert_eq!((cut.reason, cut.ids.len()), (Reason::Length, 10));
-    assert!(!grammar.accepts(&cut.text));
+    assert!(cut > 200 && broken > 50, "{cut} were led to their end, {broken} had none so short");
+}
+
+#[test]
+fn other_grammars_are_led_to_their_end_too() {
+    let engine = engine(Settings::default());
+    let mut cut = 0;
+    let inner = to_lark(&json!({
+        "type": "object", "properties": { "q": { "type": "string" }, "n": { "type": "integer" } }, "required": ["n"],
+        "additionalProperties": false,
+    })).unwrap();
+    let cases = [
+        (Spec::Regex("a+-[ab]+!".into()), 6),
+        (Spec::Regex("(no|[a-m]{3}[.][0-9]*)x".into()), 5),
+        (Spec::Regex("[ab]{30}".into()), 30),
+        (Spec::Regex("([a-z0-9-]+:)?[a-z0-9-]+:[0-9]+-[0-9]+".into()), 14),
+        (Spec::Choice(vec!["yes".into(), "no".into(), "n, and that is the end of it".into()]), 2),
+        (Spec::Lark(format!("start: \"call \" {inner} \" end\" (\" or \" start)?")), 17),
+        (Spec::Object, 2),
+    ];
+    for (spec, least) in cases {
+        let grammar = compile(&spec);
+        for most in [least, least + 2, least + 20, 70] {
+            for answer in limited(&engine, &grammar, &Start::Now, most) {
+                assert!(grammar.accepts(&answer.text), "{} of {most} for {spec:?}", answer.text);
+                cut += usize::from(answer.reason == Reason::Length);
+            }
+        }
+        let short = limited(&engine, &grammar, &Start::Now, 1);
+        assert!(short.iter().all(|answer| answer.reason == Reason::Length && !grammar.accepts(&answer.text)));
+    }
+    assert!(cut > 40, "{cut}");
+}
+
+#[test]
+fn the_end_of_the_context_is_an_end_in_time_too() {
+    let engine = engine(Settings::default());
+    let grammar = compile(&Spec::Object);
+    let ask =
+        |seed| bantam_engine::Request { max_tokens: None, ..request(seed, grammar.constraint(&Start::Now)) };
+    let answers = (0..12).map(|seed| collect(engine.submit(ask(seed)).unwrap()));
+    let cut: Vec<_> = answers.filter(|answer| answer.reason == Reason::Length).collect();
+    assert!(!cut.is_empty());
+    for answer in cut {
+        assert!(grammar.accepts(&answer.text), "{}", answer.text);
+    }
+}
+
+#[test]
+fn thinking_leaves_time_for_an_answer() {
+    let engine = engine(Settings::default());
+    let schema = schemas().remove(0);
+    let grammar = compile(&Spec::Schema(schema));
+    let close = Mark::of("</think>", &tokenizer());
+    let starts = [
+        (Start::After(close.clone()), "</think>"),
+        (Start::After(Mark::Text("so:".into())), "so:"),
+        (Start::MayThink { open: 2, close }, "</think>"),
+    ];
+    for (start, mark) in starts {
+        for most in [40, 120] {
+            for answer in limited(&engine, &grammar, &start, most) {
+                let text = tokenizer().to_text(&answer.ids, bantam_text::Shown::All);
+                let (_, text) = text.split_once(mark).unwrap_or(("", &text));
+                assert!(grammar.accepts(text.trim()), "{text} of {most} behind {mark}");
+            }
+        }
+    }
 }
 
 /// Feeds a constraint with tokens, each of which must be allowed.

@@ -94,6 +94,40 @@ fn an_answer_that_is_cut_short_says_so() {
 }
 
 #[test]
+fn an_answer_that_runs_out_of_tokens_is_whole_on_every_protocol_and_says_so() {
+    let server = server();
+    let schema = json!({ "type": "object", "properties": { "a": { "type": "array", "items": { "type": "string" },
+        "minItems": 1 }, "b": { "type": "boolean" } }, "required": ["a", "b"], "additionalProperties": false });
+    let is_it = |text: &Value| {
+        let value: Value = serde_json::from_str(text.as_str().unwrap()).unwrap();
+        assert!(!value["a"].as_array().unwrap().is_empty() && value["b"].is_boolean(), "{value}");
+    };
+    for seed in 0..6 {
+        let more = json!({ "seed": seed, "max_tokens": 36, "temperature": 1.0, "guided_json": schema });
+        let reply = server.post("/v1/chat/completions", &with(chat("x"), more)).json();
+        is_it(&reply["choices"][0]["message"]["content"]);
+        assert_eq!(reply["choices"][0]["finish_reason"], "length", "{reply}");
+    }
+    let options =
+        json!({ "format": schema, "stream": false, "options": { "num_predict": 36, "temperature": 1.0 } });
+    let reply = server.post("/api/chat", &with(chat("x"), options)).json();
+    is_it(&reply["message"]["content"]);
+    assert_eq!(reply["done_reason"], "length");
+    let config = json!({ "max_tokens": 36, "output_config": { "format": { "type": "json_schema", "schema": schema } } });
+    let reply = server.post("/v1/messages", &with(chat("x"), config)).json();
+    is_it(&reply["content"][0]["text"]);
+    assert_eq!(reply["stop_reason"], "max_tokens");
+    let format = json!({ "format": { "type": "json_schema", "name": "x", "schema": schema } });
+    let ask = json!({ "input": "x", "text": format, "max_output_tokens": 36 });
+    let reply = server.post("/v1/responses", &ask).json();
+    is_it(&reply["output"][0]["content"][0]["text"]);
+    assert_eq!(
+        (&reply["status"], &reply["incomplete_details"]["reason"]),
+        (&json!("incomplete"), &json!("max_output_tokens"))
+    );
+}
+
+#[test]
 fn what_is_not_what_it_was_to_be_is_never_called_done() {
     let server = Running::new();
     let ask = |said: &str| {

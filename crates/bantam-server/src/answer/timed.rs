@@ -52,8 +52,8 @@ impl Constraint for Timed {
         self.constraint.is_complete()
     }
 
-    fn close_soon(&mut self) {
-        self.constraint.close_soon();
+    fn in_time(&mut self, token: u32, left: usize) -> Result<Option<u32>, Error> {
+        timed(&self.counters, 0, || self.constraint.in_time(token, left))
     }
 
     fn is_cut_short(&self) -> bool {
