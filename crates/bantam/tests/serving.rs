@@ -183,13 +183,24 @@ fn a_model_that_cannot_be_read_is_told_from_one_that_is_not_there() {
     machine.add("bad", |_| {});
     std::fs::write(machine.at("home/manifests/bad/x.json"), "{").unwrap();
     let server = machine.serve(&["--quiet", "--alias", "both=cut:x,tiny:x"]);
+    let listed = machine.json(&["list", "--json"]);
+    let table = machine.run(&["list"]);
+    let (rows, notes) = [table.stdout, table.stderr].map(|told| String::from_utf8(told).unwrap()).into();
     let cases = [
         ("cut:x", "cut/model.safetensors"),
         ("odd:x", "architecture \"lamma\" is not supported"),
         ("short:x", "where it had"),
         ("bad:x", "bad/x.json"),
     ];
+    let ready = listed["models"].as_array().unwrap().iter().find(|model| model["name"] == "tiny:x").unwrap();
+    assert_eq!(ready["why_not"], Value::Null);
+    assert_eq!(rows.matches("ready").count(), 1, "{rows}");
     for (name, why) in cases {
+        // What has no manifest has no row.
+        if let Some(model) = listed["models"].as_array().unwrap().iter().find(|model| model["name"] == name) {
+            assert!(model["why_not"].as_str().unwrap().contains(why), "{model}");
+        }
+        assert!(notes.contains(why), "{name}: {notes}");
         let ask = json!({ "model": name, "messages": [{ "role": "user", "content": "hi" }] });
         for path in ["/v1/chat/completions", "/v1/messages", "/api/chat", "/api/show"] {
             let (status, told) = server.ask("POST", path, &with(&ask, "max_tokens", 3));

@@ -3,12 +3,13 @@
 use std::io::Write;
 
 use anyhow::Result;
+use bantam::Loaded;
 use bantam_hub::{Entry, Manifest};
 use serde_json::{Value, json};
 
 use crate::args::ListArgs;
-use crate::models::Models;
-use crate::print::{print_json, print_table};
+use crate::models::{Models, advised};
+use crate::print::{print_json, print_table, told};
 use crate::units;
 
 pub(crate) fn run(args: &ListArgs, models: &Models) -> Result<()> {
@@ -21,8 +22,10 @@ fn store(args: &ListArgs, models: &Models) -> Result<()> {
     for error in &listing.broken {
         eprintln!("warning: {error}");
     }
+    let why_not = |model: &Manifest| why_not(models, &model.name);
     if args.json {
-        let models: Vec<Value> = listing.models.iter().map(stored).collect();
+        let models: Vec<Value> =
+            listing.models.iter().map(|model| stored(model, why_not(model).as_deref())).collect();
         return print_json(&json!({ "models": models }));
     }
     if listing.models.is_empty() {
@@ -30,20 +33,40 @@ fn store(args: &ListArgs, models: &Models) -> Result<()> {
         writeln!(out, "no models here yet; `bantam list --catalogue` shows what `bantam pull` can bring")?;
         return Ok(());
     }
+    let mut notes = Vec::new();
     let rows = listing.models.iter().map(|model| {
         let licence = model.licence.clone().unwrap_or_else(|| "unknown".into());
-        [model.name.clone(), units::bytes(model.bytes()), licence, units::moment(model.pulled_unix_s)]
+        let why_not = why_not(model);
+        let state = if why_not.is_some() { "cannot be used" } else { "ready" }.to_owned();
+        notes.extend(why_not.map(|why| format!("{} cannot be used: {why}", model.name)));
+        [model.name.clone(), units::bytes(model.bytes()), licence, units::moment(model.pulled_unix_s), state]
     });
-    print_table(["NAME", "SIZE", "LICENCE", "MODIFIED"], rows)
+    print_table(["NAME", "SIZE", "LICENCE", "MODIFIED", "STATE"], rows)?;
+    notes.iter().for_each(|note| eprintln!("warning: {note}"));
+    Ok(())
 }
 
-fn stored(model: &Manifest) -> Value {
+/// Why a model of the store cannot be used: a file is damaged, or says what is not supported. Headers are read, weights
+/// are not.
+fn why_not(models: &Models, name: &str) -> Option<String> {
+    match models.hub.stored(name) {
+        Ok(Some(located)) => {
+            let error = Loaded::open(&located.path).err()?;
+            Some(told(&advised(error.into(), &located)))
+        }
+        Ok(None) => Some(told(&models.hub.why_not(name)?.into())),
+        Err(error) => Some(told(&error.into())),
+    }
+}
+
+fn stored(model: &Manifest, why_not: Option<&str>) -> Value {
     json!({
         "name": model.name,
         "bytes": model.bytes(),
         "licence": model.licence,
         "modified_unix_s": model.pulled_unix_s,
         "source": super::show::source(&model.source),
+        "why_not": why_not,
     })
 }
 
