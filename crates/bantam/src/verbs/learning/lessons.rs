@@ -73,6 +73,23 @@ impl Lessons {
         }
     }
 
+    /// How many of those that nothing is learnt from fill so many tokens.
+    pub(crate) fn validation_filling(&self, tokens: usize) -> usize {
+        let lengths: Vec<usize> = match self {
+            Lessons::Pairs(sides, _) => {
+                let length = |pair: &Pair| pair.chosen.ids.len() + pair.rejected.ids.len();
+                sides.validation.iter().map(length).collect()
+            }
+            _ => self.validation().iter().map(|example| example.ids.len()).collect(),
+        };
+        let mut sum = 0;
+        let before = lengths.iter().take_while(|length| {
+            sum += **length;
+            sum <= tokens
+        });
+        (before.count() + 1).min(EVALUATED_MAX)
+    }
+
     /// A step with those at these places.
     pub(crate) fn step(
         &self,

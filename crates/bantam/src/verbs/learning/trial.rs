@@ -10,9 +10,6 @@ use super::{BatchSize, Lessons, Route};
 use crate::units;
 use crate::verbs::bench::{bytes_told, peak_rss_bytes, resident_bytes};
 
-/// Examples that are measured with, to see what that takes.
-const EVALUATED: usize = 32;
-
 /// What a step of the fullest micro-batch says of the whole run.
 pub(crate) struct Trial {
     /// Of all steps.
@@ -55,7 +52,9 @@ impl Trial {
         let clock = Instant::now();
         let report = lessons.step(&mut trainer, machine, &fullest)?;
         let tok_s = report.tokens as f64 / clock.elapsed().as_secs_f64().max(1e-9);
-        lessons.evaluate(&mut trainer, machine, EVALUATED)?;
+        // Evaluations have no batches: theirs may be the fullest of all.
+        let evaluated = lessons.validation_filling(trainer.settings().micro_tokens);
+        lessons.evaluate(&mut trainer, machine, evaluated)?;
         // Not all examples fill a micro-batch, and what they begin with in common is there once.
         let apart = planned.gradients * trainer.examples_apart();
         let counted = planned.bytes() - planned.activations + trainer.activation_bytes() + apart;
