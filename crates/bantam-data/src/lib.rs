@@ -44,3 +44,4 @@ pub use order::Order;
 pub use pack::pack;
 pub use questions::{Question, Questions, questions, texts};
 pub use report::{Bad, Bucket, Cut, Lengths, Report, SourceFile};
+pub use split::Split;

@@ -15,7 +15,7 @@ use crate::form::{Form, Sample};
 use crate::hash::hash;
 use crate::read::{Record, read};
 use crate::report::{Lengths, Report, SourceFile};
-use crate::split::split;
+use crate::split::{self, Split};
 
 /// Lines after which a file without any example is given up.
 const HOPELESS_LINES: usize = 1000;
@@ -53,6 +53,8 @@ pub struct Loader {
     pub similarity: Similarity,
     /// How much of all samples is for validation, from 0 to below 1.
     pub validation: f64,
+    /// What decides which.
+    pub split: Split,
     /// Decides which samples these are.
     pub seed: u64,
 }
@@ -110,6 +112,7 @@ impl Loader {
             duplicates: Duplicates::default(),
             similarity: Similarity::default(),
             validation: 0.0,
+            split: Split::default(),
             seed: 0,
         }
     }
@@ -328,7 +331,11 @@ impl<'l> Loading<'l> {
             return Err(self.empty());
         }
         let hashes: Vec<u64> = self.taught.iter().map(|taught| taught.hash).collect();
-        let is_validation = split(&groups, &hashes, self.loader.validation, self.loader.seed);
+        let Loader { validation, seed, .. } = *self.loader;
+        let is_validation = match self.loader.split {
+            Split::Grouped => split::grouped(&groups, &hashes, validation, seed),
+            Split::Alone => hashes.iter().map(|hash| split::alone(*hash, validation, seed)).collect(),
+        };
         let mut sides = [Part::default(), Part::default()];
         for (taught, is_validation) in self.taught.into_iter().zip(is_validation) {
             let side = &mut sides[usize::from(is_validation)];

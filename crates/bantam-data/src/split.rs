@@ -1,14 +1,30 @@
 //! Training and validation, such that what is nearly the same is on one side.
 //!
 //! Groups go to validation in the order of a hash of the seed and their content, so that the split does not
-//! depend on the order of files, and a line that is added moves few others.
+//! depend on the order of files, and a line that is added moves few others. Where it must move no other, each line goes
+//! by its own hash alone, and how many go is up to chance.
 
 use std::collections::BTreeMap;
 
 use crate::hash::mix;
 
+/// What a sample's side depends on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Split {
+    /// Also on the samples that say nearly the same, which are on one side, and on the share, which is kept.
+    #[default]
+    Grouped,
+    /// On its own content alone: nobody learns from one sample's side whether another is there.
+    Alone,
+}
+
+/// Whether what has this content is for validation, whatever else there is.
+pub(crate) fn alone(hash: u64, share: f64, seed: u64) -> bool {
+    (mix(hash ^ mix(seed)) as f64) < share * 2f64.powi(64)
+}
+
 /// Whether each sample is for validation. `groups` names the group of each, `hashes` its content.
-pub(crate) fn split(groups: &[usize], hashes: &[u64], share: f64, seed: u64) -> Vec<bool> {
+pub(crate) fn grouped(groups: &[usize], hashes: &[u64], share: f64, seed: u64) -> Vec<bool> {
     let mut sizes: BTreeMap<usize, (usize, u64)> = BTreeMap::new();
     for (group, hash) in groups.iter().zip(hashes) {
         let (size, least) = sizes.entry(*group).or_insert((0, u64::MAX));
@@ -49,30 +65,37 @@ mod tests {
     #[test]
     fn a_group_is_on_one_side_and_the_share_is_kept() {
         let groups: Vec<usize> = (0..1000).map(|i| i - i % 7).collect();
-        let is_validation = split(&groups, &hashes(0..1000), 0.1, 1);
+        let is_validation = grouped(&groups, &hashes(0..1000), 0.1, 1);
         let count = is_validation.iter().filter(|v| **v).count();
         assert!((94..=100).contains(&count), "{count}");
         assert!((0..1000).all(|i| is_validation[i] == is_validation[groups[i]]));
-        assert_ne!(is_validation, split(&groups, &hashes(0..1000), 0.1, 2));
+        assert_ne!(is_validation, grouped(&groups, &hashes(0..1000), 0.1, 2));
     }
 
     #[test]
     fn the_order_of_samples_does_not_matter() {
         let alone: Vec<usize> = (0..100).collect();
-        let forth = split(&alone, &hashes(0..100), 0.2, 3);
-        let mut back = split(&alone, &hashes((0..100).rev()), 0.2, 3);
+        let forth = grouped(&alone, &hashes(0..100), 0.2, 3);
+        let mut back = grouped(&alone, &hashes((0..100).rev()), 0.2, 3);
         back.reverse();
         assert_eq!(forth, back);
         assert_eq!(forth.iter().filter(|v| **v).count(), 20);
     }
 
     #[test]
+    fn alone_about_the_share_is_chosen() {
+        let chosen = |share| hashes(0..10_000).into_iter().filter(|hash| alone(*hash, share, 5)).count();
+        assert_eq!(chosen(0.0), 0);
+        assert!((900..1100).contains(&chosen(0.1)), "{}", chosen(0.1));
+    }
+
+    #[test]
     fn few_samples_still_train() {
         let counts = [0, 1, 2, 3].map(|n| {
             let groups: Vec<usize> = (0..n).collect();
-            split(&groups, &hashes(0..n as u64), 0.1, 0).into_iter().filter(|v| *v).count()
+            grouped(&groups, &hashes(0..n as u64), 0.1, 0).into_iter().filter(|v| *v).count()
         });
         assert_eq!(counts, [0, 0, 1, 1]);
-        assert!(split(&[0, 0, 0], &hashes(0..3), 0.5, 0).iter().all(|v| !v));
+        assert!(grouped(&[0, 0, 0], &hashes(0..3), 0.5, 0).iter().all(|v| !v));
     }
 }

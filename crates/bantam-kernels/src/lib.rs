@@ -18,6 +18,7 @@ pub mod elementwise;
 pub mod limits;
 pub mod machine;
 pub mod matmul;
+pub mod memory;
 pub mod norm;
 pub mod rope;
 pub mod storage;

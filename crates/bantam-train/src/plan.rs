@@ -20,6 +20,8 @@ pub struct Plan {
     pub gradients: usize,
     /// What the optimiser remembers.
     pub optimizer: usize,
+    /// An adapter's matrices once more and turned, for products.
+    pub turned: usize,
     /// Activations and their gradients.
     pub activations: usize,
 }
@@ -41,6 +43,7 @@ impl Plan {
             learning: numbers * NUMBER,
             gradients: numbers * NUMBER,
             optimizer: parameters.iter().map(memory).sum(),
+            turned: adapter.map_or(0, |adapter| turned(model, adapter, settings.recompute)) * NUMBER,
             activations: activations(model, adapter, settings) * NUMBER,
         }
     }
@@ -57,7 +60,21 @@ impl Plan {
 
     /// All of it.
     pub fn bytes(&self) -> usize {
-        self.frozen + self.learning + self.gradients + self.optimizer + self.activations
+        self.frozen + self.learning + self.gradients + self.optimizer + self.turned + self.activations
+    }
+}
+
+/// Numbers of an adapter's matrices and of the same turned, as long as the way back needs them: those of all layers
+/// where nothing is computed again.
+fn turned(model: &Model, adapter: &Adapter, recompute: Recompute) -> usize {
+    let of_layer = |layer: &LayerWeights| -> usize {
+        let sites = layer.linears().filter_map(|linear| adapter.sites.get(&linear.site));
+        sites.map(|site| 2 * site.a.outputs * (site.a.inputs + site.b.outputs)).sum()
+    };
+    let layers = model.weights.layers.iter().map(of_layer);
+    match recompute {
+        Recompute::Layers => layers.max().unwrap_or(0),
+        Recompute::Nothing => layers.sum(),
     }
 }
 

@@ -10,25 +10,64 @@ pub(crate) struct Pool {
     kept: usize,
     /// The most that was ever held.
     peak: usize,
+    /// Rows of the pass that is under way.
+    rows: usize,
+    /// The most that a pass had.
+    rows_most: usize,
+    /// Whether no pass before it had as many.
+    is_largest: bool,
 }
 
 impl Pool {
+    /// A pass with so many rows begins. Its buffers get room for as many as the largest pass had, so that those of one
+    /// pass fit the next: else what passes of different sizes leave behind would add up.
+    pub(crate) fn begin(&mut self, rows: usize) {
+        self.rows = rows;
+        self.is_largest = rows > self.rows_most;
+        if self.is_largest {
+            self.rows_most = rows;
+            self.shrink();
+            // Else the allocator keeps what is too small now beside what takes its place.
+            bantam_tensor::kernels::memory::give_back();
+        }
+    }
+
     /// A buffer of so many numbers, whatever they are.
     pub(crate) fn take(&mut self, len: usize) -> Vec<f32> {
-        let fits = |buffer: &Vec<f32>| Pool::fits(buffer.capacity(), len);
+        let room = self.room(len);
+        let fits = |buffer: &Vec<f32>| Pool::fits(buffer.capacity(), room);
         let candidates = self.free.iter().enumerate().filter(|(_, buffer)| fits(buffer));
         let found = candidates.min_by_key(|(_, buffer)| buffer.capacity()).map(|(place, _)| place);
         let mut buffer = match found {
-            Some(place) => {
-                let buffer = self.free.swap_remove(place);
-                self.kept -= buffer.capacity();
-                buffer
-            }
-            None => Vec::with_capacity(len),
+            Some(place) => self.free_at(place),
+            None => self.fresh(room),
         };
         buffer.resize(len, 0.0);
         self.out += buffer.capacity();
         self.peak = self.peak.max(self.out + self.kept);
+        buffer
+    }
+
+    /// Numbers that a buffer has room for where so many are wanted.
+    fn room(&self, len: usize) -> usize {
+        match len.checked_rem(self.rows) {
+            Some(0) => len / self.rows * self.rows_most,
+            _ => len,
+        }
+    }
+
+    /// A new buffer. What is free goes back to the system before more is held than the largest pass held.
+    fn fresh(&mut self, room: usize) -> Vec<f32> {
+        while !self.is_largest && self.out + self.kept + room > self.peak && !self.free.is_empty() {
+            let last = self.free.len() - 1;
+            drop(self.free_at(last));
+        }
+        Vec::with_capacity(room)
+    }
+
+    fn free_at(&mut self, place: usize) -> Vec<f32> {
+        let buffer = self.free.swap_remove(place);
+        self.kept -= buffer.capacity();
         buffer
     }
 
@@ -89,7 +128,23 @@ mod tests {
         assert_eq!(pool.peak_bytes(), 400);
         // Far too large a buffer is left for others.
         let third = pool.take(10);
-        assert_ne!(third.as_ptr(), place);
-        assert_eq!(pool.peak_bytes(), 440);
+        assert_eq!(third.capacity(), 10);
+    }
+
+    #[test]
+    fn passes_of_different_sizes_hold_what_the_largest_holds() {
+        let mut pool = Pool::default();
+        let mut pass = |rows: usize| {
+            pool.begin(rows);
+            let mut held: Vec<Vec<f32>> = (1..20).map(|width| pool.take(rows * width)).collect();
+            // Not of rows, and of another size each time.
+            held.push(pool.take(rows * rows + 1));
+            held.into_iter().for_each(|buffer| pool.put(buffer));
+            pool.peak_bytes()
+        };
+        let largest = pass(64);
+        for rows in [63, 10, 40, 1, 33, 64, 17] {
+            assert_eq!(pass(rows), largest, "{rows} rows");
+        }
     }
 }

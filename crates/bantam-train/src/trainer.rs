@@ -152,6 +152,13 @@ impl Trainer {
         self.apart_most
     }
 
+    /// Gives the memory of steps back to the system, for others who are at work before the next step.
+    pub fn rest(&mut self) {
+        self.pool.shrink();
+        self.gradients.clear();
+        bantam_tensor::kernels::memory::give_back();
+    }
+
     /// Learns to predict the next tokens, from all examples at once: the gradient of the mean loss over all tokens
     /// that carry loss, however the examples are cut into micro-batches.
     ///
@@ -244,7 +251,9 @@ impl Trainer {
     ) -> Result<Pass<'a>, Error> {
         let Settings { numerics, recompute, .. } = self.settings;
         let setting = Setting { machine, model: &self.model, wanted, numerics, recompute, apart: self.apart };
-        Pass::forward(setting, &packed.batch, std::mem::take(&mut self.pool))
+        let mut pool = std::mem::take(&mut self.pool);
+        pool.begin(packed.batch.tokens.len());
+        Pass::forward(setting, &packed.batch, pool)
     }
 
     pub(crate) fn clear_gradients(&mut self) {

@@ -40,7 +40,7 @@ fn a_private_run_is_audited() {
     );
     assert_eq!(std::fs::read_to_string(&planted).unwrap().lines().count(), 52 + 4);
     let learn = |folder: &str, more: &[&str]| {
-        let args = ["finetune", &model, &planted, "-o", folder, "--duplicates", "keep", "--json"];
+        let args = ["finetune", &model, &planted, "-o", folder, "--validation", "0", "--json"];
         let private = ["--steps", "12", "--dp", "4", "--dp-delta", "1e-3"];
         machine.json(&[&args, &private[..], more].concat())
     };
@@ -50,6 +50,8 @@ fn a_private_run_is_audited() {
     let epsilon = promised["epsilon"].as_f64().unwrap();
     assert!(epsilon <= 4.0 && epsilon > 3.9 && promised["delta"] == 1e-3, "{promised}");
     assert!(promised["noise_multiplier"].as_f64().unwrap() > 0.3, "{promised}");
+    // Lines that are equal are one example: 52 echoes, and one canary of those planted twice.
+    assert_eq!(promised["examples"], 52 + 2, "{promised}");
     // The same seed gives the same bits, and no seed gives others and leaves no key.
     learn(&other, &["--dp-seed", "5"]);
     let weights = |run: &str| std::fs::read(Path::new(run).join("adapter_model.safetensors")).unwrap();
@@ -72,6 +74,9 @@ fn a_private_run_is_audited() {
     assert!(code == 1 && error.contains("echoes.jsonl"), "{error}");
     let (code, error) = machine.failure(&["finetune", &model, &planted, "-o", &at("x"), "--dp", "0"]);
     assert!(code == 2 && error.contains("above 0"), "{error}");
+    let keep = ["finetune", &model, &planted, "-o", &at("x"), "--dp", "8", "--duplicates", "keep"];
+    let (code, error) = machine.failure(&keep);
+    assert!(code == 1 && error.contains("--duplicates keep"), "{error}");
 }
 
 #[test]
@@ -101,6 +106,8 @@ fn rewards_and_other_kinds_of_adapters_are_learnt() {
     let rewards: Vec<f64> = serde_json::from_value(result["reward_of_steps"].clone()).unwrap();
     let mean = |of: &[f64]| of.iter().sum::<f64>() / of.len() as f64;
     assert!(rewards.len() == 12 && mean(&rewards[8..]) > mean(&rewards[..2]), "{result}");
+    let page = std::fs::read_to_string(at("grpo/report.html")).unwrap();
+    assert!(page.contains("<h2>Reward") && page.contains("<h2>Answers"), "{page}");
     let (code, error) = machine.failure(&["finetune", &model, &data, "-o", &at("x"), "--loss", "grpo"]);
     assert!(code == 1 && error.contains("--reward"), "{error}");
 
@@ -130,7 +137,7 @@ fn a_prefix_is_learnt_and_used() {
     let (code, error) = machine.failure(&["merge", &model, "--adapter", &run, "-o", &at("merged")]);
     assert!(code == 1 && error.contains("prefix"), "{error}");
     for (more, named) in [("--rslora", "--rslora"), ("--dp=4", "--prefix-text")] {
-        let args = [&learn[..], &["--resume", more, "--duplicates", "keep"]].concat();
+        let args = [&learn[..], &["--resume", more]].concat();
         let (code, error) = machine.failure(&args);
         assert!(code == 1 && error.contains(named), "{error}");
     }

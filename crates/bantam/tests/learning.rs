@@ -264,3 +264,59 @@ fn configs_that_mean_nothing_are_refused() {
     let (code, error) = machine.failure(&["train", "nothing.toml", "-o", &machine.at("no")]);
     assert!(code == 1 && error.contains("nothing.toml"), "{error}");
 }
+
+/// A model so large that what learning takes is more than the program itself does; texts to learn beside it.
+fn write_larger(machine: &Machine) -> String {
+    let config = write_config(machine, "[course]\nbatch_tokens = 64\ntokens = 64\nevaluations = 1\n");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let text = text.replace("hidden_size = 32", "hidden_size = 256").replace("_layers = 2", "_layers = 6");
+    let text =
+        text.replace("intermediate_size = 64", "intermediate_size = 768").replace("heads = 2", "heads = 4");
+    std::fs::write(&config, text.replace("[data]", "[data]\ntext_column = \"text\"")).unwrap();
+    machine.text(&["train", &config, "-o", &machine.at("larger")], "");
+    machine.at("larger/model")
+}
+
+/// Questions of many lengths with short answers, and pairs.
+fn write_questions(machine: &Machine) -> [String; 2] {
+    let words = |count: usize| (0..count).map(|i| format!("low{}", i % 7)).collect::<Vec<_>>().join(" ");
+    let question = |i: usize| (words(3 + i * 5 % 37), format!("new{}", i % 3));
+    let line = |i: usize| {
+        let (prompt, completion) = question(i);
+        json!({ "prompt": format!("{i} {prompt}"), "completion": completion }).to_string()
+    };
+    let pair = |i: usize| {
+        let (prompt, chosen) = question(i);
+        json!({ "prompt": format!("{i} {prompt}"), "chosen": chosen, "rejected": "wide" }).to_string()
+    };
+    let write = |name: &str, lines: Vec<String>| {
+        std::fs::write(machine.at(name), lines.join("\n")).unwrap();
+        machine.at(name)
+    };
+    [write("asked.jsonl", (0..160).map(line).collect()), write("pairs.jsonl", (0..160).map(pair).collect())]
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_memory_promised_is_the_memory_used() {
+    let machine = Machine::new();
+    let model = write_larger(&machine);
+    let [asked, pairs] = write_questions(&machine);
+    let mut wrong = Vec::new();
+    let mut learn = |name: &str, data: &str, more: &[&str]| {
+        let args = ["finetune", &model, data, "-o", &machine.at(name), "--steps", "3"];
+        let result = machine.json(&[&args[..], &["--raw", "--json"], more].concat());
+        let [promised, used] =
+            ["promised_bytes", "peak_resident_bytes"].map(|key| result[key].as_f64().unwrap());
+        if !(0.9..1.1).contains(&(used / promised)) {
+            wrong.push(format!("{name}: {promised} promised, {used} used"));
+        }
+    };
+    let half = ["--validation", "0.5"];
+    learn("kept", &asked, &[&half[..], &["--recompute", "nothing", "--sample", "low"]].concat());
+    learn("private", &asked, &[&half[..], &["--dp", "8"]].concat());
+    learn("pairs", &pairs, &half);
+    let rewarded = ["--loss", "grpo", "--reward", "exact", "--answer-tokens", "8", "--batch", "4"];
+    learn("rewarded", &asked, &rewarded);
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

@@ -197,8 +197,12 @@ impl FinetuneArgs {
                 bail!("--dp: a prefix that begins as examples do tells of them; give --prefix-text")
             }
             Some(_) if self.source.duplicates == DuplicatesArg::Near => {
-                bail!("--dp: what --duplicates near leaves out depends on other examples; give exact or keep")
+                bail!("--dp: what --duplicates near leaves out depends on other examples; give exact")
             }
+            Some(_) if self.source.duplicates == DuplicatesArg::Keep => bail!(
+                "--dp: the promise is for one text with all lines that repeat it, and so each counts once; \
+                 --duplicates keep would let a text that is there 64 times show 64 times as much"
+            ),
             Some(_) if !is_plain => {
                 bail!("--dp: gradients of examples are taken apart for the plain loss alone")
             }

@@ -17,8 +17,8 @@ pub(crate) struct DpArgs {
     /// The chance with which that may fail; default: 1 / examples^1.1
     #[arg(long, value_name = "DELTA", value_parser = delta, requires = "dp")]
     pub(crate) dp_delta: Option<f64>,
-    /// The length to which the gradient of each example is cut
-    #[arg(long, value_name = "LENGTH", default_value_t = 0.5, value_parser = epsilon, requires = "dp")]
+    /// The length to which the gradient of each example is cut: so short that nearly all are
+    #[arg(long, value_name = "LENGTH", default_value_t = 0.1, value_parser = epsilon, requires = "dp")]
     pub(crate) dp_clip: f64,
     /// Draw the noise from this seed and keep it on record, for experiments: whoever knows it can take the noise off
     #[arg(long, value_name = "SEED", requires = "dp")]

@@ -257,6 +257,11 @@ pub(crate) fn peak_rss_bytes() -> Option<u64> {
     bytes_told("/proc/self/status", "VmHWM:")
 }
 
+/// The memory that this process has in use now, where the system tells.
+pub(crate) fn resident_bytes() -> u64 {
+    bytes_told("/proc/self/status", "VmRSS:").unwrap_or(0)
+}
+
 /// The memory that this process has in use now, where what it shares with others, as the pages of a model's file, counts
 /// in parts.
 fn pss_bytes() -> Option<u64> {

@@ -24,7 +24,7 @@ pub(super) fn run(args: &CanariesArgs) -> Result<()> {
     let secrets = json!({ "digits": digits, "seed": args.seed, "canaries": made });
     write(&args.secrets, |file| writeln!(file, "{secrets:#}"))?;
     eprintln!(
-        "{} lines and {} of {} canaries in {}; learn them with --duplicates keep, or each is learnt once",
+        "{} lines and {} of {} canaries in {}; without --duplicates keep each is learnt once",
         lines.len(),
         planted.len() - lines.len(),
         made.len(),

@@ -4,6 +4,7 @@
 //! the same bits.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use bantam::Loaded;
@@ -21,7 +22,10 @@ use crate::args::FinetuneArgs;
 use crate::interrupt::{Interrupt, Stopped};
 use crate::models::Models;
 use crate::print::{print_json, print_pairs};
-use crate::verbs::learning::{Batches, Folder, Keep};
+use crate::verbs::bench::peak_rss_bytes;
+use crate::verbs::learning::{
+    BatchSize, Batches, Folder, Keep, Page, Trial, beside_learning, planned, table,
+};
 
 /// Prompts that are answered greedily before and after, at most.
 const ASKED_MAX: usize = 64;
@@ -31,6 +35,12 @@ struct Question {
     prompt: Vec<u32>,
     prompt_text: String,
     wanted: String,
+}
+
+/// Answers, and what they are worth in the mean.
+struct Judged {
+    reward: f64,
+    texts: Vec<String>,
 }
 
 /// A run under way.
@@ -63,6 +73,10 @@ pub(super) fn run(
         eprintln!("{name:>8}  {value:<8} {reason}");
     }
     let judge = Judge::new(&args.reward)?;
+    let trainer = || super::trainer(args, models, loaded, &plan, &machine);
+    let mut run = Run { args, loaded, machine: &machine, tokenizer, judge, trainer: trainer()? };
+    let trial = run.trial(&plan, &questions)?;
+    trial.tell();
     if args.dry_run {
         return Ok(());
     }
@@ -71,8 +85,7 @@ pub(super) fn run(
         "bantam": env!("CARGO_PKG_VERSION"), "model": args.model, "files": args.source.files, "loss": "grpo",
         "group": args.reward.group, "kl": args.reward.kl, "seed": args.source.seed, "steps": plan.route.steps,
     }))?;
-    let trainer = super::trainer(args, models, loaded, &plan, &machine)?;
-    let mut run = Run { args, loaded, machine: &machine, tokenizer, judge, trainer };
+    run.trainer = trainer()?;
     let mut metrics = Vec::new();
     if args.resume {
         folder.read_state(&mut run.trainer)?;
@@ -84,7 +97,8 @@ pub(super) fn run(
     run.learn(&plan, &folder, (&examples, &questions), &mut metrics, interrupt)?;
     let adapter = run.adapter()?;
     let after = run.greedy(asked, Some(&adapter))?;
-    report(args, &metrics, asked.len(), [before, after])
+    folder.write_page(&page(args, &plan, &metrics, asked, [&before, &after]))?;
+    report(args, &metrics, asked.len(), [before.reward, after.reward], &trial)
 }
 
 /// Examples that ask something.
@@ -142,30 +156,60 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// One step with the longest prompts, thrown away: how long a run takes, and in what memory.
+    fn trial(&mut self, plan: &Plan, questions: &[Question]) -> Result<Trial> {
+        let mut longest: Vec<&Question> = questions.iter().collect();
+        longest.sort_by_key(|question| std::cmp::Reverse(question.prompt.len()));
+        if let BatchSize::Examples(count) = plan.route.batch {
+            longest.truncate(count);
+        }
+        let clock = Instant::now();
+        let all = self.grouped(&longest);
+        let answers = self.sampled(&all, 0)?;
+        // What they are worth does not matter here, but some must be worth more than others.
+        let rewards: Vec<f64> = (0..all.len()).map(|place| (place % 2) as f64).collect();
+        let report = self.learn_from(&all, &answers, &rewards)?;
+        let seconds = clock.elapsed().as_secs_f64();
+        let counted = planned(&self.trainer, self.trainer.settings(), plan.settings.micro_tokens).bytes();
+        let (all_steps, tok_s) = (seconds * plan.route.steps as f64, report.tokens as f64 / seconds);
+        Ok(Trial::of(all_steps, tok_s, counted as u64))
+    }
+
     /// Answers to each question, judged and learnt from; gives all rewards.
     fn step(&mut self, batch: &[&Question], step: u64) -> Result<(Vec<f64>, StepReport)> {
-        let group = usize::from(self.args.reward.group);
-        let all: Vec<&Question> =
-            batch.iter().flat_map(|question| std::iter::repeat_n(*question, group)).collect();
-        let adapter = self.adapter()?;
-        let seed = self.args.source.seed ^ step.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let answers = self.answers(&all, Some(&adapter), Some(seed))?;
+        let all = self.grouped(batch);
+        let answers = self.sampled(&all, step)?;
         let mut rewards = Vec::with_capacity(all.len());
         for (question, answer) in all.iter().zip(&answers) {
             rewards.push(self.judged(question, answer)?);
         }
-        let gains = rewards.chunks(group).flat_map(advantages);
-        let mut rollouts: Vec<Rollout> = all
-            .iter()
-            .zip(&answers)
-            .zip(gains)
-            .map(|((question, answer), advantage)| Rollout {
-                example: example(question, answer),
-                log_probs: Vec::new(),
-                reference: Vec::new(),
-                advantage,
-            })
-            .collect();
+        let report = self.learn_from(&all, &answers, &rewards)?;
+        Ok((rewards, report))
+    }
+
+    /// Each question as often as it is answered.
+    fn grouped<'q>(&self, batch: &[&'q Question]) -> Vec<&'q Question> {
+        let group = usize::from(self.args.reward.group);
+        batch.iter().flat_map(|question| std::iter::repeat_n(*question, group)).collect()
+    }
+
+    /// Answers as the model gives them now, by chance.
+    fn sampled(&mut self, all: &[&Question], step: u64) -> Result<Vec<Vec<u32>>> {
+        let adapter = self.adapter()?;
+        self.trainer.rest();
+        let seed = self.args.source.seed ^ step.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.answers(all, Some(&adapter), Some(seed))
+    }
+
+    fn learn_from(&mut self, all: &[&Question], answers: &[Vec<u32>], rewards: &[f64]) -> Result<StepReport> {
+        let gains = rewards.chunks(usize::from(self.args.reward.group)).flat_map(advantages);
+        let rollout = |((question, answer), advantage): ((&&Question, &Vec<u32>), f64)| Rollout {
+            example: example(question, answer),
+            log_probs: Vec::new(),
+            reference: Vec::new(),
+            advantage,
+        };
+        let mut rollouts: Vec<Rollout> = all.iter().zip(answers).zip(gains).map(rollout).collect();
         let how = Grpo { beta: self.args.reward.kl, ..Grpo::default() };
         if how.beta > 0.0 {
             let examples: Vec<&Example> = rollouts.iter().map(|rollout| &rollout.example).collect();
@@ -173,8 +217,7 @@ impl Run<'_> {
             rollouts.iter_mut().zip(reference).for_each(|(rollout, of)| rollout.reference = of);
         }
         let rollouts: Vec<&Rollout> = rollouts.iter().collect();
-        let report = self.trainer.step_rewarded(self.machine, how, &rollouts)?;
-        Ok((rewards, report))
+        Ok(self.trainer.step_rewarded(self.machine, how, &rollouts)?)
     }
 
     fn judged(&mut self, question: &Question, answer: &[u32]) -> Result<f64> {
@@ -183,15 +226,17 @@ impl Run<'_> {
         self.judge.reward(&answered)
     }
 
-    /// The mean reward of the likeliest answers.
-    fn greedy(&mut self, questions: &[Question], adapter: Option<&Arc<Adapter>>) -> Result<f64> {
+    /// The likeliest answers, and what they are worth in the mean.
+    fn greedy(&mut self, questions: &[Question], adapter: Option<&Arc<Adapter>>) -> Result<Judged> {
         let all: Vec<&Question> = questions.iter().collect();
+        self.trainer.rest();
         let answers = self.answers(&all, adapter, None)?;
         let mut sum = 0.0;
         for (question, answer) in questions.iter().zip(&answers) {
             sum += self.judged(question, answer)?;
         }
-        Ok(sum / questions.len().max(1) as f64)
+        let texts = answers.iter().map(|ids| self.tokenizer.to_text(ids, Shown::Text)).collect();
+        Ok(Judged { reward: sum / questions.len().max(1) as f64, texts })
     }
 
     /// An answer to each question, with the token that ended it; the likeliest without a seed.
@@ -203,7 +248,7 @@ impl Run<'_> {
     ) -> Result<Vec<Vec<u32>>> {
         let longest = questions.iter().map(|question| question.prompt.len()).max().unwrap_or_default();
         let tokens = self.args.reward.answer_tokens as usize;
-        let settings = self.args.machine.settings();
+        let settings = beside_learning(self.args.machine.settings());
         let context_length = bantam::virtual_tokens(adapter) + longest + tokens + 1;
         let settings = bantam::engine::Settings { context_length, ..settings };
         // States of an adapter that has changed are of no use: each step has an engine of its own.
@@ -248,12 +293,37 @@ fn example(question: &Question, answer: &[u32]) -> Example {
     Example { ids, learn }
 }
 
-fn report(args: &FinetuneArgs, metrics: &[Value], asked: usize, rewards: [f64; 2]) -> Result<()> {
+fn page(
+    args: &FinetuneArgs,
+    plan: &Plan,
+    metrics: &[Value],
+    asked: &[Question],
+    [before, after]: [&Judged; 2],
+) -> String {
+    let mut page = Page::new(&super::title(args), metrics);
+    page.choices(&plan.choices);
+    let text = format!("Worth {:.3} in the mean before, {:.3} after.", before.reward, after.reward);
+    let answers = before.texts.iter().zip(&after.texts);
+    let rows = asked.iter().zip(answers).take(super::SHOWN_MAX).map(|(question, (before, after))| {
+        [question.prompt_text.as_str(), question.wanted.as_str(), before.as_str(), after.as_str()]
+    });
+    page.section("Answers", &text, &table(["prompt", "wanted", "before", "after"], rows));
+    page.finish()
+}
+
+fn report(
+    args: &FinetuneArgs,
+    metrics: &[Value],
+    asked: usize,
+    rewards: [f64; 2],
+    trial: &Trial,
+) -> Result<()> {
     let of_steps: Vec<f64> = metrics.iter().filter_map(|line| line["reward"].as_f64()).collect();
     if args.json {
         return print_json(&json!({
             "output": args.output, "steps": of_steps.len(), "asked": asked, "reward": rewards,
-            "reward_of_steps": of_steps,
+            "reward_of_steps": of_steps, "promised_bytes": trial.bytes(),
+            "peak_resident_bytes": peak_rss_bytes(),
         }));
     }
     let output = args.output.display();

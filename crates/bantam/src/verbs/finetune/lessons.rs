@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use bantam::Loaded;
-use bantam_data::{Dataset, Key};
+use bantam_data::{Dataset, Key, Split};
 use bantam_model::description::{Description, Positions};
 use bantam_text::Special;
 use bantam_train::{Distillation, Divergence, Draws, Example, Pair, Preference};
@@ -32,6 +32,9 @@ pub(super) fn dataset(args: &FinetuneArgs, loaded: &Loaded) -> Result<Dataset> {
     loader.length_max =
         Some(length_max(loader.length_max, &loaded.model.description, virtual_tokens(args, loaded)?)?);
     loader.validation = args.source.validation.unwrap_or(VALIDATION);
+    if args.private.dp.is_some() {
+        loader.split = Split::Alone;
+    }
     let dataset = loader.load(&args.source.files)?;
     let is_small = dataset.report.examples < VALIDATED_FROM;
     Ok(if args.source.validation.is_none() && is_small { dataset.without_validation() } else { dataset })

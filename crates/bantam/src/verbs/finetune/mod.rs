@@ -12,7 +12,7 @@ use anyhow::Result;
 use bantam::Loaded;
 use bantam_data::Report;
 use bantam_model::Machine;
-use bantam_train::{Pair, Trainer, prefix_of};
+use bantam_train::{AdamW, Pair, Precision, Recompute, Rule, Settings, Trainer, prefix_of};
 use serde_json::{Value, json};
 
 use crate::args::{FinetuneArgs, LossArg, MethodArg};
@@ -23,14 +23,16 @@ use crate::progress::bar;
 use crate::units;
 use crate::verbs::bench::peak_rss_bytes;
 use crate::verbs::learning::{
-    BatchSize, Course, End, Evaluated, Folder, Keep, Lessons, Page, Private, Sampler, Trial, best, table,
-    validation_losses,
+    Advice, BatchSize, Course, End, Evaluated, Folder, Keep, Lessons, Page, Private, Sampler, Trial,
+    beside_learning, best, table, validation_losses,
 };
 use plan::{Aim, Learner, Plan};
 use score::{Questions, Score};
 
 /// Tokens of a text that the model writes while it learns.
 const SAMPLE_TOKENS: usize = 64;
+/// Tokens that go through the model together where memory is short.
+const FEW_TOKENS: [usize; 3] = [512, 256, 64];
 /// Answers that the page shows.
 const SHOWN_MAX: usize = 20;
 
@@ -57,9 +59,9 @@ pub(crate) fn run(args: &FinetuneArgs, models: &Models, interrupt: &Interrupt) -
     let first = trainer(args, models, &loaded, &plan, &machine)?;
     tell(&plan, &report, &first);
     let promise = told(&lessons);
-    let trial = Trial::new(&machine, first, &plan.route, &lessons)?;
-    trial.tell(&plan.route, &lessons);
-    trial.check(advice(args.course.method))?;
+    let trial =
+        Trial::new(&machine, first, &plan.route, &lessons, &advice(args.course.method, &plan.settings))?;
+    trial.tell();
     if args.dry_run {
         return Ok(());
     }
@@ -84,7 +86,9 @@ pub(crate) fn run(args: &FinetuneArgs, models: &Models, interrupt: &Interrupt) -
     };
     let end = course.complete(args.resume, args.tensorboard, interrupt)?;
     Private::forget(&folder);
-    finish(args, &plan, &loaded, &course, end)
+    // Answers are given in the memory that steps no longer need.
+    course.trainer.rest();
+    finish(args, &plan, &loaded, &course, end, &trial)
 }
 
 /// The same examples, with little learnt of any one where that is asked.
@@ -146,19 +150,33 @@ fn sampler(args: &FinetuneArgs, loaded: &Loaded) -> Result<Option<Sampler>> {
         prompts: args.sample.clone(),
         tokens: SAMPLE_TOKENS,
         temperature: 0.0,
-        settings: args.machine.settings(),
+        settings: beside_learning(args.machine.settings()),
     }))
 }
 
-fn advice(method: MethodArg) -> &'static str {
-    match method {
-        MethodArg::Lora | MethodArg::Prefix => {
-            "choose --recompute layers, or lower --micro-tokens or --max-length"
-        }
-        MethodArg::Full => {
-            "lower --micro-tokens, or choose --recompute layers, --optimizer adamw8bit or --method lora"
-        }
+/// What takes less memory, step by step.
+fn advice(method: MethodArg, settings: &Settings) -> Advice {
+    let mut way = Settings { recompute: Recompute::Layers, ..settings.clone() };
+    way.micro_tokens = way.micro_tokens.min(FEW_TOKENS[0]);
+    let mut ways = Vec::new();
+    let mut add = |flags: &str, way: &Settings| {
+        ways.push((format!("{flags}--recompute layers --micro-tokens {}", way.micro_tokens), way.clone()));
+    };
+    add("", &way);
+    let flags = if method == MethodArg::Full { "--optimizer adamw8bit " } else { "" };
+    if method == MethodArg::Full {
+        way.rule = Rule::AdamW(AdamW { precision: Precision::EightBits, ..AdamW::default() });
+        add(flags, &way);
     }
+    for micro_tokens in FEW_TOKENS.into_iter().skip(1) {
+        way.micro_tokens = micro_tokens.min(way.micro_tokens);
+        add(flags, &way);
+    }
+    let otherwise = match method {
+        MethodArg::Full => "choose --method lora",
+        MethodArg::Lora | MethodArg::Prefix => "choose shorter examples (--max-length) or a smaller model",
+    };
+    Advice { ways, otherwise }
 }
 
 /// Pairs with what the model says of them before anything is learnt.
@@ -218,7 +236,14 @@ fn config(args: &FinetuneArgs, plan: &Plan, report: &Report, promise: &Value) ->
 }
 
 /// Measures what was gained, and writes the page.
-fn finish(args: &FinetuneArgs, plan: &Plan, loaded: &Loaded, course: &Course<'_>, end: End) -> Result<()> {
+fn finish(
+    args: &FinetuneArgs,
+    plan: &Plan,
+    loaded: &Loaded,
+    course: &Course<'_>,
+    end: End,
+    trial: &Trial,
+) -> Result<()> {
     let promise = match course.lessons {
         Lessons::Private(_, private) => private.json(),
         _ => Value::Null,
@@ -233,7 +258,7 @@ fn finish(args: &FinetuneArgs, plan: &Plan, loaded: &Loaded, course: &Course<'_>
             "validation_loss": [first.map(|found| found.loss), best.map(|best| best.loss)],
             "best_step": best.map(|best| best.step), "asked": after.asked(),
             "right": [before.right(), after.right()], "threads": course.machine.threads(),
-            "peak_resident_bytes": peak_rss_bytes(), "privacy": promise,
+            "promised_bytes": trial.bytes(), "peak_resident_bytes": peak_rss_bytes(), "privacy": promise,
         }));
     }
     if end == End::NoGain {
@@ -264,7 +289,8 @@ fn finish(args: &FinetuneArgs, plan: &Plan, loaded: &Loaded, course: &Course<'_>
 
 /// Answers before and after.
 fn scores(args: &FinetuneArgs, loaded: &Loaded, course: &Course<'_>) -> Result<[Score; 2]> {
-    let questions = Questions::new(loaded, args.machine.settings(), course.lessons.validation())?;
+    let questions =
+        Questions::new(loaded, beside_learning(args.machine.settings()), course.lessons.validation())?;
     let before = questions.ask(&loaded.model, None)?;
     let after = match course.keep {
         Keep::Adapter { .. } => {
@@ -278,10 +304,14 @@ fn scores(args: &FinetuneArgs, loaded: &Loaded, course: &Course<'_>) -> Result<[
     Ok([before, after])
 }
 
-fn page(args: &FinetuneArgs, plan: &Plan, course: &Course<'_>, [before, after]: [&Score; 2]) -> String {
+/// What a page is called.
+fn title(args: &FinetuneArgs) -> String {
     let files = args.source.files.iter().map(|file| file.display().to_string());
-    let title = format!("{} learns {}", args.model, files.collect::<Vec<_>>().join(", "));
-    let mut page = Page::new(&title, &course.metrics);
+    format!("{} learns {}", args.model, files.collect::<Vec<_>>().join(", "))
+}
+
+fn page(args: &FinetuneArgs, plan: &Plan, course: &Course<'_>, [before, after]: [&Score; 2]) -> String {
+    let mut page = Page::new(&title(args), &course.metrics);
     page.choices(&plan.choices);
     page.texts(&course.metrics);
     if after.asked() > 0 {

@@ -21,6 +21,8 @@ const EPOCHS_MAX: u64 = 10;
 const PREFIX_RATE: f64 = 5e-3;
 /// Bytes of activations that are kept rather than computed again where nobody says.
 const KEPT_MAX: usize = 1 << 30;
+/// Rates under noise, in those without.
+const PRIVATE: f64 = 15.0;
 /// How much of all is the best that comes last.
 const BEST_SHARE: f64 = 0.2;
 
@@ -201,7 +203,11 @@ fn rate(method: MethodArg, aim: Aim, hidden: usize) -> (f32, String) {
         MethodArg::Prefix => (PREFIX_RATE, "as keys and values want it, whatever the width".into()),
     };
     match aim {
-        Aim::Predict | Aim::Private => (rounded(of_method), reason),
+        Aim::Predict => (rounded(of_method), reason),
+        // Most of each number's step is noise then, and the rest has to be long enough.
+        Aim::Private => {
+            (rounded(PRIVATE * of_method), format!("{PRIVATE} times the usual against noise; {reason}"))
+        }
         Aim::Reward => (rounded(of_method / 5.0), format!("a fifth for rewards, which are noisy; {reason}")),
         // Further steps soon make both answers unlikely.
         Aim::Prefer(_) => (rounded(of_method / 20.0), format!("a twentieth for preferences; {reason}")),

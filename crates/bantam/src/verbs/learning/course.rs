@@ -8,6 +8,7 @@ use bantam_model::Machine;
 use bantam_train::{StepReport, Trainer};
 use serde_json::{Value, json};
 
+use super::lessons::EVALUATED_MAX;
 use super::show::Show;
 use super::{BatchSize, Batches, EventFile, Folder, Keep, Lessons, Sampler};
 use crate::interrupt::{Interrupt, Stopped};
@@ -140,7 +141,7 @@ impl Course<'_> {
     /// Measures, keeps what was learnt if it is the best so far, and keeps what is needed to go on.
     fn evaluate(&mut self, show: Option<&mut Show>) -> Result<()> {
         let before = best(&self.metrics).map(|best| best.loss);
-        let loss = self.lessons.evaluate(&mut self.trainer, self.machine)?;
+        let loss = self.lessons.evaluate(&mut self.trainer, self.machine, EVALUATED_MAX)?;
         if let Some(loss) = loss {
             let step = self.trainer.steps();
             self.metrics.push(json!({ "step": step, "validation_loss": loss }));
@@ -164,6 +165,7 @@ impl Course<'_> {
     /// Texts of the model as it is now.
     fn sample(&mut self) -> Result<Vec<String>> {
         let Some(sampler) = &self.sampler else { return Ok(Vec::new()) };
+        self.trainer.rest();
         let (step, trainer) = (self.trainer.steps(), &self.trainer);
         let texts = sampler.write(trainer.model(), trainer.adapter())?;
         if !texts.is_empty() {

@@ -7,7 +7,7 @@ use bantam_train::{Distillation, Draws, Example, Pair, Preference, StepReport, T
 use super::Private;
 
 /// Examples or pairs that an evaluation looks at, at most.
-const EVALUATED_MAX: usize = 256;
+pub(super) const EVALUATED_MAX: usize = 256;
 
 /// What is learnt, and what is only measured with.
 #[derive(Debug)]
@@ -73,6 +73,23 @@ impl Lessons {
         }
     }
 
+    /// How many of those that nothing is learnt from fill so many tokens.
+    pub(crate) fn validation_filling(&self, tokens: usize) -> usize {
+        let lengths: Vec<usize> = match self {
+            Lessons::Pairs(sides, _) => {
+                let length = |pair: &Pair| pair.chosen.ids.len() + pair.rejected.ids.len();
+                sides.validation.iter().map(length).collect()
+            }
+            _ => self.validation().iter().map(|example| example.ids.len()).collect(),
+        };
+        let mut sum = 0;
+        let before = lengths.iter().take_while(|length| {
+            sum += **length;
+            sum <= tokens
+        });
+        (before.count() + 1).min(EVALUATED_MAX)
+    }
+
     /// A step with those at these places.
     pub(crate) fn step(
         &self,
@@ -99,16 +116,22 @@ impl Lessons {
         Ok(report?)
     }
 
-    /// The loss of what is not learnt; of a teacher's pupil that of the next token. None where all is learnt.
-    pub(crate) fn evaluate(&self, trainer: &mut Trainer, machine: &Machine) -> Result<Option<f64>> {
+    /// The loss of what is not learnt, of so many at most; of a teacher's pupil that of the next token. None where all is
+    /// learnt.
+    pub(crate) fn evaluate(
+        &self,
+        trainer: &mut Trainer,
+        machine: &Machine,
+        most: usize,
+    ) -> Result<Option<f64>> {
         if let Lessons::Pairs(sides, preference) = self {
-            let pairs: Vec<&Pair> = sides.validation.iter().take(EVALUATED_MAX).collect();
+            let pairs: Vec<&Pair> = sides.validation.iter().take(most).collect();
             return match pairs.is_empty() {
                 true => Ok(None),
                 false => Ok(Some(trainer.evaluate_pairs(machine, *preference, &pairs)?.loss)),
             };
         }
-        let examples: Vec<&Example> = self.validation().iter().take(EVALUATED_MAX).collect();
+        let examples: Vec<&Example> = self.validation().iter().take(most).collect();
         match examples.is_empty() {
             true => Ok(None),
             false => Ok(Some(trainer.evaluate(machine, &examples)?.loss)),

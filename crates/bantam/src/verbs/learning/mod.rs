@@ -23,9 +23,19 @@ pub(crate) use page::{Page, table};
 pub(crate) use private::{Private, private_batch};
 pub(crate) use samples::Sampler;
 pub(crate) use tensorboard::EventFile;
-pub(crate) use trial::Trial;
+pub(crate) use trial::{Advice, Trial, planned};
 
+use bantam_engine::Settings;
 use bantam_train::Example;
+
+/// Bytes of ended answers' states that are kept for prompts that begin alike.
+const KEPT_BYTES_MAX: usize = 16 << 20;
+
+/// An engine that answers while something is learnt, or in between: its states are no part of the memory that the run was
+/// said to need.
+pub(crate) fn beside_learning(settings: Settings) -> Settings {
+    Settings { kept_bytes_max: KEPT_BYTES_MAX, ..settings }
+}
 
 /// Examples as a trainer takes them.
 pub(crate) fn learnt(examples: Vec<bantam_data::Example>) -> Vec<Example> {

@@ -14,7 +14,7 @@ const EDGE: f64 = 48.0;
 const SHOWN_MAX: usize = 20;
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem;\
 color:#222;background:#fff}table{border-collapse:collapse;width:100%}td,th{text-align:left;vertical-align:top;\
-padding:.3rem .6rem;border-bottom:1px solid #ccc;white-space:pre-wrap;overflow-wrap:anywhere}svg{width:100%;\
+padding:.3rem .6rem;border-bottom:1px solid #ccc;white-space:pre-wrap;overflow-wrap:break-word}svg{width:100%;\
 height:auto}.train{stroke:#8aa;fill:none}.validation{stroke:#c30;fill:#c30}text{font-size:12px;fill:currentColor}\
 @media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}td,th{border-color:#444}}";
 
@@ -39,8 +39,16 @@ impl Page {
                 escaped(title)
             ),
         };
-        page.add("<h2>Loss</h2><p>Of every step, and of what is not learnt (dots).</p>");
-        page.add(&chart(&[curve("train", numbers(metrics, "loss")), validation(metrics)]));
+        match numbers(metrics, "reward") {
+            none if none.is_empty() => {
+                page.add("<h2>Loss</h2><p>Of every step, and of what is not learnt (dots).</p>");
+                page.add(&chart(&[curve("train", numbers(metrics, "loss")), validation(metrics)]));
+            }
+            rewards => {
+                page.add("<h2>Reward</h2><p>The mean of every step's answers.</p>");
+                page.add(&chart(&[curve("train", rewards)]));
+            }
+        }
         page.add("<h2>Learning rate</h2>");
         page.add(&chart(&[curve("train", numbers(metrics, "rate"))]));
         page
@@ -123,10 +131,10 @@ fn chart(curves: &[Curve]) -> String {
         let ((left, y), (end, _)) = (at((0.0, share * top)), at((right, 0.0)));
         let _ = write!(
             svg,
-            "<path d=\"M{left} {y}H{end}\" stroke=\"#8884\"/><text x=\"0\" y=\"{:.1}\">{:.2e}</text>\
+            "<path d=\"M{left} {y}H{end}\" stroke=\"#8884\"/><text x=\"0\" y=\"{:.1}\">{}</text>\
              <text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{:.0}</text>",
             y + 4.0,
-            share * top,
+            number(share * top),
             at((share * right, 0.0)).0,
             HEIGHT - 12.0,
             share * right
@@ -150,6 +158,18 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
+/// Three digits, as people write them.
+fn number(x: f64) -> String {
+    match x.abs() {
+        0.0 => "0".into(),
+        small if small < 1e-2 => format!("{x:.1e}"),
+        of if of < 10.0 => format!("{x:.2}"),
+        of if of < 100.0 => format!("{x:.1}"),
+        of if of < 1e5 => format!("{x:.0}"),
+        _ => format!("{x:.1e}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,5 +183,6 @@ mod tests {
     fn curves_stay_inside() {
         let svg = chart(&[curve("train", vec![(0.0, 4.0), (10.0, 1.0)])]);
         assert!(svg.contains("points=\"48.0,8.0 712.0,152.0\""), "{svg}");
+        assert!(svg.contains(">4.00</text>"), "{svg}");
     }
 }

@@ -7,6 +7,8 @@ use bantam_train::StepReport;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::chat::style::visible;
+use crate::units;
+use crate::verbs::bench::resident_bytes;
 
 const BAR: &str = "[{bar:28}] {pos}/{len} {msg} {eta}";
 /// What is told of losses and speeds leans on about so many steps.
@@ -36,7 +38,8 @@ impl Show {
         self.step += 1;
         if let Some(bar) = &self.bar {
             bar.set_position(self.step);
-            bar.set_message(self.message());
+            let memory = units::bytes(resident_bytes());
+            bar.set_message(format!("{}, {memory}", self.message()));
         }
     }
 

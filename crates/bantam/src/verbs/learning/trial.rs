@@ -2,86 +2,127 @@
 
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow};
 use bantam_model::Machine;
-use bantam_train::{Plan, Trainer};
+use bantam_train::{Plan, Settings, Trainer};
 
 use super::{BatchSize, Lessons, Route};
 use crate::units;
-use crate::verbs::bench::bytes_told;
+use crate::verbs::bench::{bytes_told, peak_rss_bytes, resident_bytes};
 
-/// What a step of the fullest micro-batch took.
+/// What a step of the fullest micro-batch says of the whole run.
 pub(crate) struct Trial {
+    /// Of all steps.
+    seconds: f64,
     tok_s: f64,
-    /// Weights, gradients, what the optimiser remembers, activations; a teacher's weights.
+    /// What is held at most.
     bytes: u64,
-    free_bytes: Option<u64>,
+}
+
+/// What to say where memory is short.
+pub(crate) struct Advice {
+    /// Settings that need less, by their names, the mildest first.
+    pub(crate) ways: Vec<(String, Settings)>,
+    /// Where none of them is enough.
+    pub(crate) otherwise: &'static str,
 }
 
 impl Trial {
     /// Takes a step; nobody should go on with this trainer.
+    ///
+    /// # Errors
+    ///
+    /// A step that fails, and memory that is not there, before the step and after it.
     pub(crate) fn new(
         machine: &Machine,
         mut trainer: Trainer,
         route: &Route,
         lessons: &Lessons,
+        advice: &Advice,
     ) -> Result<Self> {
-        let tokens_max = trainer.settings().micro_tokens.min(tokens_of_step(lessons, route));
-        let fullest = fullest(lessons, tokens_max);
-        let plan =
-            Plan::new(trainer.model(), trainer.adapter().map(|adapter| &**adapter), trainer.settings());
+        let fullest = fullest(lessons, trainer.settings().micro_tokens, route.batch);
+        let longest = fullest.first().map_or(0, |place| lessons.tokens(*place));
+        let all: usize = fullest.iter().map(|place| lessons.tokens(*place)).sum();
+        let planned = planned(&trainer, trainer.settings(), all);
+        let check = |trainer: &Trainer, bytes: u64| match free_bytes() {
+            Some(free) if free < bytes => Err(advice.refusal(trainer, longest, [bytes, free])),
+            _ => Ok(()),
+        };
+        check(&trainer, planned.bytes() as u64 + lessons.teacher_bytes())?;
         let clock = Instant::now();
         let report = lessons.step(&mut trainer, machine, &fullest)?;
         let tok_s = report.tokens as f64 / clock.elapsed().as_secs_f64().max(1e-9);
-        // What the activations take is measured, not planned: not all examples fill a micro-batch.
-        let weights = plan.bytes() - plan.activations;
-        let apart = plan.gradients * trainer.examples_apart();
-        let bytes = (weights + apart + trainer.activation_bytes()) as u64 + lessons.teacher_bytes();
-        Ok(Trial { tok_s, bytes, free_bytes: free_bytes() })
+        // Evaluations have no batches: theirs may be the fullest of all.
+        let evaluated = lessons.validation_filling(trainer.settings().micro_tokens);
+        lessons.evaluate(&mut trainer, machine, evaluated)?;
+        // Not all examples fill a micro-batch, and what they begin with in common is there once.
+        let apart = planned.gradients * trainer.examples_apart();
+        let counted = planned.bytes() - planned.activations + trainer.activation_bytes() + apart;
+        let trial =
+            Trial::of(tokens_of_run(lessons, route) / tok_s, tok_s, counted as u64 + lessons.teacher_bytes());
+        check(&trainer, trial.bytes.saturating_sub(resident_bytes()))?;
+        Ok(trial)
     }
 
-    pub(crate) fn tell(&self, route: &Route, lessons: &Lessons) {
-        let per_epoch: usize = (0..lessons.count()).map(|place| lessons.tokens(place)).sum();
-        let per_step = match route.batch {
-            BatchSize::Examples(count) => per_epoch as f64 / lessons.count().div_ceil(count) as f64,
-            BatchSize::Tokens(tokens) => tokens as f64,
+    /// After a step: what it took by the system's word, or else what was counted.
+    pub(crate) fn of(seconds: f64, tok_s: f64, counted: u64) -> Self {
+        Trial { seconds, tok_s, bytes: peak_rss_bytes().unwrap_or(counted) }
+    }
+
+    /// Bytes that the run was said to need.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(crate) fn tell(&self) {
+        let (seconds, bytes) = (span(self.seconds), units::bytes(self.bytes));
+        eprintln!("takes about {seconds} at {:.0} tok/s, and {bytes} of memory", self.tok_s);
+    }
+}
+
+impl Advice {
+    /// Why a run cannot be, and the first way that fits.
+    fn refusal(&self, trainer: &Trainer, longest: usize, [bytes, free]: [u64; 2]) -> anyhow::Error {
+        let needs = |settings: &Settings| {
+            planned(trainer, settings, settings.micro_tokens.max(longest)).bytes() as u64
         };
-        eprintln!(
-            "takes about {} at {:.0} tok/s, and {} of memory",
-            span(per_step * route.steps as f64 / self.tok_s),
-            self.tok_s,
-            units::bytes(self.bytes)
-        );
-    }
-
-    /// Refuses what does not fit; `advice` names the settings that would.
-    pub(crate) fn check(&self, advice: &str) -> Result<()> {
-        match self.free_bytes {
-            Some(free) if free < self.bytes => bail!(
-                "this needs {} of memory and {} are free: {advice}",
-                units::bytes(self.bytes),
-                units::bytes(free)
-            ),
-            _ => Ok(()),
-        }
+        let ways = self.ways.iter().map(|(name, settings)| (name.as_str(), needs(settings)));
+        let way = first_that_fits(ways, free).unwrap_or_else(|| self.otherwise.to_owned());
+        anyhow!("this needs {} of memory and {} are free: {way}", units::bytes(bytes), units::bytes(free))
     }
 }
 
-fn tokens_of_step(lessons: &Lessons, route: &Route) -> usize {
-    let count = match route.batch {
-        BatchSize::Examples(count) => count,
-        BatchSize::Tokens(tokens) => return tokens,
+/// The mildest way to need less than is free.
+fn first_that_fits<'a>(mut ways: impl Iterator<Item = (&'a str, u64)>, free: u64) -> Option<String> {
+    let (name, bytes) = ways.find(|(_, bytes)| *bytes < free)?;
+    Some(format!("choose {name}, which takes about {}", units::bytes(bytes)))
+}
+
+/// The memory of a trainer with these settings whose largest micro-batch has so many tokens.
+pub(crate) fn planned(trainer: &Trainer, settings: &Settings, tokens: usize) -> Plan {
+    let settings = Settings { micro_tokens: tokens, ..settings.clone() };
+    Plan::new(trainer.model(), trainer.adapter().map(|adapter| &**adapter), &settings)
+}
+
+fn tokens_of_run(lessons: &Lessons, route: &Route) -> f64 {
+    let per_epoch: usize = (0..lessons.count()).map(|place| lessons.tokens(place)).sum();
+    let per_step = match route.batch {
+        BatchSize::Examples(count) => per_epoch as f64 / lessons.count().div_ceil(count) as f64,
+        BatchSize::Tokens(tokens) => tokens as f64,
     };
-    let all: usize = (0..lessons.count()).map(|place| lessons.tokens(place)).sum();
-    (all * count).div_ceil(lessons.count().max(1))
+    per_step * route.steps as f64
 }
 
-/// The longest examples, as many as go through the model together.
-fn fullest(lessons: &Lessons, tokens_max: usize) -> Vec<usize> {
+/// The longest examples, as many as a step has and as go through the model together.
+fn fullest(lessons: &Lessons, micro_tokens: usize, batch: BatchSize) -> Vec<usize> {
+    let (count_max, tokens_max) = match batch {
+        BatchSize::Examples(count) => (count, micro_tokens),
+        BatchSize::Tokens(tokens) => (usize::MAX, micro_tokens.min(tokens)),
+    };
     let mut sorted: Vec<usize> = (0..lessons.count()).collect();
     sorted.sort_by_key(|place| std::cmp::Reverse(lessons.tokens(*place)));
     let mut tokens = 0;
-    let fit = sorted.iter().take_while(|place| {
+    let fit = sorted.iter().take(count_max).take_while(|place| {
         tokens += lessons.tokens(**place);
         tokens <= tokens_max
     });
@@ -102,5 +143,23 @@ fn span(seconds: f64) -> String {
         (0, 0, seconds) => format!("{seconds} s"),
         (0, minutes, _) => format!("{minutes} min"),
         (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mildest_way_that_fits_is_named() {
+        let ways = || [("--half", 500), ("--tenth", 100)].into_iter();
+        assert_eq!(first_that_fits(ways(), 600).as_deref(), Some("choose --half, which takes about 500 B"));
+        assert_eq!(first_that_fits(ways(), 400).as_deref(), Some("choose --tenth, which takes about 100 B"));
+        assert_eq!(first_that_fits(ways(), 50), None);
+    }
+
+    #[test]
+    fn spans_are_told_in_what_people_count_in() {
+        assert_eq!([40.4, 719.0, 7500.0].map(span), ["40 s", "11 min", "2 h 5 min"]);
     }
 }

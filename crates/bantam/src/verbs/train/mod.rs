@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use bantam::tensor::Storage;
 use bantam::{Loaded, export_gguf};
 use bantam_data::{Columns, Dataset, Key, Loader};
-use bantam_train::Trainer;
+use bantam_train::{Recompute, Settings, Trainer};
 use serde_json::{Value, json};
 
 use crate::args::{TrainArgs, parse_storage};
@@ -22,7 +22,8 @@ use crate::units;
 use crate::verbs::bench::peak_rss_bytes;
 use crate::verbs::data::encoder;
 use crate::verbs::learning::{
-    Course, End, Folder, Keep, Lessons, Page, Sampler, Sides, Trial, best, learnt, validation_losses,
+    Advice, Course, End, Folder, Keep, Lessons, Page, Sampler, Sides, Trial, beside_learning, best, learnt,
+    validation_losses,
 };
 use config::{Config, OrderConfig};
 use plan::Plan;
@@ -61,9 +62,9 @@ fn learn(
     let keys = keys(config, models, &loaded, &machine, folder, &dataset)?;
     let [train, validation] = [dataset.train, dataset.validation].map(|part| learnt(part.examples));
     let lessons = Lessons::Tokens(Sides { train, validation });
-    let trial = Trial::new(&machine, trainer(&loaded, &plan)?, &plan.route, &lessons)?;
-    trial.tell(&plan.route, &lessons);
-    trial.check("lower course.micro_tokens, or choose course.optimizer = \"adamw8bit\" or \"muon\"")?;
+    let trial =
+        Trial::new(&machine, trainer(&loaded, &plan)?, &plan.route, &lessons, &advice(&plan.settings))?;
+    trial.tell();
     if args.dry_run {
         return Ok(());
     }
@@ -81,8 +82,9 @@ fn learn(
         metrics: Vec::new(),
     };
     let end = course.complete(args.resume, args.tensorboard, interrupt)?;
+    course.trainer.rest();
     let gguf = write_gguf(config, &loaded, &course)?;
-    finish(args, &plan, &course, end, gguf)
+    finish(args, &plan, &course, end, gguf, &trial)
 }
 
 /// The best weights as a GGUF file, if one is asked for.
@@ -156,6 +158,20 @@ fn trainer(loaded: &Loaded, plan: &Plan) -> Result<Trainer> {
     Ok(Trainer::new((*loaded.model).clone(), None, plan.settings.clone())?)
 }
 
+/// What takes less memory, step by step.
+fn advice(settings: &Settings) -> Advice {
+    let few = |micro_tokens: usize| Settings {
+        micro_tokens: micro_tokens.min(settings.micro_tokens),
+        recompute: Recompute::Layers,
+        ..settings.clone()
+    };
+    let ways = [1024, 256].map(|tokens| {
+        let way = few(tokens);
+        (format!("course.micro_tokens = {} and no course.keep_activations", way.micro_tokens), way)
+    });
+    Advice { ways: ways.into(), otherwise: "choose course.optimizer = \"adamw8bit\" or a smaller model" }
+}
+
 /// What the texts are ordered by.
 fn keys(
     config: &Config,
@@ -188,7 +204,7 @@ fn sampler(args: &TrainArgs, config: &Config, loaded: &Loaded) -> Result<Sampler
         prompts: config.samples.prompts.clone(),
         tokens: config.samples.tokens,
         temperature: config.samples.temperature,
-        settings: args.machine.settings(),
+        settings: beside_learning(args.machine.settings()),
     })
 }
 
@@ -215,7 +231,14 @@ fn run_config(args: &TrainArgs, plan: &Plan, report: &bantam_data::Report) -> Va
     json!({ "bantam": env!("CARGO_PKG_VERSION"), "config": text, "choices": choices, "data": report })
 }
 
-fn finish(args: &TrainArgs, plan: &Plan, course: &Course<'_>, end: End, gguf: Option<PathBuf>) -> Result<()> {
+fn finish(
+    args: &TrainArgs,
+    plan: &Plan,
+    course: &Course<'_>,
+    end: End,
+    gguf: Option<PathBuf>,
+    trial: &Trial,
+) -> Result<()> {
     let mut page = Page::new(&format!("{} trained", args.config.display()), &course.metrics);
     page.choices(&plan.choices);
     page.texts(&course.metrics);
@@ -228,7 +251,7 @@ fn finish(args: &TrainArgs, plan: &Plan, course: &Course<'_>, end: End, gguf: Op
             "output": args.output, "steps": course.trainer.steps(), "stopped_early": end == End::NoGain,
             "validation_loss": [first.map(|found| found.loss), best.map(|best| best.loss)],
             "best_step": best.map(|best| best.step), "tokens": sum("tokens"), "tok_s": tok_s,
-            "peak_resident_bytes": peak_rss_bytes(), "threads": course.machine.threads(),
+            "promised_bytes": trial.bytes(), "peak_resident_bytes": peak_rss_bytes(), "threads": course.machine.threads(),
         }));
     }
     let mut told = vec![("tokens", format!("{} at {tok_s:.0} tok/s", units::grouped(sum("tokens") as u64)))];
