@@ -291,26 +291,26 @@ impl Part<'_> {
             let Some(first) = held[begin - rows.start..].first_chunk::<R>() else { return };
             let mut sums = [[L::splat(0.0); S]; R];
             // Rows behind the last one are formed of whatever is there, and stored nowhere.
-            for r in 0..R {
+            for (r, sums) in sums.iter_mut().enumerate() {
                 let row = (begin + r).min(rows.end - 1);
                 // SAFETY: these sums belong to this thread's part, and no other slice of them is in use.
                 let out =
                     unsafe { self.sums.out.slice_mut(row * self.sums.width + columns.start, columns.len()) };
-                for s in 0..S {
-                    sums[r][s] = part::<L>(out, s);
+                for (s, sums) in sums.iter_mut().enumerate() {
+                    *sums = part::<L>(out, s);
                 }
             }
             add_terms::<L, F, R, S>(first, strips, depth, &mut sums);
             // All rows are gone through, so that the loop has no end that is found out at run time, and sums stay in registers.
-            for r in 0..R {
+            for (r, sums) in sums.iter().enumerate() {
                 if begin + r < rows.end {
                     let at = (begin + r) * self.sums.width + columns.start;
                     // SAFETY: as above.
                     let (whole, rest) = groups_mut(unsafe { self.sums.out.slice_mut(at, columns.len()) });
-                    for s in 0..S {
+                    for (s, sums) in sums.iter().enumerate() {
                         match whole.get_mut(s) {
-                            Some(group) => sums[r][s].store(group),
-                            None => store_part(sums[r][s], rest),
+                            Some(group) => sums.store(group),
+                            None => store_part(*sums, rest),
                         }
                     }
                 }
