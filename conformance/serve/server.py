@@ -5,13 +5,14 @@ import os
 import pathlib
 import re
 import subprocess
+import tempfile
 import urllib.error
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-# What others have set for servers of their own must not reach this one.
-OTHERS = ("OLLAMA_", "BANTAM_API")
+# What others have set for servers of their own must not reach this one, and neither must the models of whoever runs this.
+OTHERS = ("OLLAMA_", "BANTAM_API", "BANTAM_CONFIG")
 
 
 class Server:
@@ -20,8 +21,10 @@ class Server:
     def __init__(self, program, model, *arguments, environment=None):
         command = [program, "serve", model, "--port", "0", "--quiet", *map(str, arguments)]
         clean = {name: value for name, value in os.environ.items() if not name.startswith(OTHERS)}
+        self.home = tempfile.TemporaryDirectory()
+        own = {"BANTAM_HOME": self.home.name, "OLLAMA_MODELS": self.home.name}
         self.process = subprocess.Popen(
-            command, stderr=subprocess.PIPE, text=True, env={**clean, **(environment or {})}
+            command, stderr=subprocess.PIPE, text=True, env={**clean, **own, **(environment or {})}
         )
         atexit.register(self.process.kill)
         self.url = self.listening()
