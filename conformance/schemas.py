@@ -14,6 +14,7 @@ import argparse
 import collections
 import concurrent.futures
 import json
+import os
 import pathlib
 import random
 import re
@@ -65,7 +66,10 @@ def body_of(schema, options, number):
 
 def judged(server, options, number, path):
     """The kind of an outcome, and what there is to say about it."""
-    schema = json.loads(path.read_text())
+    try:
+        schema = json.loads(path.read_text())
+    except ValueError as error:
+        return "unreadable", f"{path.name}: {error}", None
     begun = time.monotonic()
     try:
         body = body_of(schema, options, number)
@@ -108,7 +112,8 @@ def main():
     parser.add_argument("--max-tokens", type=int, default=512)
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=pathlib.Path, help="a line of JSON for each outcome")
+    parser.add_argument("--out", type=pathlib.Path,
+                        help="a line of JSON for each outcome, as it comes; what is there already is not asked again")
     options = parser.parse_args()
     enter("schemas")
     paths = sorted(options.folder.rglob("*.json"))
@@ -116,27 +121,37 @@ def main():
     # Each schema once before any comes twice.
     order = [path for _ in range(options.count // max(len(paths), 1) + 1) for path in draw.sample(paths, len(paths))]
     server = Server(options.bantam, options.model, "--ctx", 1024 + options.max_tokens, "--parallel", options.clients)
-    outcomes, begun = [], time.monotonic()
+    outcomes, begun = known(options.out), time.monotonic()
+    wanted = [item for item in enumerate(order[: options.count]) if item[0] not in outcomes]
+    out = open(options.out or os.devnull, "a", buffering=1)
 
     def one(item):
         if time.monotonic() - begun > options.seconds:
             return
-        outcomes.append((item[1].name, *judged(server, options, *item)))
+        number, path = item
+        outcomes[number] = (path.name, *judged(server, options, *item))
+        out.write(json.dumps([number, *outcomes[number]]) + "\n")
 
     try:
         with concurrent.futures.ThreadPoolExecutor(options.clients) as pool:
-            list(pool.map(one, enumerate(order[: options.count])))
+            list(pool.map(one, wanted))
         seconds = time.monotonic() - begun
         names = ("vllm:generation_tokens_total", "bantam:forced_tokens_total", "bantam:mask_total",
                  "bantam:mask_nanoseconds_total")
         tokens, forced, masks, nanos = (server.metric(name) for name in names)
     finally:
         server.stop()
-    if options.out:
-        options.out.write_text("".join(json.dumps(outcome) + "\n" for outcome in outcomes))
+    outcomes = list(outcomes.values())
     report(outcomes, seconds, (tokens, forced, masks, nanos))
     kinds = collections.Counter(kind for _, kind, _, _ in outcomes)
     raise SystemExit(1 if kinds["wrong"] or kinds["failed"] or kinds["endless"] else 0)
+
+
+def known(out):
+    """What an earlier run has found, by its number."""
+    if not (out and out.exists()):
+        return {}
+    return {number: tuple(outcome) for number, *outcome in map(json.loads, out.read_text().splitlines())}
 
 
 def report(outcomes, seconds, figures):

@@ -155,8 +155,11 @@ def llama(arguments):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    home = tempfile.TemporaryDirectory()
     environment = {
         "LLAMA_SERVER_BIN_PATH": str(HERE / "llama_server.py"),
+        "BANTAM_HOME": home.name,
+        "OLLAMA_MODELS": home.name,
         "CONFORMANCE_BANTAM": str(pathlib.Path(arguments.bantam).resolve()),
         "CONFORMANCE_GGUF": str(pathlib.Path(arguments.model).resolve()),
         "PORT": str(port),
