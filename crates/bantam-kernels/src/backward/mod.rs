@@ -36,13 +36,13 @@ pub enum Precision {
 /// Forms a product of the way forward, `y[m][n] = sum over k of x[m][k] * w[n][k]`, with factors of BF16 where
 /// [`Precision::Bf16`] has these, else exactly, as [`Input::Exact`].
 ///
-/// * `weights`: of a storage without blocks
+/// * `weights`: any storage and layout, widened block by block
 /// * `x`: `[rows][weights.inputs]`
 /// * `y`: `[rows][weights.outputs]`
 ///
 /// # Panics
 ///
-/// Where the lengths do not fit each other, or weights lie in blocks.
+/// Where the lengths do not fit each other.
 pub fn multiply_rounded(
     machine: &Machine,
     weights: Weights<'_>,
@@ -51,7 +51,6 @@ pub fn multiply_rounded(
     y: &mut [f32],
 ) {
     weights.check();
-    assert!(!weights.storage.is_quantized(), "weights without blocks");
     if precision == Precision::Single || !has_pairs_of_bf16(machine.isa()) {
         return multiply(machine, weights, Input::Exact(x), y);
     }

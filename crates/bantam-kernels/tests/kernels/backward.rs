@@ -81,9 +81,10 @@ fn pairs_of_bf16_are_near_and_the_same_on_any_threads() {
             dx
         });
         let across = transposed(&w, outputs);
-        for (layout, numbers) in [(Layout::OutIn, &w), (Layout::InOut, &across)] {
-            let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
-            let weights = Weights { storage: Storage::F32, layout, outputs, inputs, bytes: &bytes };
+        let bytes_of = |numbers: &[f32]| numbers.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
+        let whole = |layout, bytes| Weights { storage: Storage::F32, layout, outputs, inputs, bytes };
+        let forms = [bytes_of(&w), bytes_of(&across)];
+        for weights in [weights, whole(Layout::OutIn, &forms[0]), whole(Layout::InOut, &forms[1])] {
             let zeros = vec![0.0; rows * outputs];
             alike(&what, &naive_input(&across, &x, &zeros, outputs, inputs), &|machine| {
                 let mut y = vec![f32::NAN; rows * outputs];
