@@ -15,6 +15,7 @@ mod caller;
 mod calls;
 mod clock;
 mod completion;
+mod conversation;
 mod counters;
 mod deadline;
 mod dialect;

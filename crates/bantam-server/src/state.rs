@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::conversation::Conversation;
 use crate::limits::{CONVERSATIONS_BYTES_MAX, CONVERSATIONS_MAX, RESPONSES_BYTES_MAX, RESPONSES_MAX};
 use crate::models::Models;
-use crate::openai::conversations::Conversation;
 use crate::settings::Settings;
 use crate::stored::{Entry, Stored};
 

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
+use crate::conversation::Conversation;
 use crate::fault::{Fault, Kind};
 use crate::fields::Fields;
-use crate::openai::conversations::Conversation;
 use crate::state::App;
 use crate::stored::Entry;
 

@@ -1,7 +1,5 @@
 //! OpenAI's conversations: items that are kept under a name, to which responses add what was asked and answered.
 
-mod conversation;
-
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
@@ -15,8 +13,7 @@ use crate::openai::{items, metadata};
 use crate::settings::Storing;
 use crate::state::App;
 
-pub(crate) use conversation::Conversation;
-use conversation::Turn;
+use crate::conversation::{Conversation, Turn};
 
 /// `POST /v1/conversations`
 ///

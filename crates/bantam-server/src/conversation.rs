@@ -14,7 +14,7 @@ use crate::stored::{Weighed, bytes_of};
 #[derive(Debug)]
 pub(crate) struct Conversation {
     created_unix_s: u64,
-    pub(super) metadata: Map<String, Value>,
+    pub(crate) metadata: Map<String, Value>,
     /// The oldest first, each with a name of its own.
     items: Vec<Value>,
     items_bytes: usize,
@@ -40,12 +40,12 @@ impl Weighed for Conversation {
 const BYTES_OF_ITSELF: usize = 256;
 
 impl Conversation {
-    pub(super) fn new(metadata: Map<String, Value>) -> Self {
+    pub(crate) fn new(metadata: Map<String, Value>) -> Self {
         let (created_unix_s, turn) = (clock::unix_s(), Turn::default());
         Conversation { created_unix_s, metadata, items: Vec::new(), items_bytes: 0, turn }
     }
 
-    pub(super) fn to_json(&self, id: &str) -> Value {
+    pub(crate) fn to_json(&self, id: &str) -> Value {
         json!({
             "id": id,
             "object": "conversation",
@@ -63,7 +63,7 @@ impl Conversation {
     /// # Errors
     ///
     /// Somebody else has it.
-    pub(super) fn turn(&self) -> Result<Turn, Fault> {
+    pub(crate) fn turn(&self) -> Result<Turn, Fault> {
         if Arc::strong_count(&self.turn.0) == 1 {
             return Ok(self.turn.clone());
         }
@@ -76,7 +76,7 @@ impl Conversation {
     /// # Errors
     ///
     /// Names that are no names, or that are there twice; more than is kept.
-    pub(super) fn check(&self, more: &[Value], field: &str) -> Result<(), Fault> {
+    pub(crate) fn check(&self, more: &[Value], field: &str) -> Result<(), Fault> {
         let mut ids: HashSet<&str> = self.items.iter().filter_map(|item| item["id"].as_str()).collect();
         for (at, item) in more.iter().enumerate() {
             let refused = |wanted: &str| {
@@ -103,13 +103,13 @@ impl Conversation {
     }
 
     /// Adds items that were checked.
-    pub(super) fn add(&mut self, more: Vec<Value>) {
+    pub(crate) fn add(&mut self, more: Vec<Value>) {
         self.items_bytes += more.iter().map(bytes_of).sum::<usize>();
         self.items.extend(more);
     }
 
     /// Whether it was there.
-    pub(super) fn remove(&mut self, id: &str) -> bool {
+    pub(crate) fn remove(&mut self, id: &str) -> bool {
         let Some(place) = self.items.iter().position(|item| item["id"] == id) else { return false };
         self.items_bytes -= bytes_of(&self.items.remove(place));
         true
