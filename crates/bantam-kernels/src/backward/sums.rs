@@ -252,20 +252,25 @@ impl Part<'_> {
         rows: &mut [[f32; COLUMNS]; 2],
         seconds: &mut [[F::Factors; STRIP]],
     ) {
-        if let Second::Across(weights) = self.sums.second {
-            let [row, _] = rows;
-            return hold_across::<L, F>(weights, terms, columns, row, seconds);
-        }
+        let (numbers, weights) = match self.sums.second {
+            Second::Across(weights) => {
+                let [row, _] = rows;
+                return hold_across::<L, F>(weights, terms, columns, row, seconds);
+            }
+            Second::Rows(numbers) => (numbers, None),
+            Second::Weights(weights) => (&[][..], Some(weights)),
+        };
         for (place, term) in terms.clone().step_by(F::TERMS).enumerate() {
             let mut both: [&[f32]; 2] = [&[]; 2];
             for ((row, term), both) in
                 rows.iter_mut().zip(term..terms.end.min(term + F::TERMS)).zip(&mut both)
             {
-                *both = match self.sums.second {
-                    Second::Rows(numbers) => &numbers[term * self.sums.width..][columns.clone()],
-                    Second::Weights(weights) | Second::Across(weights) => {
+                let first = term * self.sums.width + columns.start;
+                *both = match &weights {
+                    None => &numbers[first..][..columns.len()],
+                    Some(weights) => {
                         let row = &mut row[..columns.len()];
-                        widen_from::<L>(&weights, term * self.sums.width + columns.start, row);
+                        widen_from::<L>(weights, first, row);
                         row
                     }
                 };
@@ -327,7 +332,7 @@ fn store_part<L: Lanes>(from: L, to: &mut [f32]) {
     to.copy_from_slice(&whole[..to.len()]);
 }
 
-/// The factors of sixteen terms, or pairs of them, of a row.
+/// All factors of a row of terms; the last group is filled up with zeros.
 #[inline(always)]
 fn hold_row<L: Lanes, F: Form<L>>(numbers: &[f32], to: &mut [F::Factors]) {
     let (whole, rest) = groups(numbers);

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::caller::Caller;
 use crate::clock;
+use crate::conversation::{Conversation, Turn};
 use crate::dialect::json_reply;
 use crate::fault::{Fault, Kind};
 use crate::fields::Fields;
@@ -12,8 +13,6 @@ use crate::openai::listing::{Part, list};
 use crate::openai::{items, metadata};
 use crate::settings::Storing;
 use crate::state::App;
-
-use crate::conversation::{Conversation, Turn};
 
 /// `POST /v1/conversations`
 ///
