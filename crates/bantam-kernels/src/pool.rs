@@ -169,12 +169,13 @@ impl Shared {
         let mut seen = 0;
         loop {
             self.next(seen, index);
-            if self.stop.load(Ordering::SeqCst) {
-                return;
-            }
             let (number, is_open) = self.begin();
             seen = number;
             if !is_open {
+                // Asked behind `begin`: the number just taken may be the one with which the pool ends, and none comes after it.
+                if self.stop.load(Ordering::SeqCst) {
+                    return;
+                }
                 continue;
             }
             // SAFETY: this worker was counted while the job was open, so the cell was written before and is not written
@@ -280,6 +281,16 @@ mod tests {
         let sum = AtomicUsize::new(0);
         all_come(&pool, &|_| pool.run(&|_| _ = sum.fetch_add(1, Ordering::Relaxed)));
         assert_eq!(sum.into_inner(), 4);
+    }
+
+    #[test]
+    fn a_pool_ends_whatever_its_threads_are_about() {
+        for round in 0..3000 {
+            let pool = Pool::new(4);
+            for _ in 0..round % 3 {
+                pool.run(&|_| {});
+            }
+        }
     }
 
     /// Runs a job that all threads begin.
