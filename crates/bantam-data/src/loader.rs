@@ -53,6 +53,9 @@ pub struct Loader {
     pub similarity: Similarity,
     /// How much of all samples is for validation, from 0 to below 1.
     pub validation: f64,
+    /// Samples for validation at least, if any are, as far as they are no more than a fifth of all; with
+    /// [`Split::Grouped`].
+    pub validation_least: usize,
     /// What decides which.
     pub split: Split,
     /// Decides which samples these are.
@@ -112,6 +115,7 @@ impl Loader {
             duplicates: Duplicates::default(),
             similarity: Similarity::default(),
             validation: 0.0,
+            validation_least: 0,
             split: Split::default(),
             seed: 0,
         }
@@ -331,9 +335,12 @@ impl<'l> Loading<'l> {
             return Err(self.empty());
         }
         let hashes: Vec<u64> = self.taught.iter().map(|taught| taught.hash).collect();
-        let Loader { validation, seed, .. } = *self.loader;
+        let Loader { validation, validation_least, seed, .. } = *self.loader;
         let is_validation = match self.loader.split {
-            Split::Grouped => split::grouped(&groups, &hashes, validation, seed),
+            Split::Grouped => {
+                let wanted = split::wanted(groups.len(), validation, validation_least);
+                split::grouped(&groups, &hashes, wanted, seed)
+            }
             Split::Alone => hashes.iter().map(|hash| split::alone(*hash, validation, seed)).collect(),
         };
         let mut sides = [Part::default(), Part::default()];

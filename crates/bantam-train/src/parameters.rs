@@ -1,7 +1,7 @@
 //! Every tensor of a model and its adapter that can learn, to be looked at and replaced.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bantam_model::weights::*;
@@ -115,37 +115,71 @@ fn change_vector(
     Ok(())
 }
 
+/// The numbers of a tensor that learns.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Values<'a> {
+    /// A matrix or a table.
+    Of(&'a Tensor),
+    /// A part of a vector.
+    Numbers(&'a [f32]),
+}
+
+impl Values<'_> {
+    /// As f32.
+    pub(crate) fn to_f32(self) -> Vec<f32> {
+        match self {
+            Values::Of(tensor) => tensor.to_f32(),
+            Values::Numbers(numbers) => numbers.to_vec(),
+        }
+    }
+}
+
 /// The tensors that learn, in the order of [`update`].
 pub(crate) fn list(model: &Model, adapter: Option<&Adapter>, wanted: &Wanted) -> Vec<Parameter> {
     let mut list = Vec::new();
-    let parameter = |name: &str, shape: Vec<usize>, kind| Parameter { name: name.to_owned(), shape, kind };
+    show(model, adapter, wanted, |parameter, _| list.push(parameter));
+    list
+}
+
+/// Shows the tensors that learn, in the order of [`update`], without a copy of any.
+pub(crate) fn show(
+    model: &Model,
+    adapter: Option<&Adapter>,
+    wanted: &Wanted,
+    mut show: impl FnMut(Parameter, Values<'_>),
+) {
+    let mut tensor = |tensor: &Tensor, kind| {
+        let parameter = Parameter { name: tensor.name().to_owned(), shape: tensor.shape().to_vec(), kind };
+        show(parameter, Values::Of(tensor));
+    };
     let adapter = adapter.filter(|_| wanted.adapter());
     for low_rank in adapter.iter().flat_map(|adapter| adapter.sites.values()) {
-        for matrix in [&low_rank.a, &low_rank.b] {
-            list.push(parameter(matrix.tensor.name(), matrix.tensor.shape().to_vec(), Kind::Matrix));
-        }
+        tensor(&low_rank.a.tensor, Kind::Matrix);
+        tensor(&low_rank.b.tensor, Kind::Matrix);
         if let Some(magnitude) = &low_rank.magnitude {
-            list.push(parameter(magnitude.lengths.name(), magnitude.lengths.shape().to_vec(), Kind::Vector));
+            tensor(&magnitude.lengths, Kind::Vector);
         }
     }
     let prefix = adapter.and_then(|adapter| adapter.prefix.as_ref());
-    for tensor in prefix.iter().flat_map(|prefix| &prefix.layers).flat_map(KvPrefixLayer::both) {
-        list.push(parameter(tensor.name(), tensor.shape().to_vec(), Kind::Table));
+    for values in prefix.iter().flat_map(|prefix| &prefix.layers).flat_map(KvPrefixLayer::both) {
+        tensor(values, Kind::Table);
     }
     // A copy shares all numbers, and spares a second way through the weights.
     let mut weights = model.weights.clone();
+    let mut done = BTreeSet::new();
     for (kind, matrix) in matrices(&mut weights) {
-        let (name, shape) = (matrix.tensor.name(), matrix.tensor.shape().to_vec());
-        if wanted.weight(name) && !list.iter().any(|known| known.name == name) {
-            list.push(parameter(name, shape, kind));
+        if wanted.weight(matrix.tensor.name()) && done.insert(matrix.tensor.name().to_owned()) {
+            tensor(&matrix.tensor, kind);
         }
     }
     for vector in vectors(&mut weights) {
         let each = vector.values.len() / vector.names.len().max(1);
-        let names = vector.names.iter().filter(|name| wanted.weight(name));
-        list.extend(names.map(|name| parameter(name, vec![each], Kind::Vector)));
+        let parts = vector.names.iter().zip(vector.values.chunks_exact(each));
+        for (name, values) in parts.filter(|(name, _)| wanted.weight(name)) {
+            let parameter = Parameter { name: name.clone(), shape: vec![each], kind: Kind::Vector };
+            show(parameter, Values::Numbers(values));
+        }
     }
-    list
 }
 
 /// Every matrix, a tied one twice.

@@ -144,15 +144,18 @@ impl Trainer {
         pairs: &[&Pair],
     ) -> Result<PairEvaluation, Error> {
         check_pairs(pairs)?;
-        let (mut loss, mut won) = (0.0, 0);
-        for micro in self.micro_pairs(pairs) {
-            let packed = Packed::shared(&self.model, &answers_of(micro), self.adapter.as_ref());
-            let losses = self.losses(machine, &packed)?;
-            for answers in scored(micro, &losses, &packed.counts) {
-                loss += preference.loss(answers).0;
-                won += usize::from(preference.margin(answers) > 0.0);
+        let (loss, won) = self.asked(|trainer| {
+            let (mut loss, mut won) = (0.0, 0);
+            for micro in trainer.micro_pairs(pairs) {
+                let packed = Packed::shared(&trainer.model, &answers_of(micro), trainer.adapter.as_ref());
+                let losses = trainer.losses(machine, &packed)?;
+                for answers in scored(micro, &losses, &packed.counts) {
+                    loss += preference.loss(answers).0;
+                    won += usize::from(preference.margin(answers) > 0.0);
+                }
             }
-        }
+            Ok((loss, won))
+        })?;
         let count = pairs.len() as f64;
         Ok(PairEvaluation { loss: loss / count, won: won as f64 / count })
     }

@@ -24,17 +24,13 @@ impl Trainer {
         for number in [self.fingerprint(), self.steps(), self.examples] {
             writer.write_all(&number.to_le_bytes())?;
         }
-        let mut model = self.model.clone();
-        let mut adapter = self.adapter.as_deref().cloned();
         let mut written = Ok(());
-        let visited =
-            parameters::update(&mut model, adapter.as_mut(), &self.settings.wanted, |parameter, values| {
-                if written.is_ok() {
-                    written = self.write_tensor(parameter, values, writer);
-                }
-                Ok(())
-            });
-        visited.map_err(io::Error::other)?;
+        let adapter = self.adapter.as_deref();
+        parameters::show(&self.model, adapter, &self.settings.wanted, |parameter, values| {
+            if written.is_ok() {
+                written = self.write_tensor(&parameter, &values.to_f32(), writer);
+            }
+        });
         written
     }
 

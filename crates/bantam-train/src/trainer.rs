@@ -76,6 +76,8 @@ pub struct Trainer {
     pub(crate) apart: bool,
     /// Examples whose gradients were held apart at most.
     pub(crate) apart_most: usize,
+    /// Bytes that passes without a way back held at most.
+    asked_bytes: usize,
 }
 
 impl Trainer {
@@ -109,6 +111,7 @@ impl Trainer {
             pool,
             apart: false,
             apart_most: 0,
+            asked_bytes: 0,
         })
     }
 
@@ -144,7 +147,7 @@ impl Trainer {
 
     /// Bytes of activations and their gradients that were held at most, so far.
     pub fn activation_bytes(&self) -> usize {
-        self.pool.peak_bytes()
+        self.pool.peak_bytes().max(self.asked_bytes)
     }
 
     /// Examples whose gradients were held beside each other at most, so far: private steps do that.
@@ -203,12 +206,28 @@ impl Trainer {
     /// As [`Trainer::step`].
     pub fn evaluate(&mut self, machine: &Machine, examples: &[&Example]) -> Result<Evaluation, Error> {
         let learnt_tokens = example::check(examples)?;
-        let mut loss = 0.0;
-        for micro in example::micro_batches(examples, self.settings.micro_tokens) {
-            let packed = Packed::shared(&self.model, micro, self.adapter.as_ref());
-            loss += self.losses(machine, &packed)?.iter().sum::<f64>();
-        }
+        let loss = self.asked(|trainer| {
+            let mut loss = 0.0;
+            for micro in example::micro_batches(examples, trainer.settings.micro_tokens) {
+                let packed = Packed::shared(&trainer.model, micro, trainer.adapter.as_ref());
+                loss += trainer.losses(machine, &packed)?.iter().sum::<f64>();
+            }
+            Ok(loss)
+        })?;
         Ok(Evaluation { loss: loss / learnt_tokens as f64, learnt_tokens })
+    }
+
+    /// Passes without a way back, in memory that is given back. They have more rows than those of steps often do, and
+    /// buffers as long as theirs for all that a step keeps would be far more than either needs.
+    pub(crate) fn asked<T>(&mut self, ask: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        self.pool.shrink();
+        let learning = std::mem::take(&mut self.pool);
+        let answer = ask(self);
+        let asking = std::mem::replace(&mut self.pool, learning);
+        self.asked_bytes = self.asked_bytes.max(asking.peak_bytes());
+        drop(asking);
+        bantam_tensor::kernels::memory::give_back();
+        answer
     }
 
     /// The loss of each target.

@@ -24,7 +24,7 @@ use crate::models::Models;
 use crate::print::{print_json, print_pairs};
 use crate::verbs::bench::peak_rss_bytes;
 use crate::verbs::learning::{
-    BatchSize, Batches, Folder, Keep, Page, Trial, beside_learning, planned, table,
+    BatchSize, Batches, Beginning, Folder, Keep, Page, Trial, beside_learning, table,
 };
 
 /// Prompts that are answered greedily before and after, at most.
@@ -68,7 +68,8 @@ pub(super) fn run(
     }
     let numerics = args.machine.numerics.into();
     let begun = super::lessons::begun(args, loaded, dataset)?;
-    let plan = Plan::new(&args.course, &loaded.model, questions.len(), Aim::Reward, begun, numerics);
+    let mut plan = Plan::new(&args.course, &loaded.model, questions.len(), Aim::Reward, begun, numerics);
+    plan.choices.push(super::lessons::validation(args, &dataset.report));
     for [name, value, reason] in &plan.choices {
         eprintln!("{name:>8}  {value:<8} {reason}");
     }
@@ -170,7 +171,8 @@ impl Run<'_> {
         let rewards: Vec<f64> = (0..all.len()).map(|place| (place % 2) as f64).collect();
         let report = self.learn_from(&all, &answers, &rewards)?;
         let seconds = clock.elapsed().as_secs_f64();
-        let counted = planned(&self.trainer, self.trainer.settings(), plan.settings.micro_tokens).bytes();
+        let beginning = Beginning::of(&self.trainer);
+        let counted = beginning.planned(self.trainer.settings(), plan.settings.micro_tokens).bytes();
         let (all_steps, tok_s) = (seconds * plan.route.steps as f64, report.tokens as f64 / seconds);
         Ok(Trial::of(all_steps, tok_s, counted as u64))
     }

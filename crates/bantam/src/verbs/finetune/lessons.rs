@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use bantam::Loaded;
-use bantam_data::{Dataset, Key, Split};
+use bantam_data::{Dataset, Key, Report, Split};
 use bantam_model::description::{Description, Positions};
 use bantam_text::Special;
 use bantam_train::{Distillation, Divergence, Draws, Example, Pair, Preference};
@@ -21,6 +21,8 @@ use crate::verbs::learning::{Lessons, Sides, Teacher, learnt};
 const VALIDATED_FROM: usize = 40;
 /// How many of them.
 const VALIDATION: f64 = 0.05;
+/// As many at least, or a fifth of all: by the loss of a few, a run would end, and an adapter be kept, by chance.
+const VALIDATED_LEAST: usize = 20;
 /// Tokens in an example where nobody says how many.
 const LENGTH_MAX: usize = 1024;
 /// Those of a prefix.
@@ -32,12 +34,33 @@ pub(super) fn dataset(args: &FinetuneArgs, loaded: &Loaded) -> Result<Dataset> {
     loader.length_max =
         Some(length_max(loader.length_max, &loaded.model.description, virtual_tokens(args, loaded)?)?);
     loader.validation = args.source.validation.unwrap_or(VALIDATION);
+    if args.source.validation.is_none() {
+        loader.validation_least = VALIDATED_LEAST;
+    }
     if args.private.dp.is_some() {
         loader.split = Split::Alone;
     }
     let dataset = loader.load(&args.source.files)?;
     let is_small = dataset.report.examples < VALIDATED_FROM;
     Ok(if args.source.validation.is_none() && is_small { dataset.without_validation() } else { dataset })
+}
+
+/// How much is for validation, and why.
+pub(super) fn validation(args: &FinetuneArgs, report: &Report) -> [String; 3] {
+    let all = report.examples;
+    let reason = match args.source.validation {
+        Some(_) => "as asked".into(),
+        None if all < VALIDATED_FROM => format!("fewer than {VALIDATED_FROM} examples: all are learnt"),
+        None if args.private.dp.is_some() => "about one in twenty, each by its own content".into(),
+        None if all as f64 * VALIDATION < VALIDATED_LEAST as f64 => {
+            format!(
+                "{VALIDATED_LEAST}, or a fifth of fewer than {}: less would be chance",
+                5 * VALIDATED_LEAST
+            )
+        }
+        None => "one in twenty".into(),
+    };
+    ["held out".into(), report.validation_examples.to_string(), reason]
 }
 
 /// Tokens in an example at most: as asked, but no more than there are positions behind the virtual tokens.

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use anyhow::Result;
 use bantam::Loaded;
 use bantam_data::Report;
-use bantam_model::Machine;
-use bantam_train::{AdamW, Pair, Precision, Recompute, Rule, Settings, Trainer, prefix_of};
+use bantam_model::{Adapter, Machine, Model};
+use bantam_train::{AdamW, Lora, Pair, Precision, Recompute, Rule, Settings, Trainer, Wanted, prefix_of};
 use serde_json::{Value, json};
 
 use crate::args::{FinetuneArgs, LossArg, MethodArg};
@@ -23,8 +23,8 @@ use crate::progress::bar;
 use crate::units;
 use crate::verbs::bench::peak_rss_bytes;
 use crate::verbs::learning::{
-    Advice, BatchSize, Course, End, Evaluated, Folder, Keep, Lessons, Page, Private, Sampler, Trial,
-    beside_learning, best, table, validation_losses,
+    Advice, BatchSize, Beginning, Course, End, Evaluated, Folder, Keep, Lessons, Page, Private, Sampler,
+    Trial, beside_learning, best, table, validation_losses,
 };
 use plan::{Aim, Learner, Plan};
 use score::{Questions, Score};
@@ -56,11 +56,15 @@ pub(crate) fn run(args: &FinetuneArgs, models: &Models, interrupt: &Interrupt) -
     let mut plan = Plan::new(&args.course, &loaded.model, lessons.count(), aim, begun, numerics);
     plan.route.seed = args.source.seed;
     let mut lessons = private(args, &plan, lessons)?;
-    let first = trainer(args, models, &loaded, &plan, &machine)?;
-    tell(&plan, &report, &first);
+    plan.choices.push(lessons::validation(args, &report));
+    let start = start(args, models, &loaded, &plan, &machine)?;
+    let beginning = Beginning { model: &loaded.model, adapter: start.as_ref(), settings: &plan.settings };
+    tell(&plan, &report, beginning);
     let promise = told(&lessons);
-    let trial =
-        Trial::new(&machine, first, &plan.route, &lessons, &advice(args.course.method, &plan.settings))?;
+    let advice = advice(args.course.method, &plan.settings);
+    advice.check_sizes(beginning, &plan.route, &lessons)?;
+    let first = trainer_from(start, &loaded, &plan)?;
+    let trial = Trial::new(&machine, first, &plan.route, &lessons, &advice)?;
     trial.tell();
     if args.dry_run {
         return Ok(());
@@ -122,7 +126,22 @@ fn trainer(
     plan: &Plan,
     machine: &Machine,
 ) -> Result<Trainer> {
-    let start = match (&plan.learner, &args.course.original) {
+    trainer_from(start(args, models, loaded, plan, machine)?, loaded, plan)
+}
+
+fn trainer_from(start: Option<Adapter>, loaded: &Loaded, plan: &Plan) -> Result<Trainer> {
+    Ok(Trainer::new((*loaded.model).clone(), start, plan.settings.clone())?)
+}
+
+/// The adapter at its beginning, if it is one that learns.
+fn start(
+    args: &FinetuneArgs,
+    models: &Models,
+    loaded: &Loaded,
+    plan: &Plan,
+    machine: &Machine,
+) -> Result<Option<Adapter>> {
+    Ok(match (&plan.learner, &args.course.original) {
         (Learner::Weights, _) => None,
         (Learner::Prefix(tokens), _) => Some(prefix_of(machine, &loaded.model, tokens)?),
         (Learner::Lora(lora), None) => Some(lora.start(&loaded.model)?),
@@ -130,8 +149,7 @@ fn trainer(
             let original = Loaded::open(&models.locate(original)?)?;
             Some(lora.start_from(&loaded.model, &original.model)?)
         }
-    };
-    Ok(Trainer::new((*loaded.model).clone(), start, plan.settings.clone())?)
+    })
 }
 
 fn keep<'a>(args: &'a FinetuneArgs, loaded: &'a Loaded) -> Keep<'a> {
@@ -176,7 +194,18 @@ fn advice(method: MethodArg, settings: &Settings) -> Advice {
         MethodArg::Full => "choose --method lora",
         MethodArg::Lora | MethodArg::Prefix => "choose shorter examples (--max-length) or a smaller model",
     };
-    Advice { ways, otherwise }
+    let instead: Option<fn(&Model, &Settings) -> _> = match method {
+        MethodArg::Full => Some(an_adapter_instead),
+        MethodArg::Lora | MethodArg::Prefix => None,
+    };
+    Advice { ways, instead, otherwise }
+}
+
+/// What an adapter takes where all weights were to learn.
+fn an_adapter_instead(model: &Model, settings: &Settings) -> Option<(&'static str, u64)> {
+    let adapter = Lora::default().start(model).ok()?;
+    let settings = Settings { wanted: Wanted::Adapter, ..settings.clone() };
+    Some(("--method lora", bantam_train::Plan::new(model, Some(&adapter), &settings).bytes() as u64))
 }
 
 /// Pairs with what the model says of them before anything is learnt.
@@ -197,7 +226,7 @@ fn with_reference(lessons: Lessons, trainer: &mut Trainer, machine: &Machine) ->
 }
 
 /// What will be done, and why.
-fn tell(plan: &Plan, report: &Report, trainer: &Trainer) {
+fn tell(plan: &Plan, report: &Report, beginning: Beginning<'_>) {
     eprintln!(
         "{} examples, {} of them for validation; {} tokens, {} learnt",
         units::grouped(report.examples as u64),
@@ -216,8 +245,7 @@ fn tell(plan: &Plan, report: &Report, trainer: &Trainer) {
     for [name, value, reason] in &plan.choices {
         eprintln!("{name:>8}  {value:<8} {reason}");
     }
-    let parameters = trainer.parameters();
-    let numbers: usize = parameters.iter().map(|one| one.shape.iter().product::<usize>()).sum();
+    let numbers = beginning.numbers();
     eprintln!("{} numbers learn; the model's file stays as it is", units::grouped(numbers as u64));
 }
 

@@ -149,6 +149,8 @@ impl Course<'_> {
                 events.scalars(step, &[("validation/loss", loss)])?;
             }
         }
+        // Texts, checkpoint and state are made in the memory that steps give back.
+        self.trainer.rest();
         let texts = self.sample()?;
         if let Some(show) = show {
             show.evaluated(loss, before, &texts);
@@ -165,7 +167,6 @@ impl Course<'_> {
     /// Texts of the model as it is now.
     fn sample(&mut self) -> Result<Vec<String>> {
         let Some(sampler) = &self.sampler else { return Ok(Vec::new()) };
-        self.trainer.rest();
         let (step, trainer) = (self.trainer.steps(), &self.trainer);
         let texts = sampler.write(trainer.model(), trainer.adapter())?;
         if !texts.is_empty() {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Result, anyhow};
-use bantam_model::Machine;
+use bantam_model::{Adapter, Machine, Model};
 use bantam_train::{Plan, Settings, Trainer};
 
 use super::{BatchSize, Lessons, Route};
@@ -23,8 +23,43 @@ pub(crate) struct Trial {
 pub(crate) struct Advice {
     /// Settings that need less, by their names, the mildest first.
     pub(crate) ways: Vec<(String, Settings)>,
+    /// Something else that needs far less, by its name, and how much; found where it is to be told.
+    pub(crate) instead: Option<fn(&Model, &Settings) -> Option<(&'static str, u64)>>,
     /// Where none of them is enough.
     pub(crate) otherwise: &'static str,
+}
+
+/// What learns, before there is a trainer: the model in the bits of its file.
+#[derive(Clone, Copy)]
+pub(crate) struct Beginning<'a> {
+    pub(crate) model: &'a Model,
+    pub(crate) adapter: Option<&'a Adapter>,
+    pub(crate) settings: &'a Settings,
+}
+
+impl<'a> Beginning<'a> {
+    pub(crate) fn of(trainer: &'a Trainer) -> Self {
+        let adapter = trainer.adapter().map(|adapter| &**adapter);
+        Beginning { model: trainer.model(), adapter, settings: trainer.settings() }
+    }
+
+    /// The memory of a trainer with these settings whose largest micro-batch has so many tokens.
+    pub(crate) fn planned(self, settings: &Settings, tokens: usize) -> Plan {
+        let settings = Settings { micro_tokens: tokens, ..settings.clone() };
+        Plan::new(self.model, self.adapter, &settings)
+    }
+
+    /// Numbers that learn.
+    pub(crate) fn numbers(self) -> usize {
+        self.planned(self.settings, 1).learning / size_of::<f32>()
+    }
+
+    /// The memory of the fullest step of a run, and the tokens of its longest example.
+    fn fullest(self, route: &Route, lessons: &Lessons) -> (Plan, usize) {
+        let fullest = fullest(lessons, self.settings.micro_tokens, route.batch);
+        let longest = fullest.first().map_or(0, |place| lessons.tokens(*place));
+        (self.planned(self.settings, fullest.iter().map(|place| lessons.tokens(*place)).sum()), longest)
+    }
 }
 
 impl Trial {
@@ -32,7 +67,7 @@ impl Trial {
     ///
     /// # Errors
     ///
-    /// A step that fails, and memory that is not there, before the step and after it.
+    /// A step that fails, and memory that is not there after it.
     pub(crate) fn new(
         machine: &Machine,
         mut trainer: Trainer,
@@ -41,14 +76,7 @@ impl Trial {
         advice: &Advice,
     ) -> Result<Self> {
         let fullest = fullest(lessons, trainer.settings().micro_tokens, route.batch);
-        let longest = fullest.first().map_or(0, |place| lessons.tokens(*place));
-        let all: usize = fullest.iter().map(|place| lessons.tokens(*place)).sum();
-        let planned = planned(&trainer, trainer.settings(), all);
-        let check = |trainer: &Trainer, bytes: u64| match free_bytes() {
-            Some(free) if free < bytes => Err(advice.refusal(trainer, longest, [bytes, free])),
-            _ => Ok(()),
-        };
-        check(&trainer, planned.bytes() as u64 + lessons.teacher_bytes())?;
+        let (planned, longest) = Beginning::of(&trainer).fullest(route, lessons);
         let clock = Instant::now();
         let report = lessons.step(&mut trainer, machine, &fullest)?;
         let tok_s = report.tokens as f64 / clock.elapsed().as_secs_f64().max(1e-9);
@@ -60,7 +88,7 @@ impl Trial {
         let counted = planned.bytes() - planned.activations + trainer.activation_bytes() + apart;
         let trial =
             Trial::of(tokens_of_run(lessons, route) / tok_s, tok_s, counted as u64 + lessons.teacher_bytes());
-        check(&trainer, trial.bytes.saturating_sub(resident_bytes()))?;
+        advice.check(Beginning::of(&trainer), longest, trial.bytes.saturating_sub(resident_bytes()))?;
         Ok(trial)
     }
 
@@ -81,27 +109,52 @@ impl Trial {
 }
 
 impl Advice {
-    /// Why a run cannot be, and the first way that fits.
-    fn refusal(&self, trainer: &Trainer, longest: usize, [bytes, free]: [u64; 2]) -> anyhow::Error {
-        let needs = |settings: &Settings| {
-            planned(trainer, settings, settings.micro_tokens.max(longest)).bytes() as u64
-        };
+    /// Refuses what cannot be by the sizes alone, before weights are widened.
+    ///
+    /// # Errors
+    ///
+    /// Memory that is not there.
+    pub(crate) fn check_sizes(
+        &self,
+        beginning: Beginning<'_>,
+        route: &Route,
+        lessons: &Lessons,
+    ) -> Result<()> {
+        let (planned, longest) = beginning.fullest(route, lessons);
+        self.check(beginning, longest, planned.bytes() as u64 + lessons.teacher_bytes())
+    }
+
+    fn check(&self, beginning: Beginning<'_>, longest: usize, bytes: u64) -> Result<()> {
+        match free_bytes() {
+            Some(free) if free < bytes => Err(self.refusal(beginning, longest, [bytes, free])),
+            _ => Ok(()),
+        }
+    }
+
+    /// Why a run cannot be, and what fits.
+    fn refusal(&self, beginning: Beginning<'_>, longest: usize, [bytes, free]: [u64; 2]) -> anyhow::Error {
+        let fitting = |settings: &Settings| settings.micro_tokens.max(longest);
+        let needs = |settings: &Settings| beginning.planned(settings, fitting(settings)).bytes() as u64;
         let ways = self.ways.iter().map(|(name, settings)| (name.as_str(), needs(settings)));
-        let way = first_that_fits(ways, free).unwrap_or_else(|| self.otherwise.to_owned());
+        let micro_tokens = fitting(beginning.settings);
+        let settings = Settings { micro_tokens, ..beginning.settings.clone() };
+        let instead = self.instead.and_then(|instead| instead(beginning.model, &settings));
+        let way = what_fits(ways, instead, free).unwrap_or_else(|| self.otherwise.to_owned());
         anyhow!("this needs {} of memory and {} are free: {way}", units::bytes(bytes), units::bytes(free))
     }
 }
 
-/// The mildest way to need less than is free.
-fn first_that_fits<'a>(mut ways: impl Iterator<Item = (&'a str, u64)>, free: u64) -> Option<String> {
-    let (name, bytes) = ways.find(|(_, bytes)| *bytes < free)?;
-    Some(format!("choose {name}, which takes about {}", units::bytes(bytes)))
-}
-
-/// The memory of a trainer with these settings whose largest micro-batch has so many tokens.
-pub(crate) fn planned(trainer: &Trainer, settings: &Settings, tokens: usize) -> Plan {
-    let settings = Settings { micro_tokens: tokens, ..settings.clone() };
-    Plan::new(trainer.model(), trainer.adapter().map(|adapter| &**adapter), &settings)
+/// The mildest way to need less than is free, and what is to be done instead.
+fn what_fits<'a>(
+    mut ways: impl Iterator<Item = (&'a str, u64)>,
+    instead: Option<(&'a str, u64)>,
+    free: u64,
+) -> Option<String> {
+    let fits = |(_, bytes): &(&str, u64)| *bytes < free;
+    let both = [ways.find(fits), instead.filter(fits)].into_iter().flatten();
+    let told = both.map(|(name, bytes)| format!("{name}, which takes about {}", units::bytes(bytes)));
+    let told: Vec<String> = told.collect();
+    (!told.is_empty()).then(|| format!("choose {}", told.join("; or ")))
 }
 
 fn tokens_of_run(lessons: &Lessons, route: &Route) -> f64 {
@@ -153,9 +206,14 @@ mod tests {
     #[test]
     fn the_mildest_way_that_fits_is_named() {
         let ways = || [("--half", 500), ("--tenth", 100)].into_iter();
-        assert_eq!(first_that_fits(ways(), 600).as_deref(), Some("choose --half, which takes about 500 B"));
-        assert_eq!(first_that_fits(ways(), 400).as_deref(), Some("choose --tenth, which takes about 100 B"));
-        assert_eq!(first_that_fits(ways(), 50), None);
+        let told = |free| what_fits(ways(), None, free);
+        assert_eq!(told(600).as_deref(), Some("choose --half, which takes about 500 B"));
+        assert_eq!(told(400).as_deref(), Some("choose --tenth, which takes about 100 B"));
+        assert_eq!(told(50), None);
+        let told = |free| what_fits(ways(), Some(("--other", 60)), free);
+        let both = "choose --half, which takes about 500 B; or --other, which takes about 60 B";
+        assert_eq!(told(600).as_deref(), Some(both));
+        assert_eq!(told(80).as_deref(), Some("choose --other, which takes about 60 B"));
     }
 
     #[test]

@@ -22,8 +22,8 @@ use crate::units;
 use crate::verbs::bench::peak_rss_bytes;
 use crate::verbs::data::encoder;
 use crate::verbs::learning::{
-    Advice, Course, End, Folder, Keep, Lessons, Page, Sampler, Sides, Trial, beside_learning, best, learnt,
-    validation_losses,
+    Advice, Beginning, Course, End, Folder, Keep, Lessons, Page, Sampler, Sides, Trial, beside_learning,
+    best, learnt, validation_losses,
 };
 use config::{Config, OrderConfig};
 use plan::Plan;
@@ -62,8 +62,10 @@ fn learn(
     let keys = keys(config, models, &loaded, &machine, folder, &dataset)?;
     let [train, validation] = [dataset.train, dataset.validation].map(|part| learnt(part.examples));
     let lessons = Lessons::Tokens(Sides { train, validation });
-    let trial =
-        Trial::new(&machine, trainer(&loaded, &plan)?, &plan.route, &lessons, &advice(&plan.settings))?;
+    let advice = advice(&plan.settings);
+    let beginning = Beginning { model: &loaded.model, adapter: None, settings: &plan.settings };
+    advice.check_sizes(beginning, &plan.route, &lessons)?;
+    let trial = Trial::new(&machine, trainer(&loaded, &plan)?, &plan.route, &lessons, &advice)?;
     trial.tell();
     if args.dry_run {
         return Ok(());
@@ -169,7 +171,11 @@ fn advice(settings: &Settings) -> Advice {
         let way = few(tokens);
         (format!("course.micro_tokens = {} and no course.keep_activations", way.micro_tokens), way)
     });
-    Advice { ways: ways.into(), otherwise: "choose course.optimizer = \"adamw8bit\" or a smaller model" }
+    Advice {
+        ways: ways.into(),
+        instead: None,
+        otherwise: "choose course.optimizer = \"adamw8bit\" or a smaller model",
+    }
 }
 
 /// What the texts are ordered by.
