@@ -1,5 +1,7 @@
 //! Learning from pairs of answers, one better than the other.
 
+use std::ops::Range;
+
 use bantam_model::Machine;
 
 use crate::example::{self, Example};
@@ -196,6 +198,12 @@ impl Trainer {
         let (grad_norm, rate) = self.descend(machine)?;
         self.examples += pairs.len() as u64;
         Ok(StepReport { loss, grad_norm, rate, tokens, learnt_tokens })
+    }
+
+    /// As [`Trainer::fullest`], of pairs.
+    pub fn fullest_pairs(&self, pairs: &[&Pair]) -> (usize, Range<usize>) {
+        let micro = if pairs.is_empty() { Vec::new() } else { self.micro_pairs(pairs) };
+        self.fullest_of(micro.into_iter().map(|micro| (micro.len(), answers_of(micro))))
     }
 
     /// Pairs whose answers fit into a micro-batch together, or one pair.

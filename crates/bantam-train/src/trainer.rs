@@ -3,6 +3,7 @@
 //! Which examples come in which order is the caller's affair, and so is the time that they take. A step follows from
 //! the state before it and the examples alone: a trainer that was stored and restored goes on with the same bits.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bantam_model::{Adapter, Machine, Model, Numerics};
@@ -153,6 +154,27 @@ impl Trainer {
     /// Examples whose gradients were held beside each other at most, so far: private steps do that.
     pub fn examples_apart(&self) -> usize {
         self.apart_most
+    }
+
+    /// Of the micro-batches that a step or an evaluation cuts these examples into the one with the most rows: how many,
+    /// and which examples it has. Beginnings that several share are there once.
+    pub fn fullest(&self, examples: &[&Example]) -> (usize, Range<usize>) {
+        let micro = example::micro_batches(examples, self.settings.micro_tokens);
+        self.fullest_of(micro.map(|micro| (micro.len(), micro.to_vec())))
+    }
+
+    /// The one with the most rows of groups of examples, each with how many places it takes.
+    pub(crate) fn fullest_of<'e>(
+        &self,
+        groups: impl Iterator<Item = (usize, Vec<&'e Example>)>,
+    ) -> (usize, Range<usize>) {
+        let mut end = 0;
+        let with_rows = groups.map(|(places, examples)| {
+            end += places;
+            let packed = Packed::shared(&self.model, &examples, self.adapter.as_ref());
+            (packed.batch.tokens.len(), end - places..end)
+        });
+        with_rows.max_by_key(|(rows, _)| *rows).unwrap_or_default()
     }
 
     /// Gives the memory of steps back to the system, for others who are at work before the next step.

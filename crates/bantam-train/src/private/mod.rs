@@ -9,6 +9,7 @@ mod accountant;
 mod noise;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use bantam_model::{Adapter, Machine, Role};
 
@@ -99,6 +100,18 @@ impl Trainer {
         self.examples += examples.len() as u64;
         let loss = loss / examples.len().max(1) as f64;
         Ok(StepReport { loss, grad_norm, rate, tokens, learnt_tokens })
+    }
+
+    /// As [`Trainer::fullest`], of a private step, whose examples share nothing.
+    pub fn fullest_apart(&self, examples: &[&Example]) -> (usize, Range<usize>) {
+        let mut end = 0;
+        let micro = example::micro_batches(examples, self.settings.micro_tokens);
+        let with_rows = micro.flat_map(|micro| micro.chunks(TOGETHER_MAX)).map(|together| {
+            end += together.len();
+            let rows: usize = together.iter().map(|example| example.read().len()).sum();
+            (rows, end - together.len()..end)
+        });
+        with_rows.max_by_key(|(rows, _)| *rows).unwrap_or_default()
     }
 
     /// Adds the gradient of each example, cut to one length; gives the sum of the examples' mean losses.

@@ -24,7 +24,7 @@ use crate::models::Models;
 use crate::print::{print_json, print_pairs};
 use crate::verbs::bench::peak_rss_bytes;
 use crate::verbs::learning::{
-    BatchSize, Batches, Beginning, Folder, Keep, Page, Trial, beside_learning, table,
+    Batches, Beginning, Folder, Keep, LOOKED_AT, Page, Trial, beside_learning, table,
 };
 
 /// Prompts that are answered greedily before and after, at most.
@@ -62,6 +62,7 @@ pub(super) fn run(
 ) -> Result<()> {
     let (machine, tokenizer) = (args.machine.machine(), loaded.tokenizer()?);
     let [examples, held_out] = [&dataset.train, &dataset.validation].map(|part| asked(&part.examples));
+    let keys: Vec<Key> = examples.iter().map(bantam_data::Example::key).collect();
     let [questions, held_out] = [&examples, &held_out].map(|examples| questions(examples, &tokenizer));
     if questions.is_empty() {
         bail!("nothing is asked in the data; wanted prompts with completions, or chats");
@@ -70,13 +71,14 @@ pub(super) fn run(
     let begun = super::lessons::begun(args, loaded, dataset)?;
     let mut plan = Plan::new(&args.course, &loaded.model, questions.len(), Aim::Reward, begun, numerics);
     plan.choices.push(super::lessons::validation(args, &dataset.report));
+    plan.route.seed = args.source.seed;
     for [name, value, reason] in &plan.choices {
         eprintln!("{name:>8}  {value:<8} {reason}");
     }
     let judge = Judge::new(&args.reward)?;
     let trainer = || super::trainer(args, models, loaded, &plan, &machine);
     let mut run = Run { args, loaded, machine: &machine, tokenizer, judge, trainer: trainer()? };
-    let trial = run.trial(&plan, &questions)?;
+    let trial = run.trial(&plan, &keys, &questions)?;
     trial.tell();
     if args.dry_run {
         return Ok(());
@@ -95,11 +97,17 @@ pub(super) fn run(
     let asked = if held_out.is_empty() { &questions } else { &held_out };
     let asked = &asked[..asked.len().min(ASKED_MAX)];
     let before = run.greedy(asked, None)?;
-    run.learn(&plan, &folder, (&examples, &questions), &mut metrics, interrupt)?;
+    run.learn(&plan, &folder, (&keys, &questions), &mut metrics, interrupt)?;
     let adapter = run.adapter()?;
     let after = run.greedy(asked, Some(&adapter))?;
     folder.write_page(&page(args, &plan, &metrics, asked, [&before, &after]))?;
     report(args, &metrics, asked.len(), [before.reward, after.reward], &trial)
+}
+
+/// The places of the questions of each step.
+fn batches<'a>(plan: &Plan, keys: &'a [Key]) -> Batches<'a> {
+    let route = &plan.route;
+    Batches::new(keys, route.order, route.seed, route.batch, route.epochs)
 }
 
 /// Examples that ask something.
@@ -128,14 +136,12 @@ impl Run<'_> {
         &mut self,
         plan: &Plan,
         folder: &Folder,
-        (examples, questions): (&[bantam_data::Example], &[Question]),
+        (keys, questions): (&[Key], &[Question]),
         metrics: &mut Vec<Value>,
         interrupt: &Interrupt,
     ) -> Result<()> {
-        let keys: Vec<Key> = examples.iter().map(bantam_data::Example::key).collect();
-        let (route, seed, done) = (&plan.route, self.args.source.seed, self.trainer.steps());
-        let batches = Batches::new(&keys, route.order, seed, route.batch, route.epochs);
-        for (step, places) in (0..route.steps).zip(batches).skip(done as usize) {
+        let (route, done) = (&plan.route, self.trainer.steps());
+        for (step, places) in (0..route.steps).zip(batches(plan, keys)).skip(done as usize) {
             let batch: Vec<&Question> = places.iter().map(|place| &questions[*place]).collect();
             let (rewards, report) = self.step(&batch, step)?;
             let reward = rewards.iter().sum::<f64>() / rewards.len().max(1) as f64;
@@ -157,24 +163,36 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// One step with the longest prompts, thrown away: how long a run takes, and in what memory.
-    fn trial(&mut self, plan: &Plan, questions: &[Question]) -> Result<Trial> {
-        let mut longest: Vec<&Question> = questions.iter().collect();
-        longest.sort_by_key(|question| std::cmp::Reverse(question.prompt.len()));
-        if let BatchSize::Examples(count) = plan.route.batch {
-            longest.truncate(count);
-        }
+    /// The fullest step, thrown away: how long a run takes, and in what memory.
+    fn trial(&mut self, plan: &Plan, keys: &[Key], questions: &[Question]) -> Result<Trial> {
         let clock = Instant::now();
-        let all = self.grouped(&longest);
-        let answers = self.sampled(&all, 0)?;
+        let all = self.fullest(plan, keys, questions);
+        let mut answers = self.sampled(&all, 0)?;
+        // As long as any may become.
+        answers.iter_mut().for_each(|answer| answer.resize(self.args.reward.answer_tokens as usize, 0));
         // What they are worth does not matter here, but some must be worth more than others.
         let rewards: Vec<f64> = (0..all.len()).map(|place| (place % 2) as f64).collect();
+        // What the optimiser remembers comes with the first step and is there in all others.
+        let first = usize::from(self.args.reward.group).min(all.len());
+        self.learn_from(&all[..first], &answers[..first], &rewards[..first])?;
         let report = self.learn_from(&all, &answers, &rewards)?;
         let seconds = clock.elapsed().as_secs_f64();
         let beginning = Beginning::of(&self.trainer);
         let counted = beginning.planned(self.trainer.settings(), plan.settings.micro_tokens).bytes();
         let (all_steps, tok_s) = (seconds * plan.route.steps as f64, report.tokens as f64 / seconds);
         Ok(Trial::of(all_steps, tok_s, counted as u64))
+    }
+
+    /// The questions of the step with the most rows in a micro-batch, where answers are as long as they may be.
+    fn fullest<'q>(&self, plan: &Plan, keys: &[Key], questions: &'q [Question]) -> Vec<&'q Question> {
+        let answer = vec![0; self.args.reward.answer_tokens as usize];
+        let steps = batches(plan, keys).take(plan.route.steps.min(LOOKED_AT) as usize).map(|places| {
+            let batch: Vec<&Question> = places.iter().map(|place| &questions[*place]).collect();
+            let all = self.grouped(&batch);
+            let examples: Vec<Example> = all.iter().map(|question| example(question, &answer)).collect();
+            (self.trainer.fullest(&examples.iter().collect::<Vec<_>>()).0, all)
+        });
+        steps.max_by_key(|(rows, _)| *rows).map(|(_, all)| all).unwrap_or_default()
     }
 
     /// Answers to each question, judged and learnt from; gives all rewards.

@@ -64,7 +64,7 @@ pub(crate) fn run(args: &FinetuneArgs, models: &Models, interrupt: &Interrupt) -
     let advice = advice(args.course.method, &plan.settings);
     advice.check_sizes(beginning, &plan.route, &lessons)?;
     let first = trainer_from(start, &loaded, &plan)?;
-    let trial = Trial::new(&machine, first, &plan.route, &lessons, &advice)?;
+    let trial = Trial::new(&machine, first, &plan.route, (&lessons, &keys), &advice)?;
     trial.tell();
     if args.dry_run {
         return Ok(());

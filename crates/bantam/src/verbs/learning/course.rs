@@ -8,7 +8,6 @@ use bantam_model::Machine;
 use bantam_train::{StepReport, Trainer};
 use serde_json::{Value, json};
 
-use super::lessons::EVALUATED_MAX;
 use super::show::Show;
 use super::{BatchSize, Batches, EventFile, Folder, Keep, Lessons, Sampler};
 use crate::interrupt::{Interrupt, Stopped};
@@ -141,7 +140,7 @@ impl Course<'_> {
     /// Measures, keeps what was learnt if it is the best so far, and keeps what is needed to go on.
     fn evaluate(&mut self, show: Option<&mut Show>) -> Result<()> {
         let before = best(&self.metrics).map(|best| best.loss);
-        let loss = self.lessons.evaluate(&mut self.trainer, self.machine, EVALUATED_MAX)?;
+        let loss = self.lessons.evaluate(&mut self.trainer, self.machine, self.lessons.evaluated())?;
         if let Some(loss) = loss {
             let step = self.trainer.steps();
             self.metrics.push(json!({ "step": step, "validation_loss": loss }));

@@ -1,5 +1,7 @@
 //! What is learnt, and how a step learns it.
 
+use std::ops::Range;
+
 use anyhow::Result;
 use bantam_model::{Machine, Model};
 use bantam_train::{Distillation, Draws, Example, Pair, Preference, StepReport, Trainer};
@@ -7,7 +9,7 @@ use bantam_train::{Distillation, Draws, Example, Pair, Preference, StepReport, T
 use super::Private;
 
 /// Examples or pairs that an evaluation looks at, at most.
-pub(super) const EVALUATED_MAX: usize = 256;
+const EVALUATED_MAX: usize = 256;
 
 /// What is learnt, and what is only measured with.
 #[derive(Debug)]
@@ -73,21 +75,41 @@ impl Lessons {
         }
     }
 
-    /// How many of those that nothing is learnt from fill so many tokens.
-    pub(crate) fn validation_filling(&self, tokens: usize) -> usize {
-        let lengths: Vec<usize> = match self {
-            Lessons::Pairs(sides, _) => {
-                let length = |pair: &Pair| pair.chosen.ids.len() + pair.rejected.ids.len();
-                sides.validation.iter().map(length).collect()
-            }
-            _ => self.validation().iter().map(|example| example.ids.len()).collect(),
+    /// Those of which an evaluation finds the loss.
+    pub(crate) fn evaluated(&self) -> Range<usize> {
+        let count = match self {
+            Lessons::Pairs(sides, _) => sides.validation.len(),
+            _ => self.validation().len(),
         };
-        let mut sum = 0;
-        let before = lengths.iter().take_while(|length| {
-            sum += **length;
-            sum <= tokens
-        });
-        (before.count() + 1).min(EVALUATED_MAX)
+        0..count.min(EVALUATED_MAX)
+    }
+
+    /// Of the micro-batches of an evaluation the one with the most rows.
+    pub(crate) fn fullest_evaluated(&self, trainer: &Trainer) -> Range<usize> {
+        let which = self.evaluated();
+        match self {
+            Lessons::Pairs(sides, _) => {
+                trainer.fullest_pairs(&sides.validation[which].iter().collect::<Vec<_>>())
+            }
+            _ => trainer.fullest(&self.validation()[which].iter().collect::<Vec<_>>()),
+        }
+        .1
+    }
+
+    /// Of the micro-batches of a step with those at these places the one with the most rows: how many, and its places.
+    pub(crate) fn fullest(&self, trainer: &Trainer, places: &[usize]) -> (usize, Vec<usize>) {
+        let (rows, range) = match self {
+            Lessons::Tokens(sides) | Lessons::Taught(sides, _) => {
+                trainer.fullest(&pick(&sides.train, places))
+            }
+            Lessons::Private(sides, _) => trainer.fullest_apart(&pick(&sides.train, places)),
+            Lessons::Pairs(sides, _) => trainer.fullest_pairs(&pick(&sides.train, places)),
+            Lessons::Drawn(sides, _) => {
+                let examples: Vec<&Example> = places.iter().map(|place| &sides.train[*place].0).collect();
+                trainer.fullest(&examples)
+            }
+        };
+        (rows, places[range].to_vec())
     }
 
     /// A step with those at these places.
@@ -116,26 +138,37 @@ impl Lessons {
         Ok(report?)
     }
 
-    /// The loss of what is not learnt, of so many at most; of a teacher's pupil that of the next token. None where all is
-    /// learnt.
+    /// A step with those at these places, whatever chance would choose, to be thrown away.
+    pub(crate) fn try_step(
+        &self,
+        trainer: &mut Trainer,
+        machine: &Machine,
+        places: &[usize],
+    ) -> Result<StepReport> {
+        match self {
+            Lessons::Private(sides, private) => {
+                private.try_step(trainer, machine, &pick(&sides.train, places))
+            }
+            _ => self.step(trainer, machine, places),
+        }
+    }
+
+    /// The loss of some of what is not learnt; of a teacher's pupil that of the next token. None of nothing.
     pub(crate) fn evaluate(
         &self,
         trainer: &mut Trainer,
         machine: &Machine,
-        most: usize,
+        which: Range<usize>,
     ) -> Result<Option<f64>> {
+        if which.is_empty() {
+            return Ok(None);
+        }
         if let Lessons::Pairs(sides, preference) = self {
-            let pairs: Vec<&Pair> = sides.validation.iter().take(most).collect();
-            return match pairs.is_empty() {
-                true => Ok(None),
-                false => Ok(Some(trainer.evaluate_pairs(machine, *preference, &pairs)?.loss)),
-            };
+            let pairs: Vec<&Pair> = sides.validation[which].iter().collect();
+            return Ok(Some(trainer.evaluate_pairs(machine, *preference, &pairs)?.loss));
         }
-        let examples: Vec<&Example> = self.validation().iter().take(most).collect();
-        match examples.is_empty() {
-            true => Ok(None),
-            false => Ok(Some(trainer.evaluate(machine, &examples)?.loss)),
-        }
+        let examples: Vec<&Example> = self.validation()[which].iter().collect();
+        Ok(Some(trainer.evaluate(machine, &examples)?.loss))
     }
 
     /// Whether what is kept must not depend on examples.

@@ -87,7 +87,17 @@ impl Private {
     ) -> Result<StepReport> {
         let chosen = self.noise.chosen(trainer.steps(), examples.len(), self.privacy.sampling_rate);
         let chosen: Vec<&Example> = chosen.iter().map(|place| &examples[*place]).collect();
-        Ok(trainer.step_private(machine, &chosen, self.privacy, &self.noise)?)
+        self.try_step(trainer, machine, &chosen)
+    }
+
+    /// A step with these examples.
+    pub(crate) fn try_step(
+        &self,
+        trainer: &mut Trainer,
+        machine: &Machine,
+        chosen: &[&Example],
+    ) -> Result<StepReport> {
+        Ok(trainer.step_private(machine, chosen, self.privacy, &self.noise)?)
     }
 
     /// Nothing will have to go on any more.

@@ -3,12 +3,16 @@
 use std::time::Instant;
 
 use anyhow::{Result, anyhow};
+use bantam_data::Key;
 use bantam_model::{Adapter, Machine, Model};
 use bantam_train::{Plan, Settings, Trainer};
 
-use super::{BatchSize, Lessons, Route};
+use super::{BatchSize, Batches, Lessons, Route};
 use crate::units;
 use crate::verbs::bench::{bytes_told, peak_rss_bytes, resident_bytes};
+
+/// Steps among which the fullest is looked for.
+pub(crate) const LOOKED_AT: u64 = 1000;
 
 /// What a step of the fullest micro-batch says of the whole run.
 pub(crate) struct Trial {
@@ -72,16 +76,22 @@ impl Trial {
         machine: &Machine,
         mut trainer: Trainer,
         route: &Route,
-        lessons: &Lessons,
+        (lessons, keys): (&Lessons, &[Key]),
         advice: &Advice,
     ) -> Result<Self> {
-        let fullest = fullest(lessons, trainer.settings().micro_tokens, route.batch);
+        let batches = Batches::new(keys, route.order, route.seed, route.batch, route.epochs);
+        let ahead = batches.take(route.steps.min(LOOKED_AT) as usize);
+        let with_rows = ahead.map(|batch| lessons.fullest(&trainer, &batch));
+        let (_, fullest) = with_rows.max_by_key(|(rows, _)| *rows).unwrap_or_default();
         let (planned, longest) = Beginning::of(&trainer).fullest(route, lessons);
+        // What the optimiser remembers comes with the first step and is there in all others.
+        let shortest = (0..lessons.count()).min_by_key(|place| lessons.tokens(*place));
+        lessons.try_step(&mut trainer, machine, shortest.as_slice())?;
         let clock = Instant::now();
-        let report = lessons.step(&mut trainer, machine, &fullest)?;
+        let report = lessons.try_step(&mut trainer, machine, &fullest)?;
         let tok_s = report.tokens as f64 / clock.elapsed().as_secs_f64().max(1e-9);
         // Evaluations have no batches: theirs may be the fullest of all.
-        let evaluated = lessons.validation_filling(trainer.settings().micro_tokens);
+        let evaluated = lessons.fullest_evaluated(&trainer);
         lessons.evaluate(&mut trainer, machine, evaluated)?;
         // Not all examples fill a micro-batch, and what they begin with in common is there once.
         let apart = planned.gradients * trainer.examples_apart();

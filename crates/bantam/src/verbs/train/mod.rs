@@ -65,7 +65,7 @@ fn learn(
     let advice = advice(&plan.settings);
     let beginning = Beginning { model: &loaded.model, adapter: None, settings: &plan.settings };
     advice.check_sizes(beginning, &plan.route, &lessons)?;
-    let trial = Trial::new(&machine, trainer(&loaded, &plan)?, &plan.route, &lessons, &advice)?;
+    let trial = Trial::new(&machine, trainer(&loaded, &plan)?, &plan.route, (&lessons, &keys), &advice)?;
     trial.tell();
     if args.dry_run {
         return Ok(());
