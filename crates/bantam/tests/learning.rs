@@ -316,7 +316,95 @@ fn the_memory_promised_is_the_memory_used() {
     learn("kept", &asked, &[&half[..], &["--recompute", "nothing", "--sample", "low"]].concat());
     learn("private", &asked, &[&half[..], &["--dp", "8"]].concat());
     learn("pairs", &pairs, &half);
+    let of: [(&str, &[&str]); 5] = [
+        ("layers", &["--recompute", "layers"]),
+        ("full", &["--method", "full"]),
+        ("coded", &["--method", "full", "--optimizer", "adamw8bit"]),
+        ("prefix", &["--method", "prefix"]),
+        ("taught", &["--teacher", &model]),
+    ];
+    for (name, more) in of {
+        learn(name, &asked, &[&half[..], more].concat());
+    }
     let rewarded = ["--loss", "grpo", "--reward", "exact", "--answer-tokens", "8", "--batch", "4"];
     learn("rewarded", &asked, &rewarded);
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// A model of 448 GiB, all zeros, in a file that takes no room on the disk.
+#[cfg(target_os = "linux")]
+fn write_hollow(machine: &Machine) -> String {
+    use std::io::Write;
+    let (size, layers) = (1_usize << 16, 4);
+    let square = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj"];
+    let square = square.into_iter().chain(["mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"]);
+    let norms = ["input_layernorm", "post_attention_layernorm"];
+    let of_layer: Vec<(&str, Vec<usize>)> =
+        square.map(|name| (name, vec![size, size])).chain(norms.map(|name| (name, vec![size]))).collect();
+    let ends =
+        [("model.embed_tokens.weight".to_owned(), vec![96, size]), ("model.norm.weight".into(), vec![size])];
+    let layers_of = (0..layers).flat_map(|layer| {
+        let name = move |name: &str| format!("model.layers.{layer}.{name}.weight");
+        of_layer.iter().map(move |(of, shape)| (name(of), shape.clone()))
+    });
+    let (mut header, mut end) = (serde_json::Map::new(), 0);
+    for (name, shape) in ends.into_iter().chain(layers_of) {
+        let begin = end;
+        end += 4 * shape.iter().product::<usize>();
+        header.insert(name, json!({ "dtype": "F32", "shape": shape, "data_offsets": [begin, end] }));
+    }
+    let mut header = Value::Object(header).to_string();
+    header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
+    let folder = machine.folder.path().join("hollow");
+    common::write_model(&folder);
+    let mut file = std::fs::File::create(folder.join("model.safetensors")).unwrap();
+    file.write_all(&(header.len() as u64).to_le_bytes()).unwrap();
+    file.write_all(header.as_bytes()).unwrap();
+    file.set_len((8 + header.len() + end) as u64).unwrap();
+    let config = json!({
+        "model_type": "llama", "vocab_size": 96, "hidden_size": size, "intermediate_size": size,
+        "num_hidden_layers": layers, "num_attention_heads": size / 128, "num_key_value_heads": size / 128,
+        "max_position_embeddings": 128, "tie_word_embeddings": true, "rms_norm_eps": 1e-5,
+    });
+    std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
+    folder.display().to_string()
+}
+
+/// Its weights were widened before their sizes were asked.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_cannot_fit_is_refused_by_its_sizes() {
+    let machine = Machine::new();
+    let (model, data) = (write_hollow(&machine), machine.at("echoes.jsonl"));
+    write_echoes(Path::new(&data));
+    let learn = ["finetune", &model, &data, "-o", &machine.at("no"), "--method", "full"];
+    let (code, error) = machine.failure(&learn);
+    assert!(code == 1 && error.contains("--method lora") && error.contains("1.9 TB"), "{error}");
+}
+
+#[test]
+fn enough_is_held_out_to_stop_by() {
+    let machine = Machine::new();
+    let (model, at) = (machine.model(), |name: &str| machine.folder.path().join(name).display().to_string());
+    // Letters without an order, so that no two lines are nearly the same.
+    let letter =
+        |i: usize, j: usize| char::from(b'a' + ((i * 31 + j * 17 + i * j * j) * 7919 / 64 % 26) as u8);
+    let line = |i: usize| json!({ "prompt": (0..12).map(|j| letter(i + 1, j)).collect::<String>(), "completion": "x" });
+    let held_out = |lines: usize, more: &[&str]| {
+        let lines: Vec<String> = (0..lines).map(|i| line(i).to_string()).collect();
+        std::fs::write(at("lines.jsonl"), lines.join("\n")).unwrap();
+        let learn = ["finetune", &model, &at("lines.jsonl"), "-o", &at("no"), "--dry-run"];
+        let output = machine.run(&[&learn[..], more].concat(), "");
+        let told = String::from_utf8(output.stderr).unwrap();
+        told.lines()
+            .find(|line| line.starts_with("held out"))
+            .unwrap()
+            .split_whitespace()
+            .nth(2)
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!([20, 60, 100, 200].map(|lines| held_out(lines, &[])), ["0", "12", "20", "20"]);
+    assert_eq!(held_out(200, &["--validation", "0.1"]), "20");
+    assert_eq!(held_out(200, &["--validation", "0"]), "0");
 }
