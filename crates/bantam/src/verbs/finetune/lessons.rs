@@ -52,11 +52,9 @@ pub(super) fn validation(args: &FinetuneArgs, report: &Report) -> [String; 3] {
         Some(_) => "as asked".into(),
         None if all < VALIDATED_FROM => format!("fewer than {VALIDATED_FROM} examples: all are learnt"),
         None if args.private.dp.is_some() => "about one in twenty, each by its own content".into(),
+        None if all < 5 * VALIDATED_LEAST => "a fifth: by fewer, stopping would be chance".into(),
         None if all as f64 * VALIDATION < VALIDATED_LEAST as f64 => {
-            format!(
-                "{VALIDATED_LEAST}, or a fifth of fewer than {}: less would be chance",
-                5 * VALIDATED_LEAST
-            )
+            format!("{VALIDATED_LEAST} at least: by fewer, stopping would be chance")
         }
         None => "one in twenty".into(),
     };

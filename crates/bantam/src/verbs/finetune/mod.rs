@@ -23,8 +23,8 @@ use crate::progress::bar;
 use crate::units;
 use crate::verbs::bench::peak_rss_bytes;
 use crate::verbs::learning::{
-    Advice, BatchSize, Beginning, Course, End, Evaluated, Folder, Keep, Lessons, Page, Private, Sampler,
-    Trial, beside_learning, best, table, validation_losses,
+    Advice, BatchSize, Beginning, Course, End, Evaluated, Folder, Instead, Keep, Lessons, Page, Private,
+    Sampler, Trial, beside_learning, best, table, validation_losses,
 };
 use plan::{Aim, Learner, Plan};
 use score::{Questions, Score};
@@ -194,8 +194,8 @@ fn advice(method: MethodArg, settings: &Settings) -> Advice {
         MethodArg::Full => "choose --method lora",
         MethodArg::Lora | MethodArg::Prefix => "choose shorter examples (--max-length) or a smaller model",
     };
-    let instead: Option<fn(&Model, &Settings) -> _> = match method {
-        MethodArg::Full => Some(an_adapter_instead),
+    let instead = match method {
+        MethodArg::Full => Some(an_adapter_instead as Instead),
         MethodArg::Lora | MethodArg::Prefix => None,
     };
     Advice { ways, instead, otherwise }

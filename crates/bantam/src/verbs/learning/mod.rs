@@ -23,7 +23,7 @@ pub(crate) use page::{Page, table};
 pub(crate) use private::{Private, private_batch};
 pub(crate) use samples::Sampler;
 pub(crate) use tensorboard::EventFile;
-pub(crate) use trial::{Advice, Beginning, LOOKED_AT, Trial};
+pub(crate) use trial::{Advice, Beginning, Instead, LOOKED_AT, Trial};
 
 use bantam_engine::Settings;
 use bantam_train::Example;

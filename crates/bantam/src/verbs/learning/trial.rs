@@ -28,10 +28,13 @@ pub(crate) struct Advice {
     /// Settings that need less, by their names, the mildest first.
     pub(crate) ways: Vec<(String, Settings)>,
     /// Something else that needs far less, by its name, and how much; found where it is to be told.
-    pub(crate) instead: Option<fn(&Model, &Settings) -> Option<(&'static str, u64)>>,
+    pub(crate) instead: Option<Instead>,
     /// Where none of them is enough.
     pub(crate) otherwise: &'static str,
 }
+
+/// What else could learn on a model, and what it takes with these settings.
+pub(crate) type Instead = fn(&Model, &Settings) -> Option<(&'static str, u64)>;
 
 /// What learns, before there is a trainer: the model in the bits of its file.
 #[derive(Clone, Copy)]
@@ -58,16 +61,17 @@ impl<'a> Beginning<'a> {
         self.planned(self.settings, 1).learning / size_of::<f32>()
     }
 
-    /// The memory of the fullest step of a run, and the tokens of its longest example.
-    fn fullest(self, route: &Route, lessons: &Lessons) -> (Plan, usize) {
-        let fullest = fullest(lessons, self.settings.micro_tokens, route.batch);
-        let longest = fullest.first().map_or(0, |place| lessons.tokens(*place));
-        (self.planned(self.settings, fullest.iter().map(|place| lessons.tokens(*place)).sum()), longest)
+    /// The memory of a step with the longest examples of a run, and the tokens of the longest.
+    fn largest(self, route: &Route, lessons: &Lessons) -> (Plan, usize) {
+        let together = longest(lessons, self.settings.micro_tokens, route.batch);
+        let tokens = |place: &usize| lessons.tokens(*place);
+        let longest = together.first().map_or(0, tokens);
+        (self.planned(self.settings, together.iter().map(tokens).sum()), longest)
     }
 }
 
 impl Trial {
-    /// Takes a step; nobody should go on with this trainer.
+    /// Takes the shortest step and the fullest; nobody should go on with this trainer.
     ///
     /// # Errors
     ///
@@ -79,11 +83,8 @@ impl Trial {
         (lessons, keys): (&Lessons, &[Key]),
         advice: &Advice,
     ) -> Result<Self> {
-        let batches = Batches::new(keys, route.order, route.seed, route.batch, route.epochs);
-        let ahead = batches.take(route.steps.min(LOOKED_AT) as usize);
-        let with_rows = ahead.map(|batch| lessons.fullest(&trainer, &batch));
-        let (_, fullest) = with_rows.max_by_key(|(rows, _)| *rows).unwrap_or_default();
-        let (planned, longest) = Beginning::of(&trainer).fullest(route, lessons);
+        let fullest = fullest_ahead(&trainer, route, lessons, keys);
+        let (planned, longest) = Beginning::of(&trainer).largest(route, lessons);
         // What the optimiser remembers comes with the first step and is there in all others.
         let shortest = (0..lessons.count()).min_by_key(|place| lessons.tokens(*place));
         lessons.try_step(&mut trainer, machine, shortest.as_slice())?;
@@ -130,7 +131,7 @@ impl Advice {
         route: &Route,
         lessons: &Lessons,
     ) -> Result<()> {
-        let (planned, longest) = beginning.fullest(route, lessons);
+        let (planned, longest) = beginning.largest(route, lessons);
         self.check(beginning, longest, planned.bytes() as u64 + lessons.teacher_bytes())
     }
 
@@ -176,8 +177,16 @@ fn tokens_of_run(lessons: &Lessons, route: &Route) -> f64 {
     per_step * route.steps as f64
 }
 
+/// The micro-batch with the most rows among those that the run will have.
+fn fullest_ahead(trainer: &Trainer, route: &Route, lessons: &Lessons, keys: &[Key]) -> Vec<usize> {
+    let batches = Batches::new(keys, route.order, route.seed, route.batch, route.epochs);
+    let ahead = batches.take(route.steps.min(LOOKED_AT) as usize);
+    let with_rows = ahead.map(|batch| lessons.fullest(trainer, &batch));
+    with_rows.max_by_key(|(rows, _)| *rows).map(|(_, places)| places).unwrap_or_default()
+}
+
 /// The longest examples, as many as a step has and as go through the model together.
-fn fullest(lessons: &Lessons, micro_tokens: usize, batch: BatchSize) -> Vec<usize> {
+fn longest(lessons: &Lessons, micro_tokens: usize, batch: BatchSize) -> Vec<usize> {
     let (count_max, tokens_max) = match batch {
         BatchSize::Examples(count) => (count, micro_tokens),
         BatchSize::Tokens(tokens) => (usize::MAX, micro_tokens.min(tokens)),
