@@ -105,6 +105,7 @@ fn shifting_reads_what_is_left_as_if_it_were_new() {
         max_tokens: Some(40),
         overflow: bantam_engine::Overflow::Shift { keep: 2 },
         sampling,
+        top_logprobs: Some(0),
         ..Request::default()
     };
     let mut window = ask.prompt.clone();
