@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Hold a real model's answers to other people's JSON schemas, and count what holds.
 
-    schemas.py [--bantam PROGRAM] [--count N] [--seconds S] [--max-tokens N] [--clients N] [--seed N] [--out FILE]
-               MODEL.gguf FOLDER
+    schemas.py [--bantam PROGRAM] [--count N] [--seconds S] [--max-tokens N] [--more-tokens N] [--clients N] [--seed N]
+               [--out FILE] MODEL.gguf FOLDER
 
 FOLDER holds schemas as .json files, such as those of JSONSchemaBench (github.com/guidance-ai/jsonschemabench, `data`).
 Starts `bantam serve`, asks for one answer to each of N schemas drawn from all (or as many as the seconds allow), several
 at once, and checks each answer with the Python package `jsonschema`. Prints what is valid (at once, or cut short: led to its
-end where its tokens ran out), incomplete (less was left than the schema asks for), refused (with the reasons) and wrong, the time of a mask and the share of tokens that were forced. Exits with 1 if an answer that
+end where its tokens ran out, or asked for again with --more-tokens since its schema asks for more than --max-tokens),
+incomplete (it asks for more than that, too), refused (with the reasons) and wrong, the time of a mask and the share of
+tokens that were forced. Exits with 1 if an answer that
 was called done does not hold to its schema, or if one did not end.
 """
 import argparse
@@ -52,14 +54,14 @@ def problem(schema, text):
     return error and f"{error.json_path}: {error.message[:200]}"
 
 
-def body_of(schema, options, number):
+def body_of(schema, max_tokens, number):
     about = schema.get("description") or schema.get("title") or "something"
     ask = f"Make up an example of this and write it as JSON: {str(about)[:300]}"
     return {
         "messages": [{"role": "user", "content": ask}],
         "temperature": 0.7,
         "seed": number,
-        "max_tokens": options.max_tokens,
+        "max_tokens": max_tokens,
         "response_format": {"type": "json_schema", "json_schema": {"name": "x", "strict": True, "schema": schema}},
     }
 
@@ -70,9 +72,17 @@ def judged(server, options, number, path):
         schema = json.loads(path.read_text())
     except ValueError as error:
         return "unreadable", f"{path.name}: {error}", None
+    first = answered(server, schema, options.max_tokens, number, path)
+    if first[0] != "incomplete":
+        return first
+    kind, *rest = answered(server, schema, options.more_tokens, number, path)
+    return ("valid, asked again" if kind.startswith("valid") else kind), *rest
+
+
+def answered(server, schema, max_tokens, number, path):
     begun = time.monotonic()
     try:
-        body = body_of(schema, options, number)
+        body = body_of(schema, max_tokens, number)
         status, reply = server.request("/v1/chat/completions", body, timeout=ANSWER_SECONDS_MAX)
     except TimeoutError:
         return "endless", path.name, None
@@ -110,6 +120,7 @@ def main():
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--max-tokens", type=int, default=512)
+    parser.add_argument("--more-tokens", type=int, default=6144)
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=pathlib.Path,
@@ -120,7 +131,7 @@ def main():
     draw = random.Random(options.seed)
     # Each schema once before any comes twice.
     order = [path for _ in range(options.count // max(len(paths), 1) + 1) for path in draw.sample(paths, len(paths))]
-    server = Server(options.bantam, options.model, "--ctx", 1024 + options.max_tokens, "--parallel", options.clients)
+    server = Server(options.bantam, options.model, "--ctx", 1024 + max(options.max_tokens, options.more_tokens), "--parallel", options.clients)
     outcomes, begun = known(options.out), time.monotonic()
     wanted = [item for item in enumerate(order[: options.count]) if item[0] not in outcomes]
     out = open(options.out or os.devnull, "a", buffering=1)

@@ -23,8 +23,9 @@ pub struct Request {
     pub overflow: Overflow,
     /// What is told about the prompt's own tokens.
     pub prompt_output: PromptOutput,
-    /// So many of the likeliest tokens are told with each token.
-    pub top_logprobs: usize,
+    /// So many of the likeliest tokens are told with each new one, and how likely itself was; `None` for neither, which
+    /// saves a pass over the vocabulary.
+    pub top_logprobs: Option<usize>,
     /// What changes the model for this request. Requests with one and the same `Arc` share states and steps' products.
     pub adapter: Option<Arc<Adapter>>,
     /// States are shared between requests of the same salt only: how fast an answer comes then tells nothing of what
@@ -91,8 +92,9 @@ pub enum Event {
     Token {
         /// Its id.
         id: u32,
-        /// The logarithm of its probability under the model, before any sampling setting.
-        logprob: f32,
+        /// The logarithm of its probability under the model, before any sampling setting: where
+        /// [`Request::top_logprobs`] asks for it, and of the prompt's tokens.
+        logprob: Option<f32>,
         /// The likeliest tokens and theirs, likeliest first.
         top: Vec<(u32, f32)>,
     },

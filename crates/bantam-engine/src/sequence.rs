@@ -327,8 +327,8 @@ impl Sequence {
         }
         // The last row of the prompt has no token after it yet.
         for (row, id) in logits.chunks_exact(vocab_size).zip(&self.tokens[first + 1..]) {
-            let (logprob, top) = logprobs::of(row, *id, self.request.top_logprobs);
-            self.outlet.send(Event::Token { id: *id, logprob, top });
+            let (logprob, top) = logprobs::of(row, *id, self.request.top_logprobs.unwrap_or(0));
+            self.outlet.send(Event::Token { id: *id, logprob: Some(logprob), top });
         }
     }
 
@@ -342,8 +342,9 @@ impl Sequence {
             return Ok(Some(Reason::Stop(id)));
         }
         let Some(id) = self.in_time(id)? else { return Ok(Some(Reason::Length)) };
-        let (logprob, top) = logprobs::of(logits, id, self.request.top_logprobs);
-        self.append(Event::Token { id, logprob, top }, id)
+        let told = self.request.top_logprobs.map(|count| logprobs::of(logits, id, count));
+        let (logprob, top) = told.unzip();
+        self.append(Event::Token { id, logprob, top: top.unwrap_or_default() }, id)
     }
 
     /// What comes where a token was chosen: where its answer must still be met, perhaps another one, or nothing.
@@ -371,7 +372,7 @@ impl Sequence {
                 return Ok(Some(Reason::Stop(id)));
             }
             self.usage.forced_tokens += 1;
-            let ended = self.append(Event::Token { id, logprob: 0.0, top: Vec::new() }, id)?;
+            let ended = self.append(Event::Token { id, logprob: Some(0.0), top: Vec::new() }, id)?;
             if ended.is_some() {
                 return Ok(ended);
             }

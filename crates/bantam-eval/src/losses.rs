@@ -58,7 +58,9 @@ pub fn losses(
         let (mut loss, mut learn) = (0.0, target.learn.iter().skip(1));
         for event in stream {
             match event {
-                Event::Token { logprob, .. } if learn.next() == Some(&true) => loss -= f64::from(logprob),
+                Event::Token { logprob: Some(logprob), .. } if learn.next() == Some(&true) => {
+                    loss -= f64::from(logprob);
+                }
                 Event::Failed(error) => return Err(error.into()),
                 _ => {}
             }

@@ -11,12 +11,15 @@ use llguidance::Matcher;
 use llguidance::toktrie::{SimpleVob, TokEnv};
 
 use crate::place::Place;
+use crate::strings::Strings;
 
 /// What a vocabulary has to end an answer with.
 pub(crate) struct Closers {
     words: TokEnv,
     /// What ends a JSON string.
     quote: Vec<u32>,
+    /// What ends the values of JSON, numbers among them.
+    behind_values: [Vec<u32>; 3],
     /// What is tried outside of strings: the first that is allowed is taken.
     outside: Vec<Vec<u32>>,
     /// Tokens of one printable character.
@@ -28,30 +31,30 @@ impl Closers {
         let trie = words.tok_trie();
         let tokens = |text: &str| words.tokenize_bytes(text.as_bytes());
         let mut single = trie.alloc_token_set();
-        for byte in b' '..=b'~' {
+        for byte in (b' '..=b'~').filter(|byte| *byte != b'\\') {
             if let Some(id) = trie.token_id_at_bytes(&[byte]) {
                 single.allow_token(id);
             }
         }
         let outside = SOON_OVER.iter().map(|text| tokens(text)).collect();
-        Closers { words: words.clone(), quote: tokens("\""), outside, single }
+        let behind_values = ["}", "]", ","].map(tokens);
+        Closers { words: words.clone(), quote: tokens("\""), behind_values, outside, single }
     }
 
     /// The tokens by which an answer that stands where `matcher` does is met; `None` where these are more than `most`,
-    /// or no end is found. `names` are those of properties, in the order in which they are tried; `None` where there is no
-    /// JSON.
+    /// or no end is found. `strings` are those of JSON; `None` where there is none.
     pub(crate) fn way(
         &self,
         matcher: &Matcher,
         place: Place,
-        names: Option<&[Vec<u32>]>,
+        strings: Option<&Strings>,
         most: usize,
     ) -> Option<Vec<u32>> {
         let (most, way) = (most.min(WAY_TOKENS_MAX), Vec::new());
         // The lexer's tables stay shared: what is found out on the way is known to the answer, too.
         let matcher = matcher.clone();
         let taken = HashMap::new();
-        let mut walk = Walk { closers: self, names, matcher, place, way, taken, allowed: None };
+        let mut walk = Walk { closers: self, strings, matcher, place, way, taken, allowed: None };
         while !walk.is_met()? {
             let next = walk.next()?;
             if walk.way.len() + next.len() > most {
@@ -72,7 +75,10 @@ const SOON_OVER: [&str; 37] = [
 ];
 
 /// Longer ways are not looked for.
-const WAY_TOKENS_MAX: usize = 1024;
+const WAY_TOKENS_MAX: usize = 8192;
+
+/// So many tokens of a way are taken without preference: there is no telling that these lead to an end.
+const UNLIKED_TOKENS_MAX: usize = 256;
 
 /// So many single characters are tried for one that the end may follow.
 const TRIED_MAX: usize = 64;
@@ -83,7 +89,7 @@ const LONG_BYTES: usize = 12;
 /// On the way to the end. Every method gives `None` where the parser gives up.
 struct Walk<'a> {
     closers: &'a Closers,
-    names: Option<&'a [Vec<u32>]>,
+    strings: Option<&'a Strings>,
     matcher: Matcher,
     place: Place,
     way: Vec<u32>,
@@ -106,18 +112,31 @@ impl Walk<'_> {
         if !forced.is_empty() {
             return Some(forced);
         }
-        let closers = self.closers;
-        let (first, rest) = match self.names {
-            None => (&[][..], &[][..]),
-            Some(names) if self.place.is_in_string => (std::slice::from_ref(&closers.quote), names),
-            Some(_) => (&closers.outside[..], &[][..]),
+        let liked = match (self.strings, self.place.string().is_some()) {
+            (None, _) => None,
+            (Some(_), false) => self.outside(),
+            (Some(strings), true) => self.in_string(strings),
         };
+        liked.or_else(|| self.any().map(|id| vec![id]))
+    }
+
+    fn outside(&mut self) -> Option<Vec<u32>> {
+        let closers = self.closers;
         let goes_on = |ids: &&Vec<u32>| !(self.ends_in_digit(&self.way) && self.ends_in_digit(ids));
-        let tried: Vec<&Vec<u32>> = first.iter().chain(rest).filter(goes_on).collect();
-        match tried.into_iter().find(|ids| self.may_come(ids)) {
-            Some(ids) => Some(ids.clone()),
-            None => self.any().map(|id| vec![id]),
+        let tried: Vec<_> = closers.outside.iter().filter(goes_on).collect();
+        tried.into_iter().find(|ids| self.may_come(ids)).cloned()
+    }
+
+    /// The end of a string: at once, as a name, or as what a pattern asks for.
+    fn in_string(&mut self, strings: &Strings) -> Option<Vec<u32>> {
+        let closers = self.closers;
+        let mut tried = std::iter::once(&closers.quote).chain(&strings.names);
+        if let Some(ids) = tried.find(|ids| self.may_come(ids)) {
+            return Some(ids.clone());
         }
+        let begun = self.place.string()?.to_vec();
+        let tokens = |end: String| closers.words.tokenize_bytes(end.as_bytes());
+        strings.ends_of(&begun).map(tokens).find(|ids| self.may_come(ids))
     }
 
     /// Digits behind digits are no number that soon ends.
@@ -130,18 +149,27 @@ impl Walk<'_> {
         self.matcher.validate_tokens(ids).is_ok_and(|count| count == ids.len())
     }
 
-    /// Whether the end may follow a token, or that of a string where it stands in one.
+    /// Whether the end may follow a token, or that of the string or number where it stands in one.
     fn ends_by(&mut self, id: u32) -> bool {
-        if self.place.is_in_string {
+        if self.place.string().is_some() {
             return self.may_come(&[&[id], &self.closers.quote[..]].concat());
         }
         let mut behind = self.matcher.clone();
-        behind.consume_token(id).is_ok() && (behind.is_stopped() || behind.is_accepting().unwrap_or(false))
+        let may_follow = |behind: &mut Matcher, ids: &Vec<u32>| {
+            behind.validate_tokens(ids).is_ok_and(|count| count == ids.len())
+        };
+        behind.consume_token(id).is_ok()
+            && (behind.is_stopped()
+                || behind.is_accepting().unwrap_or(false)
+                || self.closers.behind_values.iter().any(|ids| may_follow(&mut behind, ids)))
     }
 
     /// Where nothing is preferred: one that the end may follow; else one that could not come before, since that is how
     /// patterns go on; else one of a class that came seldom, and a long one.
     fn any(&mut self) -> Option<u32> {
+        if self.taken.values().sum::<usize>() >= UNLIKED_TOKENS_MAX {
+            return None;
+        }
         let allowed = self.matcher.compute_mask().ok()?;
         let trie = self.closers.words.tok_trie();
         let mut single = self.closers.single.clone();
@@ -166,8 +194,8 @@ impl Walk<'_> {
 
     fn take(&mut self, ids: &[u32]) -> Option<()> {
         self.matcher.consume_tokens(ids).ok()?;
-        for id in ids.iter().filter(|_| self.names.is_some()) {
-            self.place = self.place.after(self.closers.words.tok_trie().token(*id));
+        for id in ids.iter().filter(|_| self.strings.is_some()) {
+            self.place.pass(self.closers.words.tok_trie().token(*id));
         }
         self.way.extend_from_slice(ids);
         Some(())

@@ -9,6 +9,7 @@ use llguidance::toktrie::SimpleVob;
 
 use crate::free::Free;
 use crate::place::Place;
+use crate::strings::Strings;
 use crate::tables::{Tables, told};
 
 /// An answer that the grammar holds for from its beginning.
@@ -16,7 +17,8 @@ pub(crate) struct Following {
     matcher: Matcher,
     mask: SimpleVob,
     tables: Arc<Tables>,
-    names: Option<Arc<[Vec<u32>]>>,
+    /// Of JSON.
+    strings: Option<Arc<Strings>>,
     /// Of JSON.
     place: Place,
     /// As long as the text is free.
@@ -48,11 +50,11 @@ impl Following {
     pub(crate) fn new(
         matcher: Matcher,
         tables: Arc<Tables>,
-        names: Option<Arc<[Vec<u32>]>>,
+        strings: Option<Arc<Strings>>,
         free: Option<Free>,
     ) -> Self {
         let (mask, place, ending) = (SimpleVob::new(), Place::default(), Ending::default());
-        Following { matcher, mask, tables, names, place, free, ending }
+        Following { matcher, mask, tables, strings, place, free, ending }
     }
 
     /// Goes on by a text that is no token's own, such as what stands behind a mark within a token.
@@ -69,14 +71,14 @@ impl Following {
     }
 
     fn with(&self, matcher: Matcher) -> Self {
-        let (tables, names) = (Arc::clone(&self.tables), self.names.clone());
-        let (place, ending) = (self.place, self.ending.clone());
-        Following { place, ending, ..Following::new(matcher, tables, names, self.free.clone()) }
+        let (tables, strings) = (Arc::clone(&self.tables), self.strings.clone());
+        let (place, ending) = (self.place.clone(), self.ending.clone());
+        Following { place, ending, ..Following::new(matcher, tables, strings, self.free.clone()) }
     }
 
     /// The tokens by which it can end from here, as far as these are known and no more than `most`.
     pub(crate) fn way_out(&self, most: usize) -> Option<Vec<u32>> {
-        self.tables.closers.way(&self.matcher, self.place, self.names.as_deref(), most)
+        self.tables.closers.way(&self.matcher, self.place.clone(), self.strings.as_deref(), most)
     }
 
     /// What comes in place of a token behind which no end can be reached with `left` tokens.
@@ -95,19 +97,24 @@ impl Following {
     }
 
     /// Whether it is time to see if an end can be reached behind a token.
-    fn should_look(&self, behind: Place, left: usize) -> bool {
-        let stays_in_string = self.place.is_in_string && behind.is_in_string;
+    fn should_look(&self, token: u32, left: usize) -> bool {
         let is_due = self.ending.look_at.is_none_or(|look_at| left <= look_at);
-        is_due || (self.ending.is_near && !stays_in_string)
+        is_due || (self.ending.is_near && !self.stays_in_string(token))
+    }
+
+    fn stays_in_string(&self, token: u32) -> bool {
+        let mut behind = self.place.clone();
+        behind.pass(self.tables.words.tok_trie().token(token));
+        self.place.string().is_some() && behind.string().is_some()
     }
 
     /// Goes past some bytes; whether the text was free before them and is behind them. The matcher need not be told of
     /// these, since it stands in a free text as well as before it.
     fn stays_free(&mut self, bytes: &[u8]) -> bool {
         let was_free = self.is_free();
-        self.place = self.place.after(bytes);
+        self.place.pass(bytes);
         self.free = self.free.take().and_then(|free| free.after(bytes));
-        if self.is_free() || self.names.is_none() {
+        if self.is_free() || self.strings.is_none() {
             // Quotes of what is no JSON begin no strings.
             self.place = Place::default();
         }
@@ -155,8 +162,7 @@ impl Constraint for Following {
     }
 
     fn in_time(&mut self, token: u32, left: usize) -> Result<Option<u32>, Error> {
-        let behind = self.place.after(self.tables.words.tok_trie().token(token));
-        if self.ending.way.last() == Some(&token) || !self.should_look(behind, left) {
+        if self.ending.way.last() == Some(&token) || !self.should_look(token, left) {
             return Ok(Some(token));
         }
         let mut next = self.with(self.matcher.clone());

@@ -11,6 +11,7 @@ use llguidance::toktrie::SimpleVob;
 use crate::constraint::Following;
 use crate::free::Free;
 use crate::start::{Start, Waiting};
+use crate::strings::Strings;
 use crate::tables::Tables;
 
 /// A compiled grammar. Cloning is cheap.
@@ -26,8 +27,8 @@ struct Compiled {
     tables: Arc<Tables>,
     /// At the beginning; what answers do to theirs stays with them.
     matcher: Matcher,
-    /// Of JSON: names of properties with the quote behind them, in the order in which an answer that is to end tries them.
-    names: Option<Arc<[Vec<u32>]>>,
+    /// Of JSON.
+    strings: Option<Arc<Strings>>,
     /// The tokens that may come first, if they were asked for.
     first: OnceLock<Option<Arc<SimpleVob>>>,
 }
@@ -43,11 +44,10 @@ impl Grammar {
         tokenizer: Tokenizer,
         tables: Arc<Tables>,
         matcher: Matcher,
-        names: Option<&[String]>,
+        strings: Option<Strings>,
     ) -> Self {
-        let ids = |name: &String| tables.words.tokenize_bytes(name.as_bytes());
-        let names = names.map(|names| names.iter().map(ids).collect());
-        let compiled = Compiled { tokenizer, tables, matcher, names, first: OnceLock::new() };
+        let (strings, first) = (strings.map(Arc::new), OnceLock::new());
+        let compiled = Compiled { tokenizer, tables, matcher, strings, first };
         Grammar { compiled: Arc::new(compiled), mark: None }
     }
 
@@ -60,9 +60,9 @@ impl Grammar {
 
     /// A constraint for one answer, from where the grammar is to hold.
     pub fn constraint(&self, start: &Start) -> Box<dyn Constraint> {
-        let Compiled { tokenizer, tables, matcher, names, .. } = &*self.compiled;
+        let Compiled { tokenizer, tables, matcher, strings, .. } = &*self.compiled;
         let free = self.mark.clone().and_then(|mark| Some(Free::new(mark, self.compiled.first()?)));
-        let following = Following::new(matcher.deep_clone(), Arc::clone(tables), names.clone(), free);
+        let following = Following::new(matcher.deep_clone(), Arc::clone(tables), strings.clone(), free);
         match start {
             Start::Now => Box::new(following),
             Start::After(_) | Start::MayThink { .. } => {

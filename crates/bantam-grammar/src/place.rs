@@ -1,21 +1,32 @@
 //! Where in JSON a text stands.
 
 /// Whether a text stands within a string of JSON, told by its bytes alone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Place {
-    pub(crate) is_in_string: bool,
+    /// The string in which it stands, as far as it is written, behind its quote.
+    string: Option<Vec<u8>>,
     is_escaped: bool,
 }
 
 impl Place {
-    /// The place behind some more bytes.
-    pub(crate) fn after(self, bytes: &[u8]) -> Self {
-        bytes.iter().fold(self, |Place { is_in_string, is_escaped }, byte| match byte {
-            _ if is_escaped => Place { is_in_string, is_escaped: false },
-            b'"' => Place { is_in_string: !is_in_string, is_escaped },
-            b'\\' => Place { is_in_string, is_escaped: is_in_string },
-            _ => Place { is_in_string, is_escaped },
-        })
+    /// What is written of the string in which the text stands.
+    pub(crate) fn string(&self) -> Option<&[u8]> {
+        self.string.as_deref()
+    }
+
+    /// Goes past some more bytes.
+    pub(crate) fn pass(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            match &mut self.string {
+                Some(string) if self.is_escaped || byte != b'"' => {
+                    string.push(byte);
+                    self.is_escaped = !self.is_escaped && byte == b'\\';
+                }
+                Some(_) => self.string = None,
+                None if byte == b'"' => self.string = Some(Vec::new()),
+                None => {}
+            }
+        }
     }
 }
 
@@ -25,13 +36,18 @@ mod tests {
 
     #[test]
     fn strings_are_told_from_what_is_around_them() {
-        let place = |text: &str| Place::default().after(text.as_bytes());
-        for inside in ["\"", "{\"a\": \"b", "\"a\\\"", "[\"\\\\\", \"}"] {
-            assert!(place(inside).is_in_string, "{inside}");
+        let string = |text: &str| {
+            let mut place = Place::default();
+            place.pass(text.as_bytes());
+            place.string().map(|string| String::from_utf8(string.to_vec()).unwrap())
+        };
+        let inside =
+            [("\"", ""), ("{\"a\": \"b", "b"), ("\"a\\\"", "a\\\""), ("[\"\\\\\", \"}", "}"), ("\"\\", "\\")];
+        for (text, wanted) in inside {
+            assert_eq!(string(text).as_deref(), Some(wanted), "{text}");
         }
-        for outside in ["", "{", "\"a\"", "\"\\\\\"", "[1, \"]\""] {
-            assert!(!place(outside).is_in_string, "{outside}");
+        for outside in ["", "{", "\"a\"", "\"\\\\\"", "[1, \"]\"", "\"\\n\""] {
+            assert_eq!(string(outside), None, "{outside}");
         }
-        assert!(place("\"\\").is_escaped && !place("\"\\n").is_escaped);
     }
 }

@@ -9,8 +9,8 @@ use llguidance::Matcher;
 
 use crate::error::Error;
 use crate::grammar::Grammar;
-use crate::names::names;
 use crate::spec::Spec;
+use crate::strings::Strings;
 use crate::tables::{Tables, told};
 
 /// A model's vocabulary. Cloning is cheap: clones share what was made.
@@ -64,7 +64,8 @@ impl Vocabulary {
         if let Some(reason) = matcher.get_error() {
             return Err(refused(&reason));
         }
-        let grammar = Grammar::new(self.0.tokenizer.clone(), tables, matcher, names(spec).as_deref());
+        let strings = Strings::new(spec, &tables.words);
+        let grammar = Grammar::new(self.0.tokenizer.clone(), tables, matcher, strings);
         self.remember(spec, &grammar);
         Ok(grammar)
     }

@@ -242,6 +242,15 @@ fn leasts() -> Vec<(Value, &'static str)> {
         "type": "object", "properties": { "k": inner }, "required": ["k"], "additionalProperties": false })
     });
     all.push((json!({ "type": "array", "items": { "anyOf": [deep, { "type": "boolean" }] } }), "[]"));
+    // A pattern that may begin anywhere lets any text go on for ever.
+    let code = json!({ "type": "string", "pattern": "[a-f]{2}-[0-9]{3}t" });
+    let long = json!({ "type": "string", "pattern": "[0-9]", "minLength": 6 });
+    let above = json!({ "type": "number", "exclusiveMinimum": 0 });
+    all.push((code.clone(), "\"aa-000t\""));
+    let several = json!({ "type": "object", "patternProperties": { "^k[0-9]+$": above }, "minProperties": 1,
+        "properties": { "code": code, "long": long }, "required": ["code", "long"], "additionalProperties": false });
+    all.push((several, "{\"code\": \"aa-000t\", \"long\": \"aaaaa0\"}"));
+    all.push((above, "0.01"));
     all
 }
 

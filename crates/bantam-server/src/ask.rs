@@ -142,7 +142,7 @@ impl Ask {
                 None if self.scores_prompt => PromptOutput::Logprobs,
                 None => PromptOutput::None,
             },
-            top_logprobs: self.top_logprobs.unwrap_or(0),
+            top_logprobs: self.top_logprobs,
             salt: self.caller.0,
             client: self.caller.0,
             ..Request::default()

@@ -266,6 +266,7 @@ fn configs_that_mean_nothing_are_refused() {
 }
 
 /// A model so large that what learning takes is more than the program itself does; texts to learn beside it.
+#[cfg(target_os = "linux")]
 fn write_larger(machine: &Machine) -> String {
     let config = write_config(machine, "[course]\nbatch_tokens = 64\ntokens = 64\nevaluations = 1\n");
     let text = std::fs::read_to_string(&config).unwrap();
@@ -278,6 +279,7 @@ fn write_larger(machine: &Machine) -> String {
 }
 
 /// Questions of many lengths with short answers, and pairs.
+#[cfg(target_os = "linux")]
 fn write_questions(machine: &Machine) -> [String; 2] {
     let words = |count: usize| (0..count).map(|i| format!("low{}", i % 7)).collect::<Vec<_>>().join(" ");
     let question = |i: usize| (words(3 + i * 5 % 37), format!("new{}", i % 3));

@@ -48,13 +48,14 @@ pub(crate) fn settings() -> Settings {
 /// A request whose tokens are drawn.
 pub(crate) fn request(seed: u64, prompt: &[u32], max_tokens: usize) -> Request {
     let sampling = Sampling { temperature: 1.0, top_p: 0.95, seed, ..Sampling::default() };
-    Request { prompt: prompt.to_vec(), max_tokens: Some(max_tokens), sampling, ..Request::default() }
+    let (prompt, max_tokens) = (prompt.to_vec(), Some(max_tokens));
+    Request { prompt, max_tokens, sampling, top_logprobs: Some(0), ..Request::default() }
 }
 
 /// What came of a request.
 pub(crate) struct Answer {
     /// Ids and log-probabilities, to the bit.
-    pub(crate) tokens: Vec<(u32, u32)>,
+    pub(crate) tokens: Vec<(u32, Option<u32>)>,
     pub(crate) shifts: usize,
     pub(crate) end: Result<(Reason, Usage), Error>,
 }
@@ -79,7 +80,7 @@ pub(crate) fn collect(mut stream: impl Iterator<Item = Event>) -> Answer {
     while let Some(event) = stream.next() {
         let end = match event {
             Event::Token { id, logprob, .. } => {
-                tokens.push((id, logprob.to_bits()));
+                tokens.push((id, logprob.map(f32::to_bits)));
                 continue;
             }
             Event::Shifted { .. } => {

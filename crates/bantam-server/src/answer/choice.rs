@@ -59,6 +59,7 @@ pub(crate) enum CallPiece {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Token {
     pub(crate) id: u32,
+    /// Told only where it was asked for.
     pub(crate) logprob: f32,
     /// The likeliest in its place, likeliest first.
     pub(crate) top: Vec<(u32, f32)>,
@@ -186,14 +187,18 @@ impl Choice {
         self.found.is_some() || self.calls >= self.calls_max
     }
 
+    fn take_token(&mut self, token: Token) -> Vec<Piece> {
+        match () {
+            () if self.prompt_left > 0 => self.score(token).into_iter().collect(),
+            () if self.is_over() => Vec::new(),
+            () => self.token(token),
+        }
+    }
+
     /// Takes an event in.
     pub(crate) fn take(&mut self, event: Event) -> Vec<Piece> {
         match event {
-            Event::Token { id, logprob, top } if self.prompt_left > 0 => {
-                self.score(Token { id, logprob, top }).into_iter().collect()
-            }
-            Event::Token { .. } if self.is_over() => Vec::new(),
-            Event::Token { id, logprob, top } => self.token(Token { id, logprob, top }),
+            Event::Token { id, logprob, top } => self.take_token(Token { id, logprob: logprob.unwrap_or(0.0), top }),
             Event::Done { reason, usage } => self.end(reason, usage),
             Event::Failed(error) => vec![Piece::Failed(error.into())],
             Event::Pooled(vector) => vec![Piece::Vector(vector)],

@@ -123,7 +123,7 @@ impl Generate for Script {
         let play = Play {
             pooled,
             tokens,
-            top: request.top_logprobs,
+            top: request.top_logprobs.unwrap_or(0),
             end: if is_cut { End::Length } else { end },
             usage,
             is_over: false,
@@ -245,7 +245,7 @@ impl Iterator for Play {
             // As likely as the token is high in the table, and the likeliest of those told.
             let logprob = -(id as f32) / 7.0;
             let top = (0..self.top as u32).map(|below| (id + below, logprob - below as f32)).collect();
-            return Some(Event::Token { id, logprob, top });
+            return Some(Event::Token { id, logprob: Some(logprob), top });
         }
         self.is_over = true;
         Some(match self.end {
