@@ -113,7 +113,12 @@ fn shifting_reads_what_is_left_as_if_it_were_new() {
     for event in engine.submit(ask.clone()).unwrap() {
         match event {
             Event::Token { id, logprob, .. } => {
-                let one = Request { prompt: window.clone(), max_tokens: Some(1), top_logprobs: Some(0), ..Request::default() };
+                let one = Request {
+                    prompt: window.clone(),
+                    max_tokens: Some(1),
+                    top_logprobs: Some(0),
+                    ..Request::default()
+                };
                 let fresh = Engine::start(llama(), Settings { context_length: 16, ..settings() }).unwrap();
                 let wanted = collect(fresh.submit(one).unwrap()).tokens;
                 assert_eq!(wanted, [(id, logprob.map(f32::to_bits))], "after {window:?}");

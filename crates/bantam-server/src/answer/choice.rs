@@ -198,7 +198,9 @@ impl Choice {
     /// Takes an event in.
     pub(crate) fn take(&mut self, event: Event) -> Vec<Piece> {
         match event {
-            Event::Token { id, logprob, top } => self.take_token(Token { id, logprob: logprob.unwrap_or(0.0), top }),
+            Event::Token { id, logprob, top } => {
+                self.take_token(Token { id, logprob: logprob.unwrap_or(0.0), top })
+            }
             Event::Done { reason, usage } => self.end(reason, usage),
             Event::Failed(error) => vec![Piece::Failed(error.into())],
             Event::Pooled(vector) => vec![Piece::Vector(vector)],
