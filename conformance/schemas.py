@@ -7,8 +7,8 @@
 FOLDER holds schemas as .json files, such as those of JSONSchemaBench (github.com/guidance-ai/jsonschemabench, `data`).
 Starts `bantam serve`, asks for one answer to each of N schemas drawn from all (or as many as the seconds allow), several
 at once, and checks each answer with the Python package `jsonschema`. Prints what is valid (at once, or cut short: led to its
-end where its tokens ran out, or asked for again with --more-tokens since its schema asks for more than --max-tokens),
-incomplete (it asks for more than that, too), refused (with the reasons) and wrong, the time of a mask and the share of
+end where its tokens ran out, or asked for again with four times as many, up to --more-tokens, since its schema asks for
+more), incomplete (it asks for more than that, too), refused (with the reasons) and wrong, the time of a mask and the share of
 tokens that were forced. Exits with 1 if an answer that
 was called done does not hold to its schema, or if one did not end.
 """
@@ -72,11 +72,13 @@ def judged(server, options, number, path):
         schema = json.loads(path.read_text())
     except ValueError as error:
         return "unreadable", f"{path.name}: {error}", None
-    first = answered(server, schema, options.max_tokens, number, path)
-    if first[0] != "incomplete":
-        return first
-    kind, *rest = answered(server, schema, options.more_tokens, number, path)
-    return ("valid, asked again" if kind.startswith("valid") else kind), *rest
+    max_tokens = options.max_tokens
+    kind, *rest = answered(server, schema, max_tokens, number, path)
+    while kind == "incomplete" and max_tokens < options.more_tokens:
+        max_tokens = min(4 * max_tokens, options.more_tokens)
+        kind, *rest = answered(server, schema, max_tokens, number, path)
+    is_later = kind.startswith("valid") and max_tokens > options.max_tokens
+    return ("valid, asked again" if is_later else kind), *rest
 
 
 def answered(server, schema, max_tokens, number, path):
