@@ -53,8 +53,9 @@ impl Closers {
         let (most, way) = (most.min(WAY_TOKENS_MAX), Vec::new());
         // The lexer's tables stay shared: what is found out on the way is known to the answer, too.
         let matcher = matcher.clone();
-        let taken = HashMap::new();
-        let mut walk = Walk { closers: self, strings, matcher, place, way, taken, allowed: None };
+        let used =
+            Used { known: vec![0; strings.map_or(0, |strings| strings.known.len())], ..Used::default() };
+        let mut walk = Walk { closers: self, strings, matcher, place, way, used, allowed: None };
         while !walk.is_met()? {
             let next = walk.next()?;
             if walk.way.len() + next.len() > most {
@@ -93,11 +94,26 @@ struct Walk<'a> {
     matcher: Matcher,
     place: Place,
     way: Vec<u32>,
-    /// How often tokens of a class were taken without preference.
-    taken: HashMap<u8, usize>,
+    used: Used,
     /// What was allowed when one was taken last.
     allowed: Option<SimpleVob>,
 }
+
+/// How often was taken what a way could come to again and again: after some times anything else goes first, since one of
+/// the parts that a part may be leads out of it.
+#[derive(Default)]
+struct Used {
+    /// By their place in [`Strings::known`].
+    known: Vec<usize>,
+    /// Names that are no property's.
+    free_names: usize,
+    /// Tokens without preference, and their classes.
+    tokens: HashMap<u32, usize>,
+    classes: HashMap<u8, usize>,
+}
+
+/// So many times the first of them is taken.
+const USED_MAX: usize = 4;
 
 impl Walk<'_> {
     fn is_met(&mut self) -> Option<bool> {
@@ -127,16 +143,36 @@ impl Walk<'_> {
         tried.into_iter().find(|ids| self.may_come(ids)).cloned()
     }
 
-    /// The end of a string: at once, as a name, or as what a pattern asks for.
+    /// The end of a string: at once, as one that is known, or as what a pattern asks for.
     fn in_string(&mut self, strings: &Strings) -> Option<Vec<u32>> {
         let closers = self.closers;
-        let mut tried = std::iter::once(&closers.quote).chain(&strings.names);
-        if let Some(ids) = tried.find(|ids| self.may_come(ids)) {
-            return Some(ids.clone());
+        if let Some(ids) = self.free_name() {
+            return Some(ids);
+        }
+        if self.may_come(&closers.quote) {
+            return Some(closers.quote.clone());
+        }
+        let mut order: Vec<usize> = (0..strings.known.len()).collect();
+        order.sort_by_key(|place| self.used.known[*place] / USED_MAX);
+        if let Some(place) = order.into_iter().find(|place| self.may_come(&strings.known[*place])) {
+            self.used.known[place] += 1;
+            return Some(strings.known[place].clone());
         }
         let begun = self.place.string()?.to_vec();
         let tokens = |end: String| closers.words.tokenize_bytes(end.as_bytes());
         strings.ends_of(&begun).map(tokens).find(|ids| self.may_come(ids))
+    }
+
+    /// A name that no property has, where one may come: a number, since the same name again would be no property more.
+    fn free_name(&mut self) -> Option<Vec<u32>> {
+        let tokens = |text: &str| self.closers.words.tokenize_bytes(text.as_bytes());
+        let (name, as_name) = (self.used.free_names.to_string(), "\":");
+        let (ids, with_colon) = (tokens(&format!("{name}\"")), tokens(&(name + as_name)));
+        let is_free = self.place.string()?.is_empty() && self.may_come(&with_colon) && self.may_come(&ids);
+        is_free.then(|| {
+            self.used.free_names += 1;
+            ids
+        })
     }
 
     /// Digits behind digits are no number that soon ends.
@@ -167,7 +203,7 @@ impl Walk<'_> {
     /// Where nothing is preferred: one that the end may follow; else one that could not come before, since that is how
     /// patterns go on; else one of a class that came seldom, and a long one.
     fn any(&mut self) -> Option<u32> {
-        if self.taken.values().sum::<usize>() >= UNLIKED_TOKENS_MAX {
+        if self.used.tokens.values().sum::<usize>() >= UNLIKED_TOKENS_MAX {
             return None;
         }
         let allowed = self.matcher.compute_mask().ok()?;
@@ -183,11 +219,13 @@ impl Walk<'_> {
         let rank = |id: &u32| {
             let bytes = trie.token(*id);
             let is_plain = bytes.iter().all(u8::is_ascii_alphanumeric);
-            let seldom = Reverse(self.taken.get(&class(bytes)).copied().unwrap_or(0));
-            (seldom, is_plain, bytes.len().min(LONG_BYTES), Reverse(*id))
+            let again = self.used.tokens.get(id).copied().unwrap_or(0) / USED_MAX;
+            let of_class = self.used.classes.get(&class(bytes)).copied().unwrap_or(0);
+            (Reverse((again, of_class)), is_plain, bytes.len().min(LONG_BYTES), Reverse(*id))
         };
         let id = among.iter().filter(|id| !trie.eos_tokens().contains(id)).max_by_key(rank)?;
-        *self.taken.entry(class(trie.token(id))).or_default() += 1;
+        *self.used.tokens.entry(id).or_default() += 1;
+        *self.used.classes.entry(class(trie.token(id))).or_default() += 1;
         self.allowed = Some(allowed);
         Some(id)
     }

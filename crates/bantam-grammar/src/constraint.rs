@@ -36,6 +36,8 @@ struct Ending {
     look_at: Option<usize>,
     /// Whether so few are left that each opened bracket counts.
     is_near: bool,
+    /// Whether the string in which it stood at the last look could end at once.
+    is_closable: bool,
     /// Whether it was led there and would have gone on.
     is_cut: bool,
 }
@@ -99,7 +101,7 @@ impl Following {
     /// Whether it is time to see if an end can be reached behind a token.
     fn should_look(&self, token: u32, left: usize) -> bool {
         let is_due = self.ending.look_at.is_none_or(|look_at| left <= look_at);
-        is_due || (self.ending.is_near && !self.stays_in_string(token))
+        is_due || (self.ending.is_near && !(self.ending.is_closable && self.stays_in_string(token)))
     }
 
     fn stays_in_string(&self, token: u32) -> bool {
@@ -171,6 +173,8 @@ impl Constraint for Following {
         let spare = left.saturating_sub(1 + way.len());
         let wait = if spare > NEAR_TOKENS { spare / LOOKS_SHARE } else { spare / LOOKS_SHARE_IN_STRING };
         self.ending.is_near = spare <= NEAR_TOKENS;
+        let first = way.first().map(|id| self.tables.words.tok_trie().token(*id));
+        self.ending.is_closable = first.is_some_and(|bytes| bytes.starts_with(b"\""));
         self.ending.look_at = Some(left.saturating_sub(1 + wait));
         self.ending.way = way.into_iter().rev().chain([token]).collect();
         Ok(Some(token))
@@ -190,8 +194,7 @@ impl Constraint for Following {
 const NEAR_TOKENS: usize = 96;
 /// With more, the next look is when this share of them has gone.
 const LOOKS_SHARE: usize = 4;
-/// So it is within strings, which are closed by one token however long they are, but for those with a least length or a
-/// pattern.
+/// So it is within strings that can be closed by one token however long they become.
 const LOOKS_SHARE_IN_STRING: usize = 8;
 
 pub(crate) fn failed(reason: &str) -> Error {

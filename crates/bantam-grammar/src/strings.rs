@@ -1,6 +1,6 @@
 //! What a specification says of the strings of JSON, as far as an answer soon ends by it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::OnceLock;
 
 use llguidance::toktrie::TokEnv;
@@ -12,14 +12,15 @@ use crate::spec::Spec;
 /// What stands before a schema in Lark.
 const JSON: &str = "%json";
 
-/// So many names are kept, and so many patterns.
+/// So many names are kept, as many values, and so many patterns.
 const NAMES_MAX: usize = 256;
 const PATTERNS_MAX: usize = 64;
 
 /// By what strings may end.
 pub(crate) struct Strings {
-    /// Names of properties, those first that an answer soon ends by; with the quote behind each.
-    pub(crate) names: Vec<Vec<u32>>,
+    /// Names of properties, those first that an answer soon ends by, and values of `enum`, the shortest first; with the
+    /// quote behind each.
+    pub(crate) known: Vec<Vec<u32>>,
     found: Vec<(String, usize)>,
     patterns: OnceLock<Vec<Pattern>>,
 }
@@ -28,8 +29,9 @@ impl Strings {
     /// `None` where what is specified is no JSON.
     pub(crate) fn new(spec: &Spec, words: &TokEnv) -> Option<Self> {
         let found = Found::of(spec)?;
-        let names = found.names().iter().map(|name| words.tokenize_bytes(name.as_bytes())).collect();
-        Some(Strings { names, found: found.patterns, patterns: OnceLock::new() })
+        let known = found.names().into_iter().chain(found.values());
+        let known = known.map(|text| words.tokenize_bytes(text.as_bytes())).collect();
+        Some(Strings { known, found: found.patterns, patterns: OnceLock::new() })
     }
 
     /// What makes a string that begins so, as JSON writes it, match one of the patterns; with the quote behind it.
@@ -47,11 +49,12 @@ impl Strings {
     }
 }
 
-/// Names with the place of their first appearance, and whether one of their objects needs them; patterns with the least
-/// length that stands beside them.
+/// Names with the place of their first appearance, and whether one of their objects needs them; values; patterns with the
+/// least length that stands beside them.
 #[derive(Default)]
 struct Found {
     names: HashMap<String, (usize, bool)>,
+    values: BTreeSet<(usize, String)>,
     patterns: Vec<(String, usize)>,
 }
 
@@ -81,8 +84,12 @@ impl Found {
     fn names(&self) -> Vec<String> {
         let mut names: Vec<_> = self.names.iter().collect();
         names.sort_by_key(|(_, (place, is_required))| std::cmp::Reverse((*is_required, *place)));
-        let written = |(name, _): (&String, _)| Value::from(name.as_str()).to_string().split_off(1);
-        names.into_iter().take(NAMES_MAX).map(written).collect()
+        names.into_iter().take(NAMES_MAX).map(|(name, _)| written(name)).collect()
+    }
+
+    /// The values of `enum`, in the same way.
+    fn values(&self) -> impl Iterator<Item = String> {
+        self.values.iter().take(NAMES_MAX).map(|(_, value)| written(value))
     }
 
     /// Looks at all there is, since a schema is anywhere in a schema; what is none of one is tried in vain.
@@ -94,6 +101,7 @@ impl Found {
                 Value::Array(items) => left.extend(items.iter().rev()),
                 Value::Object(keywords) => {
                     self.note_names(keywords);
+                    self.note_values(keywords);
                     self.note_patterns(keywords);
                     left.extend(keywords.values().rev());
                 }
@@ -115,6 +123,11 @@ impl Found {
         }
     }
 
+    fn note_values(&mut self, keywords: &serde_json::Map<String, Value>) {
+        let values = keywords.get("enum").and_then(Value::as_array).into_iter().flatten();
+        self.values.extend(values.filter_map(Value::as_str).map(|value| (value.len(), value.to_owned())));
+    }
+
     fn note_patterns(&mut self, keywords: &serde_json::Map<String, Value>) {
         let chars_min = keywords.get("minLength").and_then(Value::as_u64).unwrap_or(0);
         let chars_min = usize::try_from(chars_min).unwrap_or(usize::MAX);
@@ -129,6 +142,11 @@ impl Found {
             }
         }
     }
+}
+
+/// As JSON writes it behind the first quote.
+fn written(text: &str) -> String {
+    Value::from(text).to_string().split_off(1)
 }
 
 #[cfg(test)]
@@ -154,6 +172,12 @@ mod tests {
         }
         assert!(Found::of(&Spec::Lark("start: \"%json\"".into())).unwrap().names().is_empty());
         assert!(Found::of(&Spec::Lark("start: \"{\"".into())).is_none());
+    }
+
+    #[test]
+    fn short_values_come_first() {
+        let schema = json!({ "anyOf": [{ "enum": ["bcd", 1, "a\n"] }, { "enum": [null, "e"] }] });
+        assert!(Found::of(&Spec::Schema(schema)).unwrap().values().eq(["e\"", "a\\n\"", "bcd\""]));
     }
 
     #[test]

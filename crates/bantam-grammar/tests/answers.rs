@@ -251,6 +251,10 @@ fn leasts() -> Vec<(Value, &'static str)> {
         "properties": { "code": code, "long": long }, "required": ["code", "long"], "additionalProperties": false });
     all.push((several, "{\"code\": \"aa-000t\", \"long\": \"aaaaa0\"}"));
     all.push((above, "0.01"));
+    let switch = json!({ "enum": ["on", "neither on nor off as far as one can tell"] });
+    let switches = json!({ "type": "object", "properties": { "name": { "type": "string" }, "a": switch, "b": switch },
+        "required": ["name", "a", "b"], "additionalProperties": false });
+    all.push((switches, "{\"name\": \"\", \"a\": \"on\", \"b\": \"on\"}"));
     all
 }
 
@@ -277,6 +281,31 @@ fn whatever_its_limit_an_answer_is_whole_if_there_is_one_so_short() {
         }
     }
     assert!(cut > 200 && broken > 50, "{cut} were led to their end, {broken} had none so short");
+}
+
+#[test]
+fn names_of_no_property_differ_and_descents_are_left() {
+    let engine = engine(Settings::default());
+    let several =
+        json!({ "type": "object", "additionalProperties": { "type": "integer" }, "minProperties": 3 });
+    let tree = json!({
+        "$defs": { "tree": { "anyOf": [
+            { "type": "object", "properties": { "k": { "const": "branch" },
+                "of": { "type": "array", "items": { "$ref": "#/$defs/tree" }, "minItems": 1 } },
+                "required": ["k", "of"], "additionalProperties": false },
+            { "type": "object", "properties": { "k": { "const": "leaf" } }, "required": ["k"],
+                "additionalProperties": false },
+        ] } },
+        "$ref": "#/$defs/tree",
+    });
+    for (schema, most) in [(several, 30), (tree, 300)] {
+        let grammar = compile(&Spec::Schema(schema.clone()));
+        for answer in limited(&engine, &grammar, &Start::Now, most) {
+            let value: Value =
+                serde_json::from_str(&answer.text).unwrap_or_else(|_| panic!("{}", answer.text));
+            assert!(holds(&value, &schema, &schema), "{} for {schema}", answer.text);
+        }
+    }
 }
 
 #[test]

@@ -36,6 +36,7 @@ fn keyword_holds(value: &Value, schema: &Value, keyword: &str, wanted: &Value, r
         "minLength" => count(true, length),
         "maxLength" => count(false, length),
         "minItems" => count(true, items),
+        "minProperties" => count(true, value.as_object().map(serde_json::Map::len)),
         "maxItems" => count(false, items),
         "items" => value.as_array().is_none_or(|items| items.iter().all(|item| holds(item, wanted, root))),
         "required" => value.as_object().is_none_or(|object| {
