@@ -105,8 +105,6 @@ struct Walk<'a> {
 struct Used {
     /// By their place in [`Strings::known`].
     known: Vec<usize>,
-    /// Names that are no property's.
-    free_names: usize,
     /// Tokens without preference, and their classes.
     tokens: HashMap<u32, usize>,
     classes: HashMap<u8, usize>,
@@ -146,9 +144,6 @@ impl Walk<'_> {
     /// The end of a string: at once, as one that is known, or as what a pattern asks for.
     fn in_string(&mut self, strings: &Strings) -> Option<Vec<u32>> {
         let closers = self.closers;
-        if let Some(ids) = self.free_name() {
-            return Some(ids);
-        }
         if self.may_come(&closers.quote) {
             return Some(closers.quote.clone());
         }
@@ -161,18 +156,6 @@ impl Walk<'_> {
         let begun = self.place.string()?.to_vec();
         let tokens = |end: String| closers.words.tokenize_bytes(end.as_bytes());
         strings.ends_of(&begun).map(tokens).find(|ids| self.may_come(ids))
-    }
-
-    /// A name that no property has, where one may come: a number, since the same name again would be no property more.
-    fn free_name(&mut self) -> Option<Vec<u32>> {
-        let tokens = |text: &str| self.closers.words.tokenize_bytes(text.as_bytes());
-        let (name, as_name) = (self.used.free_names.to_string(), "\":");
-        let (ids, with_colon) = (tokens(&format!("{name}\"")), tokens(&(name + as_name)));
-        let is_free = self.place.string()?.is_empty() && self.may_come(&with_colon) && self.may_come(&ids);
-        is_free.then(|| {
-            self.used.free_names += 1;
-            ids
-        })
     }
 
     /// Digits behind digits are no number that soon ends.

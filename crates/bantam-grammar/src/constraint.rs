@@ -98,6 +98,23 @@ impl Following {
         self.ending.way.last().copied()
     }
 
+    /// Goes on along the way that is known if a token does, in whatever tokens: those that must come are put together anew.
+    fn follow(&mut self, token: u32) {
+        let words = &self.tables.words;
+        let mut bytes = words.tok_trie().token(token);
+        while !bytes.is_empty() {
+            let next = self.ending.way.pop().map(|id| words.tok_trie().token(id)).unwrap_or_default();
+            if let Some(rest) = next.strip_prefix(bytes) {
+                self.ending.way.extend(words.tokenize_bytes(rest).into_iter().rev());
+                return;
+            }
+            match bytes.strip_prefix(next).filter(|_| !next.is_empty()) {
+                Some(rest) => bytes = rest,
+                None => return self.ending.way.clear(),
+            }
+        }
+    }
+
     /// Whether it is time to see if an end can be reached behind a token.
     fn should_look(&self, token: u32, left: usize) -> bool {
         let is_due = self.ending.look_at.is_none_or(|look_at| left <= look_at);
@@ -138,9 +155,7 @@ impl Constraint for Following {
     }
 
     fn commit(&mut self, token: u32) -> Result<(), Error> {
-        if self.ending.way.pop_if(|next| *next == token).is_none() {
-            self.ending.way.clear();
-        }
+        self.follow(token);
         let tables = Arc::clone(&self.tables);
         if self.stays_free(tables.words.tok_trie().token(token)) {
             return Ok(());

@@ -29,7 +29,6 @@ impl Tables {
         let limits = factory.limits_mut();
         limits.verbose_errors = false;
         limits.max_grammar_size = GRAMMAR_SIZE_MAX;
-        limits.step_lexer_fuel = LEXER_FUEL_MAX;
         let mut unstopped = vec![u32::MAX; vocab_size.div_ceil(32)];
         for stop in stop_tokens.iter().filter(|stop| (**stop as usize) < vocab_size) {
             unstopped[*stop as usize / 32] &= !(1 << (stop % 32));
@@ -41,9 +40,6 @@ impl Tables {
 
 /// Symbols of a grammar, at most.
 const GRAMMAR_SIZE_MAX: usize = 200_000;
-
-/// Expressions that the lexer may make for one mask, some 14 in a microsecond: with more an answer ends in an error.
-const LEXER_FUEL_MAX: u64 = 1_000_000;
 
 /// The first line of what the parser says, without its own marks. Of a pattern it says what is wrong in the last.
 pub(crate) fn told(reason: &str) -> String {

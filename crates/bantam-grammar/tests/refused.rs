@@ -51,6 +51,9 @@ fn keywords_that_would_be_left_out_are_named_with_their_place() {
         matches!(&format, Error::Value { keyword: "format", place, .. } if place == "#/items"),
         "{format}"
     );
+    // Two free names may be the same one, and then they are one property.
+    let free = refusal(json!({ "required": ["a"], "additionalProperties": {}, "minProperties": 3 }));
+    assert!(free.to_string().contains("minProperties"), "{free}");
 }
 
 #[test]

@@ -77,7 +77,18 @@ impl<'a> Check<'a> {
                 self.keyword(keyword, value)?;
             }
         }
-        Ok(())
+        self.least_properties(keywords)
+    }
+
+    /// The parser counts a name that comes twice twice, where JSON knows it once: no more than one may be free.
+    fn least_properties(&self, keywords: &Map<String, Value>) -> Result<(), Error> {
+        let least = keywords.get("minProperties").and_then(Value::as_u64).unwrap_or(0);
+        let required = keywords.get("required").and_then(Value::as_array).map_or(0, Vec::len) as u64;
+        if least <= required + 1 {
+            return Ok(());
+        }
+        let wanted = "at most one more than are `required`: other names could be the same";
+        Err(self.wrong("minProperties", format!("{least} where {required} are required"), wanted))
     }
 
     fn keyword(&mut self, keyword: &'a str, value: &'a Value) -> Result<(), Error> {
