@@ -290,10 +290,10 @@ fn free_names_are_counted_and_descents_are_left() {
         "required": ["a"] });
     let tree = json!({
         "$defs": { "tree": { "anyOf": [
-            { "type": "object", "properties": { "k": { "const": "branch" },
+            { "type": "object", "properties": { "k": { "enum": ["b"] },
                 "of": { "type": "array", "items": { "$ref": "#/$defs/tree" }, "minItems": 1 } },
                 "required": ["k", "of"], "additionalProperties": false },
-            { "type": "object", "properties": { "k": { "const": "leaf" } }, "required": ["k"],
+            { "type": "object", "properties": { "k": { "enum": ["leaf"] } }, "required": ["k"],
                 "additionalProperties": false },
         ] } },
         "$ref": "#/$defs/tree",
