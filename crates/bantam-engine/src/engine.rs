@@ -43,11 +43,8 @@ impl Engine {
         let gauges = Arc::new(Gauges::default());
         let scheduler = Scheduler::new(Arc::clone(&model), settings.clone(), Arc::clone(&gauges));
         let run = {
-            let (inbox, model) = (Arc::clone(&inbox), Arc::clone(&model));
-            move || {
-                populate(&model, &inbox);
-                serve(scheduler, &inbox)
-            }
+            let inbox = Arc::clone(&inbox);
+            move || serve(scheduler, &inbox)
         };
         let thread = std::thread::Builder::new().name("bantam-engine".into()).spawn(run);
         let thread = Some(thread.map_err(|_| Error::Stopped)?);
@@ -136,12 +133,6 @@ impl Engine {
 }
 
 /// Steps while there is work, and sleeps while there is none, until the inbox is closed.
-/// Has the weights mapped while the caller makes its request: to map them page by page, as they are touched, costs the first
-/// token about as much as to compute it.
-fn populate(model: &Model, inbox: &Inbox<Task>) {
-    model.tensors().values().take_while(|_| !inbox.is_closed()).for_each(|tensor| tensor.bytes().populate());
-}
-
 fn serve(mut scheduler: Scheduler, inbox: &Inbox<Task>) {
     /// However the thread ends, nobody waits for it afterwards.
     struct Close<'a>(&'a Inbox<Task>);

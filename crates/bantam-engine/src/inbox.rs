@@ -54,11 +54,6 @@ impl<T> Inbox<T> {
         Ok(())
     }
 
-    /// Whether nothing is taken in any more.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.lock().closed
-    }
-
     /// Takes in nothing more; what was not taken is let go.
     pub(crate) fn close(&self) {
         let mut content = self.lock();

@@ -51,13 +51,6 @@ impl Bytes {
         Some(Self { owner, start: self.start + range.start, len: range.end - range.start })
     }
 
-    /// Maps all of them, if they lie in a mapped file, before they are read.
-    pub fn populate(&self) {
-        if let Owner::Mapped(map) = &*self.owner {
-            crate::format::populate(map, self.start..self.start + self.len);
-        }
-    }
-
     /// Lets go of the memory that they take, if they lie in a mapped file: it is read again where it is needed again.
     pub fn release(&self) {
         if let Owner::Mapped(map) = &*self.owner {

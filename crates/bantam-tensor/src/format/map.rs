@@ -30,17 +30,6 @@ pub fn map(path: &Path) -> Result<Bytes, Error> {
     Ok(Bytes::from_map(map))
 }
 
-/// Has the system map the pages of a part at once rather than at the first touch of each, and read those that it has not.
-/// Where it cannot (before Linux 5.14, or too little memory), they come when they are touched.
-#[cfg(target_os = "linux")]
-pub(crate) fn populate(map: &Mmap, part: Range<usize>) {
-    let _ = map.advise_range(memmap2::Advice::PopulateRead, part.start, part.len());
-}
-
-/// As on systems that cannot be asked for it.
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn populate(_: &Mmap, _: Range<usize>) {}
-
 /// Lets go of the pages of a part of a mapping, which come back out of the file when they are read again.
 #[cfg(unix)]
 #[expect(unsafe_code, reason = "of writable mappings this would take what was written")]

@@ -21,7 +21,7 @@ pub use atomic::write as write_atomically;
 pub use folder::Folder;
 pub use json::number as json_number;
 pub use map::map as map_file;
-pub(crate) use map::{populate, release};
+pub(crate) use map::release;
 pub use tensors::Unreadable;
 
 use crate::{Error, Tensor};

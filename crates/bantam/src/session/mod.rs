@@ -150,8 +150,6 @@ impl Session {
     ///
     /// A tokeniser or template that cannot be used.
     pub fn new(loaded: &Loaded, settings: Settings, options: Options) -> Result<Self, SessionError> {
-        // Its thread maps the weights while this one builds the tokeniser.
-        let engine = Engine::start(loaded.model.clone(), settings)?;
         let tokenizer = loaded.tokenizer()?;
         let template = loaded.template(&tokenizer)?;
         let mode = if template.is_some() { Mode::Chat } else { Mode::Continue };
@@ -159,7 +157,7 @@ impl Session {
         let vocab_size = loaded.model.description.vocab_size;
         Ok(Session {
             vocabulary: Vocabulary::new(&tokenizer, vocab_size, &stop_tokens),
-            engine,
+            engine: Engine::start(loaded.model.clone(), settings)?,
             tokenizer,
             dialect: template.as_ref().map(Dialect::of_text).unwrap_or_default(),
             template,
