@@ -102,7 +102,6 @@ impl LowRank {
 }
 
 impl Matrix {
-    /// One row of `inputs` for each output, in f32.
     /// The matrix with one row for each output.
     pub(crate) fn in_rows(&self) -> Result<Tensor, bantam_tensor::Error> {
         if self.layout == Layout::OutIn {
@@ -111,6 +110,7 @@ impl Matrix {
         Tensor::from_f32(self.tensor.name(), vec![self.outputs, self.inputs], &self.rows_f32())
     }
 
+    /// One row of `inputs` for each output, in f32.
     pub(super) fn rows_f32(&self) -> Vec<f32> {
         let values = self.tensor.to_f32();
         match self.layout {
