@@ -165,7 +165,7 @@ impl Walk<'_> {
     }
 
     fn may_come(&mut self, ids: &[u32]) -> bool {
-        self.matcher.validate_tokens(ids).is_ok_and(|count| count == ids.len())
+        may_follow(&mut self.matcher, ids)
     }
 
     /// Whether the end may follow a token, or that of the string or number where it stands in one.
@@ -174,9 +174,6 @@ impl Walk<'_> {
             return self.may_come(&[&[id], &self.closers.quote[..]].concat());
         }
         let mut behind = self.matcher.clone();
-        let may_follow = |behind: &mut Matcher, ids: &Vec<u32>| {
-            behind.validate_tokens(ids).is_ok_and(|count| count == ids.len())
-        };
         behind.consume_token(id).is_ok()
             && (behind.is_stopped()
                 || behind.is_accepting().unwrap_or(false)
@@ -221,6 +218,10 @@ impl Walk<'_> {
         self.way.extend_from_slice(ids);
         Some(())
     }
+}
+
+fn may_follow(matcher: &mut Matcher, ids: &[u32]) -> bool {
+    matcher.validate_tokens(ids).is_ok_and(|count| count == ids.len())
 }
 
 /// What patterns tell apart, by how a token begins: letters, digits, any other character by itself.

@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use regex_automata::Input;
 use regex_automata::hybrid::LazyStateID;
 use regex_automata::hybrid::dfa::{Cache, DFA};
+use regex_automata::nfa::thompson;
 
 /// A pattern that a string of JSON is to match somewhere, as in JSON Schema.
 pub(crate) struct Pattern {
@@ -25,7 +26,9 @@ impl Pattern {
             .cache_capacity(CACHE_BYTES)
             .skip_cache_capacity_check(true)
             .minimum_cache_clear_count(Some(0));
-        DFA::builder().configure(config).build(pattern).ok().map(|dfa| Pattern { dfa, chars_min })
+        let of_states = thompson::Config::new().nfa_size_limit(Some(NFA_BYTES_MAX));
+        let dfa = DFA::builder().configure(config).thompson(of_states).build(pattern).ok()?;
+        Some(Pattern { dfa, chars_min })
     }
 
     /// The fewest printable characters, none of which JSON has to escape, that make a text match which begins by `text`;
@@ -88,6 +91,7 @@ const LIKED_BYTES: &[u8] =
     b"abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ -_.:/,@+#%&=?!~$*'()<>[]{}^|;`";
 
 const CACHE_BYTES: usize = 8 << 20;
+const NFA_BYTES_MAX: usize = 4 << 20;
 
 /// So many places within the pattern are looked at.
 const STANDS_MAX: usize = 4096;
@@ -116,6 +120,7 @@ mod tests {
             assert_eq!(end(pattern, text).as_deref(), wanted, "{pattern} behind {text:?}");
         }
         assert!(Pattern::new("(", 0).is_none());
+        assert!(Pattern::new("((a{1000}){1000}){1000}", 0).is_none());
     }
 
     #[test]
