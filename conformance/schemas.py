@@ -9,8 +9,8 @@ Starts `bantam serve`, asks for one answer to each of N schemas drawn from all (
 at once, and checks each answer with the Python package `jsonschema`. Prints what is valid (at once, or cut short: led to its
 end where its tokens ran out, or asked for again with four times as many, up to --more-tokens, since its schema asks for
 more), incomplete (it asks for more than that, too), refused (with the reasons) and wrong, the time of a mask and the share of
-tokens that were forced. Exits with 1 if an answer that
-was called done does not hold to its schema, or if one did not end.
+tokens that were forced. Exits with 1 if an answer that was called done does not hold to its schema, or if one did not
+end.
 """
 import argparse
 import collections
@@ -133,7 +133,8 @@ def main():
     draw = random.Random(options.seed)
     # Each schema once before any comes twice.
     order = [path for _ in range(options.count // max(len(paths), 1) + 1) for path in draw.sample(paths, len(paths))]
-    server = Server(options.bantam, options.model, "--ctx", 1024 + max(options.max_tokens, options.more_tokens), "--parallel", options.clients)
+    context = 1024 + max(options.max_tokens, options.more_tokens)
+    server = Server(options.bantam, options.model, "--ctx", context, "--parallel", options.clients)
     outcomes, begun = known(options.out), time.monotonic()
     wanted = [item for item in enumerate(order[: options.count]) if item[0] not in outcomes]
     out = open(options.out or os.devnull, "a", buffering=1)

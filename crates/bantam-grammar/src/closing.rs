@@ -18,8 +18,6 @@ pub(crate) struct Closers {
     words: TokEnv,
     /// What ends a JSON string.
     quote: Vec<u32>,
-    /// What ends the values of JSON, numbers among them.
-    behind_values: [Vec<u32>; 3],
     /// What is tried outside of strings: the first that is allowed is taken.
     outside: Vec<Vec<u32>>,
     /// Tokens of one printable character.
@@ -37,8 +35,7 @@ impl Closers {
             }
         }
         let outside = SOON_OVER.iter().map(|text| tokens(text)).collect();
-        let behind_values = ["}", "]", ","].map(tokens);
-        Closers { words: words.clone(), quote: tokens("\""), behind_values, outside, single }
+        Closers { words: words.clone(), quote: tokens("\""), outside, single }
     }
 
     /// The tokens by which an answer that stands where `matcher` does is met; `None` where these are more than `most`,
@@ -74,6 +71,9 @@ const SOON_OVER: [&str; 37] = [
     " 8", "8", " 9", "9", " null", "null", " true", "true", " false", "false", " \"", "\"", " ", " []", " [",
     "[", " {", "{",
 ];
+
+/// So many of them, the first, may stand behind a value, and end a number.
+const BEHIND_VALUES: usize = 3;
 
 /// Longer ways are not looked for.
 const WAY_TOKENS_MAX: usize = 8192;
@@ -177,7 +177,7 @@ impl Walk<'_> {
         behind.consume_token(id).is_ok()
             && (behind.is_stopped()
                 || behind.is_accepting().unwrap_or(false)
-                || self.closers.behind_values.iter().any(|ids| may_follow(&mut behind, ids)))
+                || self.closers.outside[..BEHIND_VALUES].iter().any(|ids| may_follow(&mut behind, ids)))
     }
 
     /// Where nothing is preferred: one that the end may follow; else one that could not come before, since that is how

@@ -36,11 +36,11 @@ impl Strings {
 
     /// What makes a string that begins so, as JSON writes it, match one of the patterns; with the quote behind it.
     pub(crate) fn ends_of(&self, begun: &[u8]) -> impl Iterator<Item = String> {
-        let text = std::str::from_utf8(begun).ok();
-        let text = text.and_then(|begun| serde_json::from_str::<String>(&format!("\"{begun}\"")).ok());
-        let patterns = text.iter().flat_map(|_| self.patterns());
-        let ends: Vec<_> = patterns.filter_map(|pattern| pattern.end_of(text.as_deref()?)).collect();
-        ends.into_iter().map(|end| end + "\"")
+        let begun = std::str::from_utf8(begun).ok();
+        let text = begun.and_then(|begun| serde_json::from_str::<String>(&format!("\"{begun}\"")).ok());
+        text.into_iter().flat_map(|text| {
+            self.patterns().iter().filter_map(move |pattern| Some(pattern.end_of(&text)? + "\""))
+        })
     }
 
     fn patterns(&self) -> &[Pattern] {

@@ -161,8 +161,8 @@ pub(crate) struct SourceArgs {
     /// From this similarity on (above 0.5, at most 1) two lines say nearly the same
     #[arg(long, default_value_t = 0.8)]
     pub(crate) similarity: f64,
-    /// How much is for validation: a share from 0 to below 1; default: none, and to learn 0.05 of 40 examples or more, but
-    /// 20 of them or a fifth
+    /// How much is for validation: a share from 0 to below 1; default: none, and to learn 0.05 of 40 examples or more
+    /// (20 of them at least, or a fifth)
     #[arg(long, value_name = "SHARE")]
     pub(crate) validation: Option<f64>,
     /// Decides what is for validation
