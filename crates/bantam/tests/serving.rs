@@ -140,7 +140,7 @@ fn a_server_is_watched_and_ends_when_it_is_told_to() {
     let mut server = machine.serve(&[]);
     assert_eq!(std::fs::symlink_metadata(machine.at("socket")).unwrap().mode() & 0o777, 0o600);
     assert_eq!(machine.json(&["ps", "--json"])["models"], json!([]), "it is loaded when it is asked for");
-    let ask = json!({ "model": "tiny:x", "prompt": "hi", "stream": false, "keep_alive": -1, "options": { "num_predict": 3 } });
+    let ask = json!({ "model": "tiny:x", "prompt": "hi", "stream": false, "keep_alive": -1, "options": { "num_predict": 3, "temperature": 0 } });
     assert_eq!(server.post("/api/generate", &ask)["eval_count"], 3);
     let told = machine.json(&["ps", "--json"]);
     assert_eq!(
@@ -218,7 +218,7 @@ fn a_model_that_cannot_be_read_is_told_from_one_that_is_not_there() {
         let told = String::from_utf8(serve.stderr).unwrap();
         assert!(!serve.status.success() && told.contains(why), "{name}: {told}");
     }
-    let ask = json!({ "model": "both", "prompt": "hi", "stream": false, "options": { "num_predict": 3 } });
+    let ask = json!({ "model": "both", "prompt": "hi", "stream": false, "options": { "num_predict": 3, "temperature": 0 } });
     assert_eq!(server.post("/api/generate", &ask)["eval_count"], 3, "the other stands in for it");
     assert_eq!(server.ask("POST", "/api/show", &json!({ "model": "none:x" })).0, 404);
     assert_eq!(server.ask("DELETE", "/api/delete", &json!({ "model": "short:x" })).0, 200);
