@@ -32,6 +32,9 @@ pub(crate) enum Level {
     Amx,
     #[cfg(target_arch = "aarch64")]
     Neon,
+    /// The same, and dot products of bytes.
+    #[cfg(target_arch = "aarch64")]
+    NeonDots,
 }
 
 impl Isa {
@@ -56,6 +59,10 @@ impl Isa {
         }
         #[cfg(target_arch = "aarch64")]
         found.push(Isa(Level::Neon));
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("dotprod") {
+            found.push(Isa(Level::NeonDots));
+        }
         found
     }
 
@@ -78,6 +85,8 @@ impl Isa {
             Level::Amx => "amx",
             #[cfg(target_arch = "aarch64")]
             Level::Neon => "neon",
+            #[cfg(target_arch = "aarch64")]
+            Level::NeonDots => "neondot",
         }
     }
 

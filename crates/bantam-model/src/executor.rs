@@ -1,6 +1,8 @@
 //! The operations computed on the processor.
 
-use std::ops::Range;
+mod changes;
+
+use changes::Changes;
 
 use bantam_tensor::kernels::activation::{Activation, activate, activate_gated};
 use bantam_tensor::kernels::attention::{AttendSpec, KvShape, QueryRow, attend};
@@ -8,12 +10,11 @@ use bantam_tensor::kernels::matmul::{Codes, Input, Product, Rounding, dequantize
 use bantam_tensor::kernels::norm::normalize;
 use bantam_tensor::kernels::{Machine, elementwise, rope};
 
-use crate::adapter::LowRank;
 use crate::description::{Attention, PositionScale};
 use crate::names::Site;
 use crate::rope::Rope;
 use crate::weights::{Linear, Matrix, NormWeights, Vector};
-use crate::{Adapter, Batch, Error, Model, Ops, State, forward};
+use crate::{Batch, Error, Model, Ops, State, forward};
 
 /// How products are rounded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +67,20 @@ impl Scratch {
     /// anew from the system for each step.
     pub fn take_back(&mut self, logits: Vec<f32>) {
         self.free.push(logits);
+    }
+
+    /// So many numbers, any: the least memory that holds them, so that what is great stays for what needs it.
+    fn take(&mut self, len: usize) -> Vec<f32> {
+        let sizes = || self.free.iter().map(Vec::capacity).enumerate();
+        let fitting = sizes().filter(|(_, size)| *size >= len).min_by_key(|(_, size)| *size);
+        let place = fitting.or_else(|| sizes().max_by_key(|(_, size)| *size));
+        let mut numbers = place.map(|(place, _)| self.free.swap_remove(place)).unwrap_or_default();
+        if numbers.capacity() < len {
+            // Nothing of what is in it is worth a copy.
+            numbers = Vec::new();
+        }
+        numbers.resize(len, 0.0);
+        numbers
     }
 }
 
@@ -146,9 +161,7 @@ impl<'a> Executor<'a> {
     }
 
     fn take(&mut self, rows: usize, width: usize) -> Rows {
-        let mut data = self.scratch.free.pop().unwrap_or_default();
-        data.resize(rows * width, 0.0);
-        Rows { data, width }
+        Rows { data: self.scratch.take(rows * width), width }
     }
 
     fn lookup(&mut self, table: &Matrix, ids: impl Iterator<Item = usize>) -> Rows {
@@ -162,19 +175,23 @@ impl<'a> Executor<'a> {
         out
     }
 
-    /// The products; codes of `x` are in the scratch if one of the matrices wants them.
-    fn multiply_prepared<const N: usize>(&mut self, x: &Rows, matrices: [&Matrix; N]) -> [Rows; N] {
+    /// The products, and the first halves of what adapters change; codes of `x` are in the scratch if one of the matrices
+    /// wants them.
+    fn multiply_prepared<const N: usize>(
+        &mut self,
+        x: &Rows,
+        matrices: [&Matrix; N],
+        changes: &mut Changes<'_>,
+    ) -> [Rows; N] {
         let mut all = matrices.map(|matrix| self.take(x.data.len() / x.width, matrix.outputs));
-        let mut places = all.iter_mut();
-        let products = matrices.map(|matrix| {
+        let products = matrices.iter().zip(&mut all).map(|(matrix, y)| {
             let input = match self.numerics.rounding(matrix) {
                 Some(_) => Input::Coded(&self.scratch.codes),
                 None => Input::Exact(&x.data),
             };
-            let y = places.next().map_or(&mut [][..], |y| &mut y.data);
-            Product { weights: matrix.for_kernels(), input, y }
+            Product { weights: matrix.for_kernels(), input, y: &mut y.data, added: None }
         });
-        multiply_all(self.machine, products);
+        multiply_all(self.machine, products.chain(changes.first_halves(x)));
         all
     }
 
@@ -189,81 +206,6 @@ impl<'a> Executor<'a> {
             elementwise::add_vector(self.machine, &mut y.data, &bias.values);
         }
         y
-    }
-
-    /// Projections of the same rows with what adapters give. Neighbouring spans of one adapter go together.
-    fn adapt_all<const N: usize>(&mut self, x: &Rows, mut y: [Rows; N], sites: [Site; N]) -> [Rows; N] {
-        if self.batch.adapters.is_empty() {
-            return y;
-        }
-        let runs = self.adapted_runs(x.data.len() / x.width);
-        self.add_low_rank(x, &mut y, &runs, |adapter, projection| adapter.start.get(&sites[projection]));
-        self.add_low_rank(x, &mut y, &runs, |adapter, projection| adapter.sites.get(&sites[projection]));
-        y
-    }
-
-    /// Rows, of so many, that have an adapter.
-    fn adapted_runs(&self, count: usize) -> Vec<(Range<usize>, &'a Adapter)> {
-        let batch = self.batch;
-        let runs = batch.spans.chunk_by(|one, next| one.adapter == next.adapter).filter_map(|run| {
-            let adapter = &*batch.adapters[run[0].adapter?];
-            let rows = run[0].rows.start..run[run.len() - 1].rows.end;
-            // Behind the layers only the wanted rows are left.
-            let wanted = batch.wanted_before(rows.start)..batch.wanted_before(rows.end);
-            Some((if count == batch.tokens.len() { rows } else { wanted }, adapter))
-        });
-        runs.collect()
-    }
-
-    /// Adds what low-rank products give: the first halves of all of them at once, then the second.
-    fn add_low_rank<const N: usize>(
-        &mut self,
-        x: &Rows,
-        y: &mut [Rows; N],
-        runs: &[(Range<usize>, &'a Adapter)],
-        low_rank: impl Fn(&'a Adapter, usize) -> Option<&'a LowRank>,
-    ) {
-        let mut thin = Vec::with_capacity(runs.len() * N);
-        for (rows, adapter) in runs {
-            for projection in 0..N {
-                if let Some(of) = low_rank(adapter, projection) {
-                    let between = self.take(rows.len(), of.a.outputs);
-                    let change = self.take(rows.len(), of.b.outputs);
-                    thin.push(Thin { of, projection, rows: rows.clone(), between, change });
-                }
-            }
-        }
-        let first = thin.iter_mut().map(|thin| {
-            let x = &x.data[thin.rows.start * x.width..thin.rows.end * x.width];
-            (&thin.of.a, x, &mut thin.between.data[..])
-        });
-        self.multiply_small(first.collect());
-        let second = thin
-            .iter_mut()
-            .map(|Thin { of, between, change, .. }| (&of.b, &between.data[..], &mut change.data[..]));
-        self.multiply_small(second.collect());
-        for Thin { of, projection, rows, between, change } in thin {
-            let y = &mut y[projection];
-            let y = &mut y.data[rows.start * y.width..][..change.data.len()];
-            elementwise::add_scaled(self.machine, y, &change.data, of.scale);
-            if let Some(magnitude) = &of.magnitude {
-                magnitude.apply(y);
-            }
-            self.release(between);
-            self.release(change);
-        }
-    }
-
-    /// Products that may be too small to wake other threads for.
-    fn multiply_small(&self, products: Vec<(&Matrix, &[f32], &mut [f32])>) {
-        let work: usize = products.iter().map(|(matrix, x, _)| x.len() * matrix.outputs).sum();
-        let machine = if work < SMALL_WORK { &self.alone } else { self.machine };
-        let products = products.into_iter().map(|(matrix, x, y)| Product {
-            weights: matrix.for_kernels(),
-            input: Input::Exact(x),
-            y,
-        });
-        multiply_all(machine, products);
     }
 
     /// Some of the rows.
@@ -287,18 +229,6 @@ impl<'a> Executor<'a> {
         self.angles.len() - 1
     }
 }
-
-/// A low-rank product for some rows of a projection.
-struct Thin<'a> {
-    of: &'a LowRank,
-    projection: usize,
-    rows: Range<usize>,
-    between: Rows,
-    change: Rows,
-}
-
-/// Multiplications that one thread does in about the time that another takes to come.
-const SMALL_WORK: usize = 1 << 15;
 
 fn check_states(batch: &Batch, states: &[&mut State]) -> Result<(), Error> {
     assert_eq!(batch.spans.len(), states.len(), "a state for each span");
@@ -339,20 +269,31 @@ impl Ops for Executor<'_> {
 
     fn product(&mut self, x: &Rows, matrix: &Matrix) -> Rows {
         self.prepare(x, std::iter::once(matrix));
-        let [y] = self.multiply_prepared(x, [matrix]);
+        let [y] = self.multiply_prepared(x, [matrix], &mut Changes::none());
         y
     }
 
     fn linears<const N: usize>(&mut self, x: &Rows, linears: [&Linear; N]) -> [Rows; N] {
         self.prepare(x, linears.iter().map(|linear| &linear.matrix));
+        let mut changes = self.changes(x, linears.map(|linear| linear.site));
         let mut biases = linears.iter().map(|linear| linear.bias.as_ref());
-        let products = self.multiply_prepared(x, linears.map(|linear| &linear.matrix));
-        let products = products.map(|y| self.with_bias(y, biases.next().flatten()));
-        self.adapt_all(x, products, linears.map(|linear| linear.site))
+        let products = self.multiply_prepared(x, linears.map(|linear| &linear.matrix), &mut changes);
+        let mut all = products.map(|y| self.with_bias(y, biases.next().flatten()));
+        self.add_changes(changes, &mut all);
+        all
+    }
+
+    fn linear(&mut self, x: &Rows, linear: &Linear) -> Rows {
+        let [y] = self.linears(x, [linear]);
+        y
     }
 
     fn adapt(&mut self, x: &Rows, y: Rows, site: Site) -> Rows {
-        let [y] = self.adapt_all(x, [y], [site]);
+        let mut changes = self.changes(x, [site]);
+        multiply_all(self.machine, changes.first_halves(x));
+        let mut all = [y];
+        self.add_changes(changes, &mut all);
+        let [y] = all;
         y
     }
 

@@ -244,6 +244,24 @@ fn rows_of_several_adapters_have_the_bits_that_they_have_alone() {
 }
 
 #[test]
+fn an_adapter_for_running_gives_the_same_bits() {
+    for (family, parts, transposed) in
+        [("tinyllama", &LLAMA[..], false), ("gpt2", &["c_attn", "c_proj", "c_fc"][..], true)]
+    {
+        let (model, golden) = golden_model(family);
+        let tokens = ids(&golden["tokens"]);
+        let adapter = bound(&model, pairs(family, parts, transposed));
+        let turned = Arc::new(Adapter::clone(&adapter).for_running().unwrap());
+        let found = Run::default().adapted(&model, &[(&tokens, Some(&adapter)), (&tokens, Some(&turned))]);
+        assert_eq!(found[0], found[1], "{family}");
+        let bytes = |of: &Adapter| of.to_file(&model, AdapterForm::Gguf).unwrap().pairs;
+        for (one, other) in bytes(&adapter).iter().zip(&bytes(&turned)) {
+            assert_eq!(one.b.to_f32(), other.b.to_f32(), "{}", one.module);
+        }
+    }
+}
+
+#[test]
 fn the_head_is_adapted_where_few_rows_are_wanted() {
     let (model, golden) = golden_model("tinyllama");
     let tokens = ids(&golden["tokens"]);

@@ -44,6 +44,7 @@ impl Loaded {
             return Ok(None);
         }
         let parts: Vec<_> = bound.iter().map(|(adapter, scale)| (adapter, *scale)).collect();
-        Ok(Some(Arc::new(Adapter::sum(&parts).map_err(LoadError::Adapters)?)))
+        let sum = Adapter::sum(&parts).and_then(Adapter::for_running);
+        Ok(Some(Arc::new(sum.map_err(LoadError::Adapters)?)))
     }
 }

@@ -40,6 +40,34 @@ fn multiply_add(mut sums: __m512i, codes: __m512i, x: __m512i) -> __m512i {
     sums
 }
 
+/// The sums of four registers at once: halves of two are laid side by side before they are added.
+#[inline(always)]
+fn sums_of_four(a: Avx512, b: Avx512, c: Avx512, d: Avx512) -> [f32; 4] {
+    let mut sums = [0.0; 4];
+    // SAFETY: only `run` leads here, whose caller has AVX-512 F; sixteen bytes can be written. The order is that of
+    // `Lanes::sum`.
+    unsafe {
+        let ab = _mm512_add_ps(
+            _mm512_shuffle_f32x4::<0b01_00_01_00>(a.0, b.0),
+            _mm512_shuffle_f32x4::<0b11_10_11_10>(a.0, b.0),
+        );
+        let cd = _mm512_add_ps(
+            _mm512_shuffle_f32x4::<0b01_00_01_00>(c.0, d.0),
+            _mm512_shuffle_f32x4::<0b11_10_11_10>(c.0, d.0),
+        );
+        let fours = _mm512_add_ps(
+            _mm512_shuffle_f32x4::<0b10_00_10_00>(ab, cd),
+            _mm512_shuffle_f32x4::<0b11_01_11_01>(ab, cd),
+        );
+        let twos = _mm512_add_ps(fours, _mm512_permute_ps::<0b01_00_11_10>(fours));
+        let ones = _mm512_add_ps(twos, _mm512_permute_ps::<0b10_11_00_01>(twos));
+        // One of each quarter.
+        let together = _mm512_maskz_compress_ps(0b0001_0001_0001_0001, ones);
+        _mm_storeu_ps(sums.as_mut_ptr(), _mm512_castps512_ps128(together));
+    }
+    sums
+}
+
 /// An intrinsic on the registers of lanes.
 macro_rules! lanes {
     ($f:ident($($x:expr),*)) => {
@@ -188,6 +216,17 @@ impl Lanes for Avx512 {
             let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
             _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
         }
+    }
+    #[inline(always)]
+    fn sums<const N: usize>(of: &[Self; N]) -> [f32; N] {
+        let mut sums = [0.0; N];
+        for i in (0..N / 4 * 4).step_by(4) {
+            sums[i..i + 4].copy_from_slice(&sums_of_four(of[i], of[i + 1], of[i + 2], of[i + 3]));
+        }
+        for i in N / 4 * 4..N {
+            sums[i] = of[i].sum();
+        }
+        sums
     }
     #[inline(always)]
     fn load_part(from: &[f32]) -> Self {

@@ -1,17 +1,18 @@
 //! Products of codes of 16 bits by their two digits, which are bytes, for four rows of weights in a register.
 //!
 //! A 16-bit code is `256 * high + low`, the upper digit signed and the lower one not. Codes of weights below 128 are the same number
-//! signed and not, so that they are multiplied with either digit by an instruction of unsigned with signed bytes.
+//! signed and not, so that they are multiplied with either digit by an instruction of unsigned with signed bytes, or by one of
+//! signed bytes and one of unsigned.
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
-use super::Lanes;
 #[cfg(target_arch = "x86_64")]
 use super::avx512::{Avx512, EVEN_QUARTERS, ODD_QUARTERS, sum_four};
+use super::{LANES, Lanes, QuadLanes};
 
-/// Lanes with exact sums of four products of unsigned bytes with signed ones, in 32 bits.
-pub(crate) trait DigitLanes: Lanes {
+/// Lanes with exact sums of four products of codes below 128 with either digit, in 32 bits.
+pub(crate) trait DigitLanes: QuadLanes<Narrow = <Self as Lanes>::Ints> {
     /// Sixteen bytes of each of four rows.
     type Fours: Copy;
 
@@ -23,8 +24,12 @@ pub(crate) trait DigitLanes: Lanes {
     fn fours_add_where(fours: Self::Fours, bits: u64, value: u8) -> Self::Fours;
     /// Four times the same sixteen bytes.
     fn fours_splat(from: &[u8; 16]) -> Self::Fours;
-    /// Sums of four products in each 32 bits, unsigned bytes with signed ones, added to others.
-    fn fours_add_products(sums: Self::Ints, unsigned: Self::Fours, signed: Self::Fours) -> Self::Ints;
+    /// Sums of four products of codes with signed digits in each 32 bits, added to others.
+    fn fours_add_high(sums: Self::Ints, codes: Self::Fours, digits: Self::Fours) -> Self::Ints;
+    /// The same with unsigned digits.
+    fn fours_add_low(sums: Self::Ints, codes: Self::Fours, digits: Self::Fours) -> Self::Ints;
+    /// As [`QuadLanes::narrow_add_quads`] with unsigned digits.
+    fn narrow_add_low_quads(sums: Self::Ints, codes: &[u8; 4 * LANES], quad: &[u8; 4]) -> Self::Ints;
     /// 256 times each.
     fn ints_shift(ints: Self::Ints) -> Self::Ints;
     /// `value` taken off each.
@@ -75,9 +80,22 @@ impl DigitLanes for Avx512 {
         unsafe { _mm512_broadcast_i32x4(_mm_loadu_si128(from.as_ptr().cast())) }
     }
     #[inline(always)]
-    fn fours_add_products(sums: __m512i, unsigned: __m512i, signed: __m512i) -> __m512i {
+    fn fours_add_high(sums: __m512i, codes: __m512i, digits: __m512i) -> __m512i {
         // SAFETY: as above; no memory is touched.
-        unsafe { _mm512_dpbusd_epi32(sums, unsigned, signed) }
+        unsafe { _mm512_dpbusd_epi32(sums, codes, digits) }
+    }
+    #[inline(always)]
+    fn fours_add_low(sums: __m512i, codes: __m512i, digits: __m512i) -> __m512i {
+        // SAFETY: as above; no memory is touched.
+        unsafe { _mm512_dpbusd_epi32(sums, digits, codes) }
+    }
+    #[inline(always)]
+    fn narrow_add_low_quads(sums: __m512i, codes: &[u8; 4 * LANES], quad: &[u8; 4]) -> __m512i {
+        // SAFETY: as above; sixty-four bytes can be read.
+        unsafe {
+            let quad = _mm512_set1_epi32(i32::from_le_bytes(*quad));
+            _mm512_dpbusd_epi32(sums, quad, _mm512_loadu_si512(codes.as_ptr().cast()))
+        }
     }
     #[inline(always)]
     fn ints_shift(ints: __m512i) -> __m512i {

@@ -49,8 +49,11 @@ pub(crate) trait Lanes: Copy {
     const TILES: bool = false;
     /// Bits that codes of weights may have, at most, in panels for products of bytes; 0 where there are no such products.
     const BYTE_BITS: usize = 0;
-    /// Rows of activations, at most, that are multiplied by their digits; 0 where there are no such products.
+    /// Rows of activations, at most, that are multiplied by their digits with codes straight out of their blocks; 0 where there
+    /// are no such products.
     const DIGIT_ROWS: usize = 0;
+    /// Whether more rows are multiplied by their digits, too, with codes of up to [`Lanes::BYTE_BITS`] in panels.
+    const MANY_BY_DIGITS: bool = false;
 
     fn splat(x: f32) -> Self;
     fn load(from: &[f32; LANES]) -> Self;
@@ -159,6 +162,16 @@ pub(crate) trait Lanes: Copy {
         x[0]
     }
 
+    /// The sum of each, all in the order of [`Lanes::sum`].
+    #[inline(always)]
+    fn sums<const N: usize>(of: &[Self; N]) -> [f32; N] {
+        let mut sums = [0.0; N];
+        for i in 0..N {
+            sums[i] = of[i].sum();
+        }
+        sums
+    }
+
     /// The greatest of all lanes.
     #[inline(always)]
     fn greatest(self) -> f32 {
@@ -201,7 +214,10 @@ pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         Level::Amx => unsafe { avx512::run(kernel) },
         #[cfg(target_arch = "aarch64")]
-        Level::Neon => kernel.run::<neon::Neon>(),
+        Level::Neon => kernel.run::<neon::Neon<false>>(),
+        // SAFETY: `Level::NeonDots` is only made where they were detected.
+        #[cfg(target_arch = "aarch64")]
+        Level::NeonDots => unsafe { neon::run_with_dots(kernel) },
     }
 }
 
@@ -239,17 +255,33 @@ pub(crate) fn has_pairs_of_bf16(isa: Isa) -> bool {
     dispatch_bf16(isa, Pairs)
 }
 
-/// [`Lanes::BYTE_BITS`] and [`Lanes::DIGIT_ROWS`] of an instruction set.
-pub(crate) fn products_of_bytes(isa: Isa) -> (usize, usize) {
-    struct Products;
-    impl Kernel for Products {
-        type Output = (usize, usize);
-        #[inline(always)]
-        fn run<L: Lanes>(self) -> (usize, usize) {
-            (L::BYTE_BITS, L::DIGIT_ROWS)
+/// What an instruction set has in products of bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct ByteProducts {
+    /// [`Lanes::BYTE_BITS`]
+    pub(crate) bits: usize,
+    /// [`Lanes::DIGIT_ROWS`]
+    pub(crate) digit_rows: usize,
+    /// [`Lanes::MANY_BY_DIGITS`]
+    pub(crate) many_by_digits: bool,
+}
+
+impl ByteProducts {
+    pub(crate) fn of(isa: Isa) -> Self {
+        struct Found;
+        impl Kernel for Found {
+            type Output = ByteProducts;
+            #[inline(always)]
+            fn run<L: Lanes>(self) -> ByteProducts {
+                ByteProducts {
+                    bits: L::BYTE_BITS,
+                    digit_rows: L::DIGIT_ROWS,
+                    many_by_digits: L::MANY_BY_DIGITS,
+                }
+            }
         }
+        dispatch(isa, Found)
     }
-    dispatch(isa, Products)
 }
 
 /// Splits a slice into whole groups of sixteen and the rest.

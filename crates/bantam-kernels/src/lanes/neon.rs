@@ -1,17 +1,29 @@
-//! [`Lanes`] in fours of NEON registers.
+//! [`Lanes`] in fours of NEON registers, with and without dot products of bytes.
 //!
 //! NEON is part of the base that every aarch64 target with a standard library is compiled for; the assertion below
-//! makes that a fact of this file, and with it each use of an intrinsic right.
+//! makes that a fact of this file, and with it each use of an intrinsic right. Dot products are an extension (in the Cortex-A75
+//! and -A76, Apple's M1 and all behind them): they are in [`Neon<true>`], which is reached through [`run_with_dots`] alone.
 
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::{LANES, Lanes, RUN};
+use super::{DigitKernel, DigitLanes, Kernel, LANES, Lanes, QuadKernel, QuadLanes, RUN};
 
 const _: () = assert!(cfg!(target_feature = "neon"), "these lanes need NEON in the base of the target");
 
+/// `DOTS` says whether there are dot products of bytes.
 #[derive(Clone, Copy)]
-pub(crate) struct Neon(float32x4_t, float32x4_t, float32x4_t, float32x4_t);
+pub(crate) struct Neon<const DOTS: bool>(float32x4_t, float32x4_t, float32x4_t, float32x4_t);
+
+/// Runs a kernel with dot products of bytes.
+///
+/// # Safety
+///
+/// The processor must have them (FEAT_DotProd).
+#[target_feature(enable = "neon,dotprod")]
+pub(crate) fn run_with_dots<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run::<Neon<true>>()
+}
 
 /// One expression of intrinsics for all quarters.
 macro_rules! each {
@@ -21,7 +33,12 @@ macro_rules! each {
     };
 }
 
-impl Lanes for Neon {
+impl<const DOTS: bool> Lanes for Neon<DOTS> {
+    /// Codes below 128 are the same number signed and not.
+    const BYTE_BITS: usize = if DOTS { 7 } else { 0 };
+    const DIGIT_ROWS: usize = if DOTS { 4 } else { 0 };
+    const MANY_BY_DIGITS: bool = DOTS;
+
     type Ints = (int32x4_t, int32x4_t, int32x4_t, int32x4_t);
     type Bytes = (uint8x16_t, uint8x16_t);
     type Codes = (int16x8_t, int16x8_t, int16x8_t, int16x8_t);
@@ -350,6 +367,193 @@ impl Lanes for Neon {
     fn ints_to_f32(ints: Self::Ints) -> Self {
         each!(vcvtq_f32_s32(ints))
     }
+    #[inline(always)]
+    fn with_quads<K: QuadKernel>(kernel: K) -> Option<K::Output> {
+        if DOTS { Some(kernel.run::<Neon<true>>()) } else { None }
+    }
+    #[inline(always)]
+    fn with_digits<K: DigitKernel>(kernel: K) -> Option<K::Output> {
+        if DOTS { Some(kernel.run::<Neon<true>>()) } else { None }
+    }
+}
+
+/// Four registers of bytes.
+type Fours = (uint8x16_t, uint8x16_t, uint8x16_t, uint8x16_t);
+
+/// The same expression for all quarters.
+macro_rules! quarters {
+    ($f:ident($x:expr $(, $y:expr)*)) => {
+        // SAFETY: NEON is in the base, and dot products are where `Neon<true>` is; no memory is touched.
+        unsafe { ($f($x.0 $(, $y.0)*), $f($x.1 $(, $y.1)*), $f($x.2 $(, $y.2)*), $f($x.3 $(, $y.3)*)) }
+    };
+}
+
+impl QuadLanes for Neon<true> {
+    type Narrow = Self::Ints;
+    const ANY_SUM: bool = true;
+
+    #[inline(always)]
+    fn narrow_zero() -> Self::Narrow {
+        Self::ints_zero()
+    }
+    #[inline(always)]
+    fn narrow_add_quads(sums: Self::Narrow, codes: &[u8; 4 * LANES], quad: &[u8; 4]) -> Self::Narrow {
+        let (codes, quad) = (load_fours(codes), splat_quad(quad));
+        quarters!(signed_dots(sums, codes, quad))
+    }
+    #[inline(always)]
+    fn ints_add_narrow(ints: Self::Ints, sums: Self::Narrow) -> Self::Ints {
+        let sums = Self::ints_shift(sums);
+        quarters!(vaddq_s32(ints, sums))
+    }
+}
+
+impl DigitLanes for Neon<true> {
+    /// One row in each.
+    type Fours = Fours;
+
+    #[inline(always)]
+    fn fours_of([a, b, c, d]: [Self::Bytes; 4]) -> [Fours; 2] {
+        [(a.0, b.0, c.0, d.0), (a.1, b.1, c.1, d.1)]
+    }
+    #[inline(always)]
+    fn fours_of_nibbles([a, b, c, d]: [&[u8; 16]; 4]) -> [Fours; 2] {
+        // SAFETY: NEON is in the base; sixteen bytes can be read from each row.
+        let (mask, rows) = unsafe {
+            let rows =
+                (vld1q_u8(a.as_ptr()), vld1q_u8(b.as_ptr()), vld1q_u8(c.as_ptr()), vld1q_u8(d.as_ptr()));
+            (vdupq_n_u8(15), rows)
+        };
+        let masks = (mask, mask, mask, mask);
+        [quarters!(vandq_u8(rows, masks)), quarters!(upper_nibbles(rows))]
+    }
+    #[inline(always)]
+    fn fours_add_where(fours: Fours, bits: u64, value: u8) -> Fours {
+        let rows = (bits as u16, (bits >> 16) as u16, (bits >> 32) as u16, (bits >> 48) as u16);
+        let values = (value, value, value, value);
+        quarters!(add_where(fours, rows, values))
+    }
+    #[inline(always)]
+    fn fours_splat(from: &[u8; 16]) -> Fours {
+        // SAFETY: NEON is in the base; sixteen bytes can be read.
+        let row = unsafe { vld1q_u8(from.as_ptr()) };
+        (row, row, row, row)
+    }
+    #[inline(always)]
+    fn fours_add_high(sums: Self::Ints, codes: Fours, digits: Fours) -> Self::Ints {
+        quarters!(signed_dots(sums, codes, digits))
+    }
+    #[inline(always)]
+    fn fours_add_low(sums: Self::Ints, codes: Fours, digits: Fours) -> Self::Ints {
+        quarters!(unsigned_dots(sums, codes, digits))
+    }
+    #[inline(always)]
+    fn narrow_add_low_quads(sums: Self::Ints, codes: &[u8; 4 * LANES], quad: &[u8; 4]) -> Self::Ints {
+        let (codes, quad) = (load_fours(codes), splat_quad(quad));
+        quarters!(unsigned_dots(sums, codes, quad))
+    }
+    #[inline(always)]
+    fn ints_shift(ints: Self::Ints) -> Self::Ints {
+        quarters!(shift(ints))
+    }
+    #[inline(always)]
+    fn ints_less(ints: Self::Ints, value: i32) -> Self::Ints {
+        // SAFETY: NEON is in the base.
+        let value = unsafe { vdupq_n_s32(value) };
+        let values = (value, value, value, value);
+        quarters!(vsubq_s32(ints, values))
+    }
+    #[inline(always)]
+    fn fours_sum([a, b, c, d]: [Self::Ints; 4]) -> Self::Ints {
+        quarters!(sum_four(a, b, c, d))
+    }
+}
+
+/// Adds the sums of four products of signed bytes to each lane.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn signed_dots(mut sums: int32x4_t, codes: uint8x16_t, x: uint8x16_t) -> int32x4_t {
+    // SAFETY: the instruction is part of the set that this function enables; it touches registers only. (Its intrinsic is
+    // younger than the oldest compiler that this workspace promises to build with.)
+    unsafe {
+        asm!(
+            "sdot {sums:v}.4s, {codes:v}.16b, {x:v}.16b",
+            sums = inout(vreg) sums,
+            codes = in(vreg) codes,
+            x = in(vreg) x,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sums
+}
+
+/// The same of unsigned bytes.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn unsigned_dots(mut sums: int32x4_t, codes: uint8x16_t, x: uint8x16_t) -> int32x4_t {
+    // SAFETY: as in `signed_dots`.
+    unsafe {
+        asm!(
+            "udot {sums:v}.4s, {codes:v}.16b, {x:v}.16b",
+            sums = inout(vreg) sums,
+            codes = in(vreg) codes,
+            x = in(vreg) x,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sums
+}
+
+#[inline(always)]
+fn load_fours(from: &[u8; 4 * LANES]) -> Fours {
+    let from = from.as_ptr();
+    // SAFETY: NEON is in the base; four times sixteen bytes can be read.
+    unsafe { (vld1q_u8(from), vld1q_u8(from.add(16)), vld1q_u8(from.add(32)), vld1q_u8(from.add(48))) }
+}
+
+#[inline(always)]
+fn splat_quad(quad: &[u8; 4]) -> Fours {
+    // SAFETY: NEON is in the base.
+    let quad = unsafe { vreinterpretq_u8_u32(vdupq_n_u32(u32::from_le_bytes(*quad))) };
+    (quad, quad, quad, quad)
+}
+
+/// The high halves of bytes.
+///
+/// # Safety
+///
+/// The processor must have NEON.
+#[inline(always)]
+unsafe fn upper_nibbles(bytes: uint8x16_t) -> uint8x16_t {
+    // SAFETY: by the caller's promise.
+    unsafe { vshrq_n_u8::<4>(bytes) }
+}
+
+/// 256 times each.
+///
+/// # Safety
+///
+/// The processor must have NEON.
+#[inline(always)]
+unsafe fn shift(ints: int32x4_t) -> int32x4_t {
+    // SAFETY: by the caller's promise.
+    unsafe { vshlq_n_s32::<8>(ints) }
+}
+
+/// Adds `value` to the bytes whose bit is set.
+///
+/// # Safety
+///
+/// The processor must have NEON.
+#[inline(always)]
+unsafe fn add_where(bytes: uint8x16_t, bits: u16, value: u8) -> uint8x16_t {
+    // SAFETY: by the caller's promise; sixteen places can be read.
+    unsafe {
+        let flags = vreinterpretq_u8_u16(vdupq_n_u16(bits));
+        let flags = vqtbl1q_u8(flags, vld1q_u8(BYTES_OF_FLAGS[0].as_ptr()));
+        let set = vtstq_u8(flags, vld1q_u8(PLACES.as_ptr()));
+        vaddq_u8(bytes, vandq_u8(set, vdupq_n_u8(value)))
+    }
 }
 
 /// The low halves of eight words.
@@ -380,7 +584,7 @@ unsafe fn high_halves(first: uint32x4_t, second: uint32x4_t) -> uint16x8_t {
 ///
 /// The processor must have NEON.
 #[inline(always)]
-unsafe fn widen_halves(first: uint16x8_t, second: uint16x8_t) -> Neon {
+unsafe fn widen_halves<const DOTS: bool>(first: uint16x8_t, second: uint16x8_t) -> Neon<DOTS> {
     // SAFETY: by the caller's promise.
     unsafe { Neon(widen_low(first), widen_high(first), widen_low(second), widen_high(second)) }
 }
@@ -559,7 +763,7 @@ const PLACES: [u8; 16] = [1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 1
 ///
 /// The processor must have NEON.
 #[inline(always)]
-unsafe fn numbers_of_bytes(bytes: int8x16_t) -> Neon {
+unsafe fn numbers_of_bytes<const DOTS: bool>(bytes: int8x16_t) -> Neon<DOTS> {
     // SAFETY: by the caller's promise.
     unsafe {
         let (low, high) = (vmovl_s8(vget_low_s8(bytes)), vmovl_s8(vget_high_s8(bytes)));

@@ -81,6 +81,11 @@ fn operations_have_the_same_bits_everywhere() {
         "round": |x, y, z| x.round();
         "select_less": |x, y, z| x.select_less(y, z, x);
         "sum": |x, y, z| L::splat(x.sum());
+        "sums": |x, y, z| {
+            let mut sums = [0.0; LANES];
+            sums[..7].copy_from_slice(&L::sums(&[x, y, z, x.add(y), z, y, x]));
+            L::load(&sums)
+        };
         "greatest": |x, y, z| L::splat(x.greatest());
         "exp": |x, y, z| exp(x);
         "tanh": |x, y, z| tanh(x);

@@ -2,7 +2,7 @@
 
 use super::tiled::{self, CodeTile, TILED_ROWS};
 use crate::Machine;
-use crate::lanes::{Kernel, LANES, Lanes, dispatch, products_of_bytes};
+use crate::lanes::{ByteProducts, Kernel, LANES, Lanes, dispatch};
 use crate::machine::Isa;
 use crate::share::Shared;
 
@@ -123,13 +123,14 @@ impl Codes {
         }
     }
 
-    /// Upper and lower digits for each group of codes: where few rows are multiplied by digits both, or the upper ones of
+    /// Upper and lower digits for each group of codes: where rows are multiplied by digits both, or the upper ones of
     /// codes of 8 bits, whose lower ones are zero.
     fn digits_per_group(&self, isa: Isa) -> [usize; 2] {
-        let (bits, rows) = products_of_bytes(isa);
+        let ByteProducts { bits, digit_rows, many_by_digits } = ByteProducts::of(isa);
+        let by_digits = many_by_digits || self.rows() <= digit_rows;
         match self.rounding {
             Rounding::Bits8 => [if bits > 0 { GROUP } else { 0 }, 0],
-            Rounding::Bits16 => [if self.rows() <= rows { GROUP } else { 0 }; 2],
+            Rounding::Bits16 => [if by_digits { GROUP } else { 0 }; 2],
         }
     }
 

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
+use super::across::Across;
 use super::widen::widen;
 use super::{Layout, Weights};
-use crate::Storage;
 use crate::lanes::{Kernel, Lanes, dispatch, groups};
 use crate::machine::Isa;
 use crate::share::Shared;
@@ -14,7 +14,10 @@ const SLAB: usize = 32 * 1024;
 
 /// The outputs `outputs` of a product, for all its rows.
 pub(super) fn multiply(isa: Isa, of: &super::Part<'_>, x: &[f32], outputs: Range<usize>) {
-    dispatch(isa, Part { weights: of.weights, x, y: &of.y, rows: of.rows, outputs });
+    if let Some(across) = Across::new(of, x, outputs.clone()) {
+        return dispatch(isa, across);
+    }
+    dispatch(isa, Part { weights: of.weights, x, y: &of.y, rows: of.rows, outputs, added: of.added });
 }
 
 /// The part of a product that one thread computes: a range of the outputs, for all rows.
@@ -24,6 +27,8 @@ struct Part<'a> {
     y: &'a Shared<'a, f32>,
     rows: usize,
     outputs: Range<usize>,
+    /// What the products are multiplied with before they are added to `y`; else they are written there.
+    added: Option<f32>,
 }
 
 impl Kernel for Part<'_> {
@@ -32,7 +37,7 @@ impl Kernel for Part<'_> {
     fn run<L: Lanes>(self) {
         let inputs = self.weights.inputs;
         let slab_rows = (SLAB / inputs.max(1)).clamp(4, 64).min(self.outputs.len());
-        let in_place = in_place(&self.weights);
+        let in_place = self.weights.numbers().filter(|_| self.weights.layout == Layout::OutIn);
         let mut slab = vec![0.0; if in_place.is_some() { 0 } else { slab_rows * inputs }];
         let mut begin = self.outputs.start;
         while begin < self.outputs.end {
@@ -48,15 +53,6 @@ impl Kernel for Part<'_> {
             begin += count;
         }
     }
-}
-
-/// Weights that are numbers as they lie, which need no slab.
-fn in_place<'a>(weights: &Weights<'a>) -> Option<&'a [f32]> {
-    let fits = weights.layout == Layout::OutIn && weights.storage == Storage::F32;
-    // SAFETY: any four bytes are a number, and `align_to` gives whole aligned ones only. (The machine's order of bytes is
-    // that of the files, as `widen` has it too.)
-    let (before, numbers, after) = unsafe { weights.bytes.align_to::<f32>() };
-    (fits && before.is_empty() && after.is_empty()).then_some(numbers)
 }
 
 /// Widens the weights of some outputs, one row for each.
@@ -95,6 +91,10 @@ impl Part<'_> {
                     self.outputs_of::<L, 4, 1>(slab, begin, count, row);
                     1
                 }
+                2 if const { L::WIDE } => {
+                    self.outputs_of::<L, 4, 2>(slab, begin, count, row);
+                    2
+                }
                 2 => {
                     self.outputs_of::<L, 2, 2>(slab, begin, count, row);
                     2
@@ -128,7 +128,8 @@ impl Part<'_> {
         }
         let mut out = 0;
         while out < count {
-            // At the end some outputs are computed again rather than fewer at a time: same bits.
+            // At the end some outputs are computed again rather than fewer at a time: same bits. They are not written again,
+            // since they may be added.
             let first = if out + OUT <= count { out } else { count.saturating_sub(OUT) };
             let mut w: [&[f32]; OUT] = [&[]; OUT];
             for (o, w) in w.iter_mut().enumerate() {
@@ -136,10 +137,14 @@ impl Part<'_> {
             }
             let sums = tile::<L, OUT, ROWS>(&w, &x);
             for (r, sums) in sums.iter().enumerate() {
-                let at = (row + r) * self.weights.outputs + begin + first;
+                let at = (row + r) * self.weights.outputs + begin + out;
+                let sums = &sums[out - first..OUT.min(count)];
                 // SAFETY: these outputs belong to this thread's range, and no other slice of them is in use.
-                let y = unsafe { self.y.slice_mut(at, OUT.min(count)) };
-                y.copy_from_slice(&sums[..OUT.min(count)]);
+                let y = unsafe { self.y.slice_mut(at, sums.len()) };
+                match self.added {
+                    Some(factor) => y.iter_mut().zip(sums).for_each(|(y, sum)| *y = sum.mul_add(factor, *y)),
+                    None => y.copy_from_slice(sums),
+                }
             }
             out += OUT;
         }
@@ -186,9 +191,7 @@ fn tile<L: Lanes, const OUT: usize, const ROWS: usize>(
     }
     let mut totals = [[0.0; OUT]; ROWS];
     for r in 0..ROWS {
-        for o in 0..OUT {
-            totals[r][o] = sums[r][o].sum();
-        }
+        totals[r] = L::sums(&sums[r]);
     }
     totals
 }

@@ -108,7 +108,7 @@ fn unit_products<L: DigitLanes, B: Block>(
     for part in first..end {
         let digits = L::fours_splat(&high[part]);
         for j in 0..4 {
-            sums[j] = L::fours_add_products(sums[j], fours[j][part], digits);
+            sums[j] = L::fours_add_high(sums[j], fours[j][part], digits);
         }
     }
     for sums in &mut sums {
@@ -119,7 +119,7 @@ fn unit_products<L: DigitLanes, B: Block>(
         for part in first..end {
             let digits = L::fours_splat(&low[part]);
             for j in 0..4 {
-                sums[j] = L::fours_add_products(sums[j], digits, fours[j][part]);
+                sums[j] = L::fours_add_low(sums[j], fours[j][part], digits);
             }
         }
     }

@@ -9,6 +9,7 @@
 //!   order, one fused multiply-add each. Integer sums have no order, so any instruction set may form
 //!   them in its own way.
 
+mod across;
 mod codes;
 mod exact;
 #[cfg_attr(
@@ -59,7 +60,16 @@ pub struct Weights<'a> {
     pub bytes: &'a [u8],
 }
 
-impl Weights<'_> {
+impl<'a> Weights<'a> {
+    /// Weights that are numbers as they lie.
+    fn numbers(&self) -> Option<&'a [f32]> {
+        // SAFETY: any four bytes are a number, and `align_to` gives whole aligned ones only. (The machine's order of bytes
+        // is that of the files, as `widen` has it too.)
+        let (before, numbers, after) = unsafe { self.bytes.align_to::<f32>() };
+        let fits = self.storage == Storage::F32 && before.is_empty() && after.is_empty();
+        fits.then_some(numbers)
+    }
+
     pub(crate) fn check(&self) {
         let across = if self.layout == Layout::OutIn { self.inputs } else { self.outputs };
         assert!(self.layout == Layout::OutIn || !self.storage.is_quantized(), "blocks run along the inputs");
@@ -86,15 +96,17 @@ pub struct Product<'a> {
     pub input: Input<'a>,
     /// Where the product is written.
     pub y: &'a mut [f32],
+    /// With a factor, the product is multiplied with it and added to what is there; exact products only.
+    pub added: Option<f32>,
 }
 
 /// Forms one product.
 ///
 /// # Panics
 ///
-/// Where the lengths do not fit each other, or codes meet a storage without blocks.
+/// Where the lengths do not fit each other, codes meet a storage without blocks, or their products are to be added.
 pub fn multiply(machine: &Machine, weights: Weights<'_>, input: Input<'_>, y: &mut [f32]) {
-    multiply_all(machine, [Product { weights, input, y }]);
+    multiply_all(machine, [Product { weights, input, y, added: None }]);
 }
 
 /// Forms several products at once, so that the threads wait for each other once.
@@ -104,8 +116,9 @@ pub fn multiply(machine: &Machine, weights: Weights<'_>, input: Input<'_>, y: &m
 /// As [`multiply`].
 pub fn multiply_all<'a>(machine: &Machine, products: impl IntoIterator<Item = Product<'a>>) {
     let parts = products.into_iter().map(|product| {
-        let Product { weights, input, y } = product;
+        let Product { weights, input, y, added } = product;
         weights.check();
+        assert!(added.is_none() || matches!(input, Input::Exact(_)), "only exact products are added");
         let width = match input {
             Input::Exact(x) => x.len() / weights.inputs.max(1) * weights.inputs,
             Input::Coded(x) => x.rows() * x.width(),
@@ -113,7 +126,7 @@ pub fn multiply_all<'a>(machine: &Machine, products: impl IntoIterator<Item = Pr
         let rows = y.len() / weights.outputs.max(1);
         assert!(weights.outputs == 0 || width == rows * weights.inputs, "rows of another width");
         assert!(y.len() == rows * weights.outputs, "a product of another size");
-        Part { weights, input, rows, y: Shared::new(y) }
+        Part { weights, input, rows, y: Shared::new(y), added }
     });
     let parts: Vec<Part<'_>> = parts.collect();
     let panels = |part: &Part<'_>| if part.rows == 0 { 0 } else { part.weights.outputs.div_ceil(LANES) };
@@ -140,4 +153,5 @@ struct Part<'a> {
     input: Input<'a>,
     rows: usize,
     y: Shared<'a, f32>,
+    added: Option<f32>,
 }

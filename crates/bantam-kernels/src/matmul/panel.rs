@@ -6,7 +6,9 @@ use super::codes::{GROUP, Row};
 use super::integer::{Part, add_unit, code_sum, without_offset};
 use super::slab::{Panel, UnsignedBytes, Words, Workspace};
 use crate::blocks::{OverUnit, Unit, bits_of, with_unit};
-use crate::lanes::{Kernel, LANES, Lanes, QuadKernel, QuadLanes, dispatch, products_of_bytes};
+use crate::lanes::{
+    ByteProducts, DigitKernel, DigitLanes, Kernel, LANES, Lanes, QuadKernel, QuadLanes, dispatch,
+};
 
 /// A part of a product.
 pub(super) struct ManyRows<'a>(pub(super) &'a Part<'a>);
@@ -14,12 +16,22 @@ pub(super) struct ManyRows<'a>(pub(super) &'a Part<'a>);
 impl ManyRows<'_> {
     pub(super) fn run(&self) {
         let part = self.0;
-        let bits_max = if part.x.has_bytes() { products_of_bytes(part.isa).0 } else { 0 };
+        let has = ByteProducts::of(part.isa);
+        let bits_max = match part.x.has_digits() {
+            true if part.x.has_bytes() => has.bits,
+            // Codes must be the same signed and not.
+            true if has.many_by_digits => has.bits.min(7),
+            _ => 0,
+        };
         match bits_of(part.weights.storage) {
             Some((bits, offset)) if bits <= bits_max => {
                 Workspace::slabs::<UnsignedBytes>(part, |panels, output, _| {
-                    let slab = Slab { part, panels, output };
-                    dispatch(part.isa, SlabOfBytes { slab, bits, offset: f32::from(offset) });
+                    let slab =
+                        SlabOfBytes { slab: Slab { part, panels, output }, bits, offset: f32::from(offset) };
+                    match part.x.has_bytes() {
+                        true => dispatch(part.isa, slab),
+                        false => dispatch(part.isa, SlabOfDigits(slab)),
+                    }
                 });
             }
             _ => Workspace::slabs::<Words>(part, |panels, output, _| {
@@ -91,6 +103,39 @@ impl QuadKernel for SlabOfBytes<'_> {
             }
         }
         with_unit(self.slab.part.weights.storage, WithLanes::<L>(self, PhantomData));
+    }
+}
+
+/// The same for codes of activations of 16 bits, by their digits.
+struct SlabOfDigits<'a>(SlabOfBytes<'a>);
+
+impl Kernel for SlabOfDigits<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        L::with_digits(self);
+    }
+}
+
+impl DigitKernel for SlabOfDigits<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: DigitLanes>(self) {
+        struct WithLanes<'a, L>(SlabOfBytes<'a>, PhantomData<L>);
+        impl<L: DigitLanes> OverUnit for WithLanes<'_, L> {
+            type Output = ();
+            #[inline(always)]
+            fn run<U: Unit>(self) {
+                let SlabOfBytes { slab, offset, .. } = self.0;
+                let offset = offset as i32;
+                if const { U::LEN == 16 } {
+                    slab.all_rows::<L, U, Digits<4>>(&Digits { offset });
+                } else {
+                    slab.all_rows::<L, U, Digits<8>>(&Digits { offset });
+                }
+            }
+        }
+        with_unit(self.0.slab.part.weights.storage, WithLanes::<L>(self.0, PhantomData));
     }
 }
 
@@ -293,6 +338,64 @@ impl<L: QuadLanes, const QUADS: usize> Products<L> for Quads<QUADS> {
                     if !U::MINIMA {
                         products[r] = without_offset(products[r], self.offset, code_sum::<U>(&x[r], unit));
                     }
+                }
+                panels[p].add_units::<L, U, N>(&mut sums[p], products, x, unit);
+            }
+        }
+        sums
+    }
+}
+
+/// Codes of 16 bits by their digits; `QUADS` of them are a unit.
+struct Digits<const QUADS: usize> {
+    /// What codes of weights are too great by.
+    offset: i32,
+}
+
+impl<L: DigitLanes, const QUADS: usize> Products<L> for Digits<QUADS> {
+    #[inline(always)]
+    fn multiply<U: Unit, const N: usize, const PANELS: usize>(
+        &self,
+        panels: &[&Panel; PANELS],
+        x: &[Row<'_>; N],
+    ) -> [[L; N]; PANELS] {
+        let mut sums = [[L::splat(0.0); N]; PANELS];
+        let mut digits: [[&[[[u8; 4]; QUADS]]; 2]; N] = [[&[]; 2]; N];
+        for (digits, x) in digits.iter_mut().zip(x) {
+            digits[0] = x.digits[0].as_chunks::<4>().0.as_chunks::<QUADS>().0;
+            digits[1] = x.digits[1].as_chunks::<4>().0.as_chunks::<QUADS>().0;
+        }
+        let mut codes: [&[[[u8; 4 * LANES]; QUADS]]; PANELS] = [&[]; PANELS];
+        for (codes, panel) in codes.iter_mut().zip(panels) {
+            *codes = bytemuck::cast_slice::<_, [u8; 4 * LANES]>(&panel.pairs).as_chunks().0;
+        }
+        for unit in 0..codes[0].len() {
+            let mut high = [[L::ints_zero(); N]; PANELS];
+            let mut low = [[L::ints_zero(); N]; PANELS];
+            let mut x_unit = [[&digits[0][0][unit]; 2]; N];
+            for (x_unit, digits) in x_unit.iter_mut().zip(&digits) {
+                *x_unit = [&digits[0][unit], &digits[1][unit]];
+            }
+            let mut codes_unit = [&codes[0][unit]; PANELS];
+            for (codes_unit, codes) in codes_unit.iter_mut().zip(&codes) {
+                *codes_unit = &codes[unit];
+            }
+            for k in 0..QUADS {
+                for r in 0..N {
+                    for p in 0..PANELS {
+                        high[p][r] = L::narrow_add_quads(high[p][r], &codes_unit[p][k], &x_unit[r][0][k]);
+                        low[p][r] = L::narrow_add_low_quads(low[p][r], &codes_unit[p][k], &x_unit[r][1][k]);
+                    }
+                }
+            }
+            for p in 0..PANELS {
+                let mut products = [L::splat(0.0); N];
+                for r in 0..N {
+                    let mut ints = L::ints_add_narrow(low[p][r], high[p][r]);
+                    if !U::MINIMA {
+                        ints = L::ints_less(ints, self.offset * code_sum::<U>(&x[r], unit) as i32);
+                    }
+                    products[r] = L::ints_to_f32(ints);
                 }
                 panels[p].add_units::<L, U, N>(&mut sums[p], products, x, unit);
             }

@@ -1,6 +1,6 @@
 //! Products against loops in f64, and against themselves with other rows, threads and instruction sets.
 
-use bantam_kernels::matmul::{Codes, Input, Layout, Rounding, Weights, multiply};
+use bantam_kernels::matmul::{self, Codes, Input, Layout, Rounding, Weights, multiply, multiply_all};
 use bantam_kernels::{Isa, Machine, Storage};
 
 use crate::ggml;
@@ -245,6 +245,41 @@ fn activations_of_any_magnitude() {
             let error = nmse(&product.naive(&rounded(&product.x, Rounding::Bits16)), &y);
             assert!(error < NMSE_MAX, "{} times {magnitude:e}: {error:e}", product.what());
         }
+    }
+}
+
+#[test]
+fn both_layouts_of_the_same_numbers_give_the_same_bits() {
+    for (rows, outputs, inputs) in
+        [(1, 18, 8), (2, 35, 5), (5, 16, 12), (3, 50, 16), (4, 33, 40), (2, 40, 80)]
+    {
+        let product = Product::new(Storage::F32, Layout::OutIn, rows, outputs, inputs);
+        let number = |n: usize, k: usize| &product.bytes[(n * inputs + k) * 4..][..4];
+        let turned =
+            (0..inputs).flat_map(|k| (0..outputs).flat_map(move |n| number(n, k)).copied()).collect();
+        let turned = Product { layout: Layout::InOut, bytes: turned, x: product.x.clone(), ..product };
+        let [one, other] = [&product, &turned].map(|product| product.check_sameness(Arithmetic::Exact));
+        assert_same(&product.what(), &one, &other);
+    }
+}
+
+#[test]
+fn exact_products_are_added_with_a_factor() {
+    let layouts = [Layout::OutIn, Layout::InOut].into_iter();
+    let shapes = [(1, 18, 8), (2, 35, 8), (2, 4, 640), (7, 33, 17), (13, 3, 16), (3, 48, 3)];
+    for (layout, (rows, outputs, inputs)) in layouts.flat_map(|layout| shapes.map(|shape| (layout, shape))) {
+        let product = Product::new(Storage::F32, layout, rows, outputs, inputs);
+        let alone = product.check_sameness(Arithmetic::Exact);
+        let before = Random::new(7).normals(rows * outputs);
+        let weights = Weights { storage: Storage::F32, layout, outputs, inputs, bytes: &product.bytes };
+        let added = same_on_all(&product.what(), |machine| {
+            let mut y = before.clone();
+            let input = Input::Exact(&product.x);
+            multiply_all(machine, [matmul::Product { weights, input, y: &mut y, added: Some(0.3) }]);
+            y
+        });
+        let wanted: Vec<f32> = alone.iter().zip(&before).map(|(sum, y)| sum.mul_add(0.3, *y)).collect();
+        assert_same(&product.what(), &wanted, &added);
     }
 }
 

@@ -4,8 +4,24 @@ use bantam_tensor::Tensor;
 use bantam_tensor::kernels::matmul::Layout;
 use bantam_tensor::kernels::{Isa, Machine, elementwise};
 
-use super::LowRank;
+use super::{Adapter, LowRank};
+use crate::Error;
 use crate::weights::Matrix;
+
+impl Adapter {
+    /// The same for those who only compute with it: the second factors with the outputs of an input side by side, so that
+    /// short sums of many outputs are formed together. The bits of what comes out stay.
+    ///
+    /// # Errors
+    ///
+    /// What a tensor refuses.
+    pub fn for_running(mut self) -> Result<Self, Error> {
+        for low_rank in self.sites.values_mut().chain(self.start.values_mut()) {
+            low_rank.b = low_rank.b.turned()?;
+        }
+        Ok(self)
+    }
+}
 
 impl LowRank {
     /// The inner width.
@@ -110,8 +126,18 @@ impl Matrix {
         Tensor::from_f32(self.tensor.name(), vec![self.outputs, self.inputs], &self.rows_f32())
     }
 
+    /// The same numbers in f32 with one row for each input.
+    fn turned(&self) -> Result<Matrix, Error> {
+        if self.layout == Layout::InOut {
+            return Ok(self.clone());
+        }
+        let values = transposed(&self.tensor.to_f32(), self.inputs);
+        let tensor = Tensor::from_f32(self.tensor.name(), vec![self.inputs, self.outputs], &values)?;
+        Ok(Matrix { layout: Layout::InOut, tensor, ..*self })
+    }
+
     /// One row of `inputs` for each output, in f32.
-    pub(super) fn rows_f32(&self) -> Vec<f32> {
+    pub fn rows_f32(&self) -> Vec<f32> {
         let values = self.tensor.to_f32();
         match self.layout {
             Layout::OutIn => values,

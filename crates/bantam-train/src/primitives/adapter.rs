@@ -57,7 +57,7 @@ struct Factors {
 
 impl Factors {
     fn new(of: &LowRank) -> Self {
-        let (a, b) = (of.a.tensor.to_f32(), of.b.tensor.to_f32());
+        let (a, b) = (of.a.rows_f32(), of.b.rows_f32());
         let (rank, inputs, outputs) = (of.a.outputs, of.a.inputs, of.b.outputs);
         Factors {
             names: [&of.a, &of.b].map(|matrix| matrix.tensor.name().to_owned()),

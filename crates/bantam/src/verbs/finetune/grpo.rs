@@ -24,7 +24,7 @@ use crate::models::Models;
 use crate::print::{print_json, print_pairs};
 use crate::verbs::bench::peak_rss_bytes;
 use crate::verbs::learning::{
-    Batches, Beginning, Folder, Keep, LOOKED_AT, Page, Trial, beside_learning, table,
+    BatchSize, Batches, Beginning, Folder, Keep, LOOKED_AT, Page, Trial, beside_learning, table,
 };
 
 /// Prompts that are answered greedily before and after, at most.
@@ -76,8 +76,15 @@ pub(super) fn run(
         eprintln!("{name:>8}  {value:<8} {reason}");
     }
     let judge = Judge::new(&args.reward)?;
-    let trainer = || super::trainer(args, models, loaded, &plan, &machine);
-    let mut run = Run { args, loaded, machine: &machine, tokenizer, judge, trainer: trainer()? };
+    let start = super::start(args, models, loaded, &plan, &machine)?;
+    check_memory(
+        args,
+        &plan,
+        &questions,
+        Beginning { model: &loaded.model, adapter: start.as_ref(), settings: &plan.settings },
+    )?;
+    let first = super::trainer_from(start, loaded, &plan)?;
+    let mut run = Run { args, loaded, machine: &machine, tokenizer, judge, trainer: first };
     let trial = run.trial(&plan, &keys, &questions)?;
     trial.tell();
     if args.dry_run {
@@ -88,7 +95,7 @@ pub(super) fn run(
         "bantam": env!("CARGO_PKG_VERSION"), "model": args.model, "files": args.source.files, "loss": "grpo",
         "group": args.reward.group, "kl": args.reward.kl, "seed": args.source.seed, "steps": plan.route.steps,
     }))?;
-    run.trainer = trainer()?;
+    run.trainer = super::trainer(args, models, loaded, &plan, &machine)?;
     let mut metrics = Vec::new();
     if args.resume {
         folder.read_state(&mut run.trainer)?;
@@ -102,6 +109,24 @@ pub(super) fn run(
     let after = run.greedy(asked, Some(&adapter))?;
     folder.write_page(&page(args, &plan, &metrics, asked, [&before, &after]))?;
     report(args, &metrics, asked.len(), [before.reward, after.reward], &trial)
+}
+
+/// Refuses what cannot be by the sizes alone: micro-batches of the longest answers to the longest question.
+fn check_memory(
+    args: &FinetuneArgs,
+    plan: &Plan,
+    questions: &[Question],
+    beginning: Beginning<'_>,
+) -> Result<()> {
+    let asked = questions.iter().map(|question| question.prompt.len()).max().unwrap_or_default();
+    let longest = asked + args.reward.answer_tokens as usize;
+    let answers = match plan.route.batch {
+        BatchSize::Examples(count) => count * usize::from(args.reward.group),
+        BatchSize::Tokens(tokens) => tokens.div_ceil(longest),
+    };
+    let together = (answers * longest).min(plan.settings.micro_tokens).max(longest);
+    let planned = beginning.planned(&plan.settings, together);
+    super::advice(args.course.method, &plan.settings).check(beginning, longest, planned.bytes() as u64)
 }
 
 /// The places of the questions of each step.

@@ -135,7 +135,12 @@ impl Advice {
         self.check(beginning, longest, planned.bytes() as u64 + lessons.teacher_bytes())
     }
 
-    fn check(&self, beginning: Beginning<'_>, longest: usize, bytes: u64) -> Result<()> {
+    /// Refuses a run that takes so many bytes more, where examples have at most so many tokens.
+    ///
+    /// # Errors
+    ///
+    /// Memory that is not there.
+    pub(crate) fn check(&self, beginning: Beginning<'_>, longest: usize, bytes: u64) -> Result<()> {
         match free_bytes() {
             Some(free) if free < bytes => Err(self.refusal(beginning, longest, [bytes, free])),
             _ => Ok(()),
