@@ -13,6 +13,7 @@ mod closing;
 mod constraint;
 mod error;
 mod free;
+mod gbnf;
 mod grammar;
 mod limits;
 mod pattern;

@@ -4,6 +4,7 @@ use llguidance::api::TopLevelGrammar;
 use serde_json::{Value, json};
 
 use crate::error::Error;
+use crate::gbnf;
 use crate::limits::{BYTES_MAX, PATTERN_BYTES_MAX, check_size};
 use crate::schema;
 
@@ -21,6 +22,8 @@ pub enum Spec {
     Choice(Vec<String>),
     /// A grammar in `llguidance`'s form of Lark.
     Lark(String),
+    /// A grammar in GBNF, as llama.cpp has it; without tokens.
+    Gbnf(String),
 }
 
 /// Lines of a grammar, each of which may lead to the next: what is wrong behind the last is told by each of them, in
@@ -30,13 +33,18 @@ const LINES_MAX: usize = 500;
 const NESTED_MAX: usize = 300;
 
 impl Spec {
+    /// A grammar in either form. Only GBNF has `::=`, but for what may stand within quotes.
+    pub fn of_grammar(source: String) -> Self {
+        if source.contains("::=") { Spec::Gbnf(source) } else { Spec::Lark(source) }
+    }
+
     /// What it is called in messages.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Spec::Schema(_) | Spec::Object => "schema",
             Spec::Regex(_) => "pattern",
             Spec::Choice(_) => "choice",
-            Spec::Lark(_) => "grammar",
+            Spec::Lark(_) | Spec::Gbnf(_) => "grammar",
         }
     }
 
@@ -50,7 +58,7 @@ impl Spec {
             Spec::Schema(schema) => schema::to_lark(schema).map(Some),
             Spec::Object => schema::to_lark(&json!({ "type": "object" })).map(Some),
             Spec::Choice(texts) => any_of(texts).map(Some),
-            Spec::Regex(_) | Spec::Lark(_) => Ok(None),
+            Spec::Regex(_) | Spec::Lark(_) | Spec::Gbnf(_) => Ok(None),
         }
     }
 
@@ -70,14 +78,22 @@ impl Spec {
                 check_lark(source)?;
                 Ok(TopLevelGrammar::from_lark(source.clone()))
             }
+            Spec::Gbnf(source) => {
+                check_length(source)?;
+                Ok(TopLevelGrammar::from_lark(gbnf::to_lark(source)?))
+            }
         }
     }
 }
 
+fn check_length(source: &str) -> Result<(), Error> {
+    check_size("the grammar has bytes:", source.len(), BYTES_MAX)?;
+    check_size("the grammar has lines:", source.lines().count(), LINES_MAX)
+}
+
 /// The parser goes as deep as a grammar does.
 fn check_lark(source: &str) -> Result<(), Error> {
-    check_size("the grammar has bytes:", source.len(), BYTES_MAX)?;
-    check_size("the grammar has lines:", source.lines().count(), LINES_MAX)?;
+    check_length(source)?;
     let (mut depth, mut deepest, mut is_quoted) = (0usize, 0, false);
     let mut bytes = source.bytes();
     while let Some(byte) = bytes.next() {

@@ -72,8 +72,10 @@ impl Found {
                     }
                 }
             }
+            // Most that asks for quotes in GBNF is JSON, and what ends JSON is tried in vain where it is not.
+            Spec::Gbnf(source) if source.contains("\\\"") => {}
             Spec::Object => {}
-            Spec::Lark(_) | Spec::Regex(_) | Spec::Choice(_) => return None,
+            Spec::Lark(_) | Spec::Gbnf(_) | Spec::Regex(_) | Spec::Choice(_) => return None,
         }
         Some(found)
     }

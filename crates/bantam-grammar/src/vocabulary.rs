@@ -5,13 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use bantam_text::Tokenizer;
-use llguidance::Matcher;
 
 use crate::error::Error;
 use crate::grammar::Grammar;
 use crate::spec::Spec;
 use crate::strings::Strings;
-use crate::tables::{Tables, told};
+use crate::tables::{Lexemes, Tables, told};
 
 /// A model's vocabulary. Cloning is cheap: clones share what was made.
 #[derive(Clone)]
@@ -57,10 +56,10 @@ impl Vocabulary {
             return Ok(known);
         }
         let tables = self.tables()?;
-        let grammar = spec.grammar()?;
         let refused = |reason: &str| Error::Refused { kind: spec.kind(), reason: told(reason) };
-        let matcher = on_deep_stack(|| Matcher::new(tables.factory.create_parser(grammar)))
-            .ok_or_else(|| refused("reading it broke off"))?;
+        let lexemes = if matches!(spec, Spec::Gbnf(_)) { Lexemes::Short } else { Lexemes::Chosen };
+        let matcher = on_deep_stack(|| Ok(tables.matcher(spec.grammar()?, lexemes)));
+        let matcher = matcher.ok_or_else(|| refused("reading it broke off"))??;
         if let Some(reason) = matcher.get_error() {
             return Err(refused(&reason));
         }

@@ -164,11 +164,22 @@ fn patterns_choices_and_grammars_hold() {
         let inner = text.strip_prefix("call ").and_then(|text| text.strip_suffix(" end"));
         inner.is_some_and(|inner| serde_json::from_str::<Value>(inner).is_ok_and(|v| v["a"].is_boolean()))
     };
+    let is_nest = |text: &str| {
+        let inner = text.trim_start_matches(['(', '[']);
+        let opened: Vec<char> = text[..text.len() - inner.len()].chars().rev().collect();
+        let end = inner.find([')', ']']).unwrap_or(inner.len());
+        let (front, back) = inner[..end].split_once(',').unwrap_or((&inner[..end], "0"));
+        let closed: String = opened.iter().map(|c| if *c == '(' { ')' } else { ']' }).collect();
+        let is_front = !front.is_empty() && front.bytes().all(|byte| b"ab".contains(&byte));
+        is_front && !back.is_empty() && back.bytes().all(|b| b.is_ascii_digit()) && inner[end..] == closed
+    };
     let inner = to_lark(&json!({
         "type": "object", "properties": { "a": { "type": "boolean" } }, "required": ["a"],
         "additionalProperties": false,
     }));
-    let cases: [Case<'_>; 4] = [
+    let nest = "root ::= \"(\" root \")\" | \"[\" root \"]\" | [ab]+ (\",\" [0-9]+)?";
+    let cases: [Case<'_>; 5] = [
+        (Spec::Gbnf(nest.into()), &is_nest),
         (Spec::Choice(choices.to_vec()), &is_choice),
         (Spec::Regex("^[ab]{2,4}-[0-9]$".into()), &|text| {
             let (front, back) = text.split_once('-').unwrap();
@@ -308,6 +319,15 @@ fn free_names_are_counted_and_descents_are_left() {
     }
 }
 
+const JSON_IN_GBNF: &str = r#"
+root   ::= object
+value  ::= object | "[" ws (value ws ("," ws value ws)*)? "]" | string | number | "true" | "false" | "null"
+object ::= "{" ws (string ws ":" ws value ws ("," ws string ws ":" ws value ws)*)? "}"
+string ::= "\"" ([^"\\\x00-\x1F] | "\\" (["\\/bfnrt] | "u" [0-9a-fA-F]{4}))* "\""
+number ::= "-"? ("0" | [1-9] [0-9]*) ("." [0-9]+)? ([eE] [-+]? [0-9]+)?
+ws     ::= ([ \n] ws)?
+"#;
+
 #[test]
 fn other_grammars_are_led_to_their_end_too() {
     let engine = engine(Settings::default());
@@ -323,6 +343,8 @@ fn other_grammars_are_led_to_their_end_too() {
         (Spec::Regex("([a-z0-9-]+:)?[a-z0-9-]+:[0-9]+-[0-9]+".into()), 14),
         (Spec::Choice(vec!["yes".into(), "no".into(), "n, and that is the end of it".into()]), 2),
         (Spec::Lark(format!("start: \"call \" {inner} \" end\" (\" or \" start)?")), 17),
+        (Spec::Gbnf("root ::= \"(\" root \")\" | [a-m]+ \";\"".into()), 2),
+        (Spec::Gbnf(JSON_IN_GBNF.into()), 2),
         (Spec::Object, 2),
     ];
     for (spec, least) in cases {

@@ -105,11 +105,7 @@ fn choice(fields: &Fields<'_>, field: &str) -> Result<Option<Format>, Fault> {
 
 fn grammar(fields: &Fields<'_>, field: &str) -> Result<Option<Format>, Fault> {
     let Some(source) = fields.text(field)?.filter(|source| !source.is_empty()) else { return Ok(None) };
-    let name = fields.name(field);
-    if source.contains("::=") {
-        return Err(Fault::unsupported(&name, " in GBNF: write it in Lark, or as a JSON schema or a regex"));
-    }
-    Ok(Some(Format::new(Spec::Lark(source.to_owned()), name)))
+    Ok(Some(Format::new(Spec::of_grammar(source.to_owned()), fields.name(field))))
 }
 
 /// A schema, as it is or in a string.
@@ -189,6 +185,7 @@ mod tests {
         let schema = json!({ "type": "null" });
         let spec = || Spec::Schema(schema.clone());
         let lark = || Spec::Lark("start: \"a\"".into());
+        let gbnf = || Spec::Gbnf("root ::= \"a\"".into());
         for (body, wanted, field) in [
             (json!({ "response_format": { "type": "json_object" } }), Spec::Object, "response_format"),
             (
@@ -224,8 +221,15 @@ mod tests {
                 "guided_choice",
             ),
             (json!({ "guided_grammar": "start: \"a\"" }), lark(), "guided_grammar"),
+            (json!({ "guided_grammar": "root ::= \"a\"" }), gbnf(), "guided_grammar"),
+            (
+                json!({ "structured_outputs": { "grammar": "root ::= \"a\"" } }),
+                gbnf(),
+                "structured_outputs.grammar",
+            ),
             (json!({ "json_schema": schema }), spec(), "json_schema"),
             (json!({ "grammar": "start: \"a\"" }), lark(), "grammar"),
+            (json!({ "grammar": "root ::= \"a\"" }), gbnf(), "grammar"),
         ] {
             assert_eq!(openai(body.clone()), Ok(Some((wanted, field.to_owned()))), "{body}");
         }
@@ -246,7 +250,6 @@ mod tests {
             (json!({ "guided_json": "no json" }), "guided_json"),
             (json!({ "guided_json": [1] }), "guided_json"),
             (json!({ "guided_choice": [1] }), "guided_choice"),
-            (json!({ "grammar": "root ::= \"a\"" }), "grammar"),
             (
                 json!({ "structured_outputs": { "structural_tag": "{}" } }),
                 "structured_outputs.structural_tag",

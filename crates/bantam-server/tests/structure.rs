@@ -154,3 +154,27 @@ fn what_cannot_be_held_to_is_refused_by_name() {
     assert_eq!((reply.status, reply.json()["error"]["param"].clone()), (400, json!("guided_regex")));
     assert_eq!(server.signals.submitted(), 0, "nothing came as far as the engine");
 }
+
+#[test]
+fn a_grammar_in_gbnf_is_held_to() {
+    let server = server();
+    let list = "root ::= item (\",\" item)* \".\" # a list\nitem ::= \"ab\" | \"(\" item \")\"\n";
+    let is_it = |text: &str| {
+        let plain = text.replace(['(', ')'], "");
+        let items: Vec<&str> = plain.strip_suffix('.').unwrap_or("no").split(',').collect();
+        items.iter().all(|item| *item == "ab") && text.matches('(').count() == text.matches(')').count()
+    };
+    for seed in 0..4 {
+        let more = json!({ "grammar": list, "max_tokens": 60, "seed": seed, "temperature": 1.0 });
+        let reply = server.post("/v1/chat/completions", &with(chat("x"), more)).json();
+        assert!(is_it(reply["choices"][0]["message"]["content"].as_str().unwrap()), "{reply}");
+    }
+    for field in ["grammar", "guided_grammar"] {
+        let ask = with(json!({ "prompt": "x" }), json!({ field: "root ::= \"a\" item\n" }));
+        let reply = server.post("/v1/completions", &ask);
+        let error = &reply.json()["error"];
+        let message = error["message"].as_str().unwrap();
+        assert_eq!((reply.status, &error["param"]), (400, &json!(field)), "{message}");
+        assert!(message.contains("line 1: there is no rule `item`"), "{message}");
+    }
+}

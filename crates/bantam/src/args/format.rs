@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use bantam::grammar::Spec;
 use clap::Args;
 use serde_json::Value;
@@ -23,8 +23,8 @@ pub(crate) struct FormatArgs {
     /// Answer with one of the texts that are given so
     #[arg(long, value_name = "TEXT")]
     pub(crate) choice: Vec<String>,
-    /// Answer by this grammar, in Lark: a file, or the grammar itself
-    #[arg(long, value_name = "FILE|LARK")]
+    /// Answer by this grammar, in GBNF or Lark: a file, or the grammar itself
+    #[arg(long, value_name = "FILE|GRAMMAR")]
     pub(crate) grammar: Option<String>,
 }
 
@@ -40,7 +40,7 @@ impl FormatArgs {
             return Ok(Some(Spec::Schema(read_schema(schema)?)));
         }
         if let Some(grammar) = &self.grammar {
-            return Ok(Some(Spec::Lark(read_grammar(grammar)?)));
+            return Ok(Some(Spec::of_grammar(read_grammar(grammar)?)));
         }
         let choice = (!self.choice.is_empty()).then(|| Spec::Choice(self.choice.clone()));
         Ok(self.regex.clone().map(Spec::Regex).or(choice))
@@ -61,14 +61,10 @@ fn read_schema(given: &str) -> Result<Value> {
 
 /// A grammar as it is, or a file with one.
 fn read_grammar(given: &str) -> Result<String> {
-    let source = match Path::new(given).is_file() {
-        true => std::fs::read_to_string(given).with_context(|| format!("cannot read the grammar {given}"))?,
-        false => given.to_owned(),
-    };
-    if source.contains("::=") {
-        bail!("the grammar is in GBNF: write it in Lark, or as --json-schema or --regex");
+    match Path::new(given).is_file() {
+        true => std::fs::read_to_string(given).with_context(|| format!("cannot read the grammar {given}")),
+        false => Ok(given.to_owned()),
     }
-    Ok(source)
 }
 
 #[cfg(test)]
@@ -91,6 +87,21 @@ mod tests {
         let any = FormatArgs { format: Some("json".into()), ..FormatArgs::default() };
         assert_eq!(any.spec().unwrap(), Some(Spec::Object));
         assert_eq!(FormatArgs::default().spec().unwrap(), None);
-        assert!(read_grammar("root ::= \"a\"").is_err());
+    }
+
+    #[test]
+    fn a_grammar_is_in_gbnf_or_lark_as_text_or_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let grammar =
+            |given: &str| FormatArgs { grammar: Some(given.to_owned()), ..FormatArgs::default() }.spec();
+        let cases = ["root ::= \"a\"\n", "start: \"a\"\n"];
+        for (source, wanted) in
+            cases.into_iter().zip([Spec::Gbnf(cases[0].into()), Spec::Lark(cases[1].into())])
+        {
+            let file = folder.path().join("rules");
+            std::fs::write(&file, source).unwrap();
+            assert_eq!(grammar(source).unwrap(), Some(wanted.clone()));
+            assert_eq!(grammar(&file.to_string_lossy()).unwrap(), Some(wanted));
+        }
     }
 }
