@@ -33,7 +33,6 @@ FILES = {
 TESTS = {
     r"chat_template\b|chat_template_assistant|continue_final_message_vllm|verbose_debug|apply_chat_template": "the model's own template is used, and prompts are told by /apply-template, not in answers",
     r"test_chat_completion\[.*(chatml|This is not a chat template)": "the model's own template is used",
-    r"grammar\b.*root ::=|test_completion_with_grammar": "grammars are Lark, and llama.cpp's own form is refused",
     r"cors_|test_no_ui|multiple_addresses|static_assets": "CORS is off, the page is there and has other files, one address is listened on",
     r"test_local_media_file|with_multimodal_model|image|vision": "text only",
     r"load_split_model|with_qwen_model|with_big_model|reasoning_model|library_stops|real_model|_slow\b|test_weather|test_calc_result|test_thoughts|test_hello_world": "wants a model that is fetched",

@@ -45,7 +45,7 @@ pub fn multiply_codes(machine: &Machine, rounds: usize) -> u64 {
         type Output = usize;
         #[inline(always)]
         fn run<L: Lanes>(self) -> usize {
-            if L::WIDE { code_chains::<L, 12>(self.0) } else { code_chains::<L, 6>(self.0) }
+            if L::WIDE { code_chains::<L, 2, 6>(self.0) } else { code_chains::<L, 2, 3>(self.0) }
         }
     }
     4 * on_all_threads(machine, || dispatch(machine.isa(), MultiplyCodes(rounds)))
@@ -80,22 +80,25 @@ fn add_chains<L: Lanes, const CHAINS: usize>(rounds: usize) -> usize {
     rounds * CHAINS * LANES
 }
 
-/// The same of pairs of codes; gives the number of pairs.
+/// The same of pairs of codes, in the form of a product of many rows, whose loads go to several sums each; gives the number of
+/// pairs.
 #[inline(always)]
-fn code_chains<L: Lanes, const CHAINS: usize>(rounds: usize) -> usize {
-    let codes = black_box([[3i16; 2 * LANES]; CHAINS]);
-    let mut chains = [L::ints_zero(); CHAINS];
+fn code_chains<L: Lanes, const CODES: usize, const PAIRS: usize>(rounds: usize) -> usize {
+    let codes = black_box([[3i16; 2 * LANES]; CODES]);
+    let mut chains = [[L::ints_zero(); PAIRS]; CODES];
     for _ in 0..rounds {
         // Within the loop, or the compiler would multiply once and only add in each round.
-        let pair = black_box([5i16, 7]);
-        for (chain, codes) in chains.iter_mut().zip(&codes) {
-            *chain = L::ints_add_pairs(*chain, codes, &pair);
+        let pairs = black_box([[5i16, 7]; PAIRS]);
+        for (chains, codes) in chains.iter_mut().zip(&codes) {
+            for (chain, pair) in chains.iter_mut().zip(&pairs) {
+                *chain = L::ints_add_pairs(*chain, codes, pair);
+            }
         }
     }
     let mut sum = L::splat(0.0);
-    for chain in chains {
+    for chain in chains.into_iter().flatten() {
         sum = sum.add(L::ints_to_f32(chain));
     }
     black_box(sum.sum());
-    rounds * CHAINS * LANES
+    rounds * CODES * PAIRS * LANES
 }
