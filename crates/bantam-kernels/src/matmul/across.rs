@@ -64,8 +64,8 @@ impl Across<'_> {
         }
         // As many sums as there are inputs, up to sixteen; those that are left out would stay zero.
         let sums = match inputs {
-            ..=4 => self.sums::<L, 4, ROWS>(begin, count, &x),
-            ..=8 => self.sums::<L, 8, ROWS>(begin, count, &x),
+            0..=4 => self.sums::<L, 4, ROWS>(begin, count, &x),
+            5..=8 => self.sums::<L, 8, ROWS>(begin, count, &x),
             _ => self.sums::<L, LANES, ROWS>(begin, count, &x),
         };
         for (r, sum) in sums.into_iter().enumerate() {
