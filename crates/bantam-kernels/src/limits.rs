@@ -84,12 +84,15 @@ fn add_chains<L: Lanes, const CHAINS: usize>(rounds: usize) -> usize {
 /// pairs.
 #[inline(always)]
 fn code_chains<L: Lanes, const CODES: usize, const PAIRS: usize>(rounds: usize) -> usize {
-    let codes = black_box([[3i16; 2 * LANES]; CODES]);
+    /// No load may take two lines of the cache.
+    #[repr(align(64))]
+    struct Codes<const CODES: usize>([[i16; 2 * LANES]; CODES]);
+    let codes = black_box(Codes([[3i16; 2 * LANES]; CODES]));
     let mut chains = [[L::ints_zero(); PAIRS]; CODES];
     for _ in 0..rounds {
         // Within the loop, or the compiler would multiply once and only add in each round.
         let pairs = black_box([[5i16, 7]; PAIRS]);
-        for (chains, codes) in chains.iter_mut().zip(&codes) {
+        for (chains, codes) in chains.iter_mut().zip(&codes.0) {
             for (chain, pair) in chains.iter_mut().zip(&pairs) {
                 *chain = L::ints_add_pairs(*chain, codes, pair);
             }
