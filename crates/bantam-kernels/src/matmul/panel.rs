@@ -254,15 +254,15 @@ fn multiply_pairs<L: Lanes, U: Unit, const N: usize, const PANELS: usize, const 
     for (pairs, x) in x_pairs.iter_mut().zip(x) {
         *pairs = x.codes.as_chunks::<2>().0.as_chunks::<PAIRS>().0;
     }
-    for unit in 0..panels[0].pairs.len() / PAIRS {
+    for unit in 0..panels[0].pairs().len() / PAIRS {
         let mut ints = [[L::ints_zero(); N]; PANELS];
         let mut x_unit = [&x_pairs[0][unit]; N];
         for (x_unit, x) in x_unit.iter_mut().zip(&x_pairs) {
             *x_unit = &x[unit];
         }
-        let mut codes = [&panels[0].pairs.as_chunks::<PAIRS>().0[unit]; PANELS];
+        let mut codes = [&panels[0].pairs().as_chunks::<PAIRS>().0[unit]; PANELS];
         for (codes, panel) in codes.iter_mut().zip(panels) {
-            *codes = &panel.pairs.as_chunks::<PAIRS>().0[unit];
+            *codes = &panel.pairs().as_chunks::<PAIRS>().0[unit];
         }
         for k in 0..PAIRS {
             for r in 0..N {
@@ -302,7 +302,7 @@ impl<L: QuadLanes, const QUADS: usize> Products<L> for Quads<QUADS> {
         }
         let mut codes: [&[[[u8; 4 * LANES]; QUADS]]; PANELS] = [&[]; PANELS];
         for (codes, panel) in codes.iter_mut().zip(panels) {
-            *codes = bytemuck::cast_slice::<_, [u8; 4 * LANES]>(&panel.pairs).as_chunks().0;
+            *codes = bytemuck::cast_slice::<_, [u8; 4 * LANES]>(panel.pairs()).as_chunks().0;
         }
         let parts = U::LEN / 4 / QUADS;
         for unit in 0..codes[0].len() / parts {
@@ -367,7 +367,7 @@ impl<L: DigitLanes, const QUADS: usize> Products<L> for Digits<QUADS> {
         }
         let mut codes: [&[[[u8; 4 * LANES]; QUADS]]; PANELS] = [&[]; PANELS];
         for (codes, panel) in codes.iter_mut().zip(panels) {
-            *codes = bytemuck::cast_slice::<_, [u8; 4 * LANES]>(&panel.pairs).as_chunks().0;
+            *codes = bytemuck::cast_slice::<_, [u8; 4 * LANES]>(panel.pairs()).as_chunks().0;
         }
         for unit in 0..codes[0].len() {
             let mut high = [[L::ints_zero(); N]; PANELS];

@@ -176,21 +176,32 @@ impl<F: Form> Kernel for FillSlab<'_, F> {
     }
 }
 
+/// Codes that one load takes, in one line of the cache.
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(64))]
+struct Line([i16; 2 * LANES]);
+
 /// Sixteen rows of weights taken apart.
 #[derive(Default)]
 pub(super) struct Panel {
     /// In one [`Form`] or another.
-    pub(super) pairs: Vec<[i16; 2 * LANES]>,
+    lines: Vec<Line>,
     /// `[inputs / UNIT][16]`
     pub(super) scales: Vec<[f32; LANES]>,
     pub(super) minima: Vec<[f32; LANES]>,
 }
 
 impl Panel {
+    /// In one [`Form`] or another.
+    #[inline(always)]
+    pub(super) fn pairs(&self) -> &[[i16; 2 * LANES]] {
+        bytemuck::cast_slice(&self.lines)
+    }
+
     /// Makes it as long as the inputs; what it holds does not matter.
     fn fit<F: Form>(&mut self, inputs: usize, (unit, minima): (usize, bool)) {
         let units = inputs / unit;
-        self.pairs.resize(inputs * F::WIDTH / 4, [0; 2 * LANES]);
+        self.lines.resize(inputs * F::WIDTH / 4, Line([0; 2 * LANES]));
         self.scales.resize(units, [0.0; LANES]);
         self.minima.resize(if minima { units } else { 0 }, [0.0; LANES]);
     }
@@ -206,7 +217,8 @@ impl Panel {
             if B::MINIMA {
                 self.minima[unit..][..units].copy_from_slice(&chunk.minima[..units]);
             }
-            across::<L, F>(&chunk.codes, &mut self.pairs[begin * F::WIDTH / 4..end * F::WIDTH / 4]);
+            let lines = &mut self.lines[begin * F::WIDTH / 4..end * F::WIDTH / 4];
+            across::<L, F>(&chunk.codes, bytemuck::cast_slice_mut(lines));
             begin = end;
         }
     }

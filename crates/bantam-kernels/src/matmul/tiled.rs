@@ -203,7 +203,7 @@ fn add_stretch<L: Lanes, U: Unit, T: Tiles>(
     tiles: &mut T,
     digits: &mut [DigitSums; 2],
 ) -> [L; LANES] {
-    let codes = bytemuck::cast_slice(&panel.pairs);
+    let codes = bytemuck::cast_slice(panel.pairs());
     let (first, end) = (groups.start * (GROUP / U::LEN), groups.end * (GROUP / U::LEN));
     for unit in first..=end {
         if unit < end {
