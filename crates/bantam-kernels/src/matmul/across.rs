@@ -6,9 +6,8 @@
 
 use std::ops::Range;
 
-use super::{Layout, Weights};
+use super::{Layout, Part};
 use crate::lanes::{Kernel, LANES, Lanes};
-use crate::share::Shared;
 
 /// Inputs up to which this is the faster way whatever the number of rows.
 const INPUTS_MAX: usize = 64;
@@ -17,21 +16,17 @@ const INPUTS_MAX: usize = 64;
 pub(super) struct Across<'a> {
     /// `[inputs][outputs]`
     numbers: &'a [f32],
-    weights: Weights<'a>,
+    of: &'a Part<'a>,
     x: &'a [f32],
-    y: &'a Shared<'a, f32>,
-    rows: usize,
     outputs: Range<usize>,
-    added: Option<f32>,
 }
 
 impl<'a> Across<'a> {
     /// That part, if the product is of this kind.
-    pub(super) fn new(of: &'a super::Part<'a>, x: &'a [f32], outputs: Range<usize>) -> Option<Self> {
-        let super::Part { weights, rows, ref y, added, .. } = *of;
-        let fits = weights.layout == Layout::InOut && weights.inputs <= INPUTS_MAX;
-        let numbers = weights.numbers().filter(|_| fits)?;
-        Some(Across { numbers, weights, x, y, rows, outputs, added })
+    pub(super) fn new(of: &'a Part<'a>, x: &'a [f32], outputs: Range<usize>) -> Option<Self> {
+        let fits = of.weights.layout == Layout::InOut && of.weights.inputs <= INPUTS_MAX;
+        let numbers = of.weights.numbers().filter(|_| fits)?;
+        Some(Across { numbers, of, x, outputs })
     }
 }
 
@@ -42,11 +37,11 @@ impl Kernel for Across<'_> {
         for begin in self.outputs.clone().step_by(LANES) {
             let count = LANES.min(self.outputs.end - begin);
             let mut row = 0;
-            while row + 2 <= self.rows {
+            while row + 2 <= self.of.rows {
                 self.outputs_of::<L, 2>(begin, count, row);
                 row += 2;
             }
-            if row < self.rows {
+            if row < self.of.rows {
                 self.outputs_of::<L, 1>(begin, count, row);
             }
         }
@@ -57,7 +52,7 @@ impl Across<'_> {
     /// Up to sixteen outputs of `ROWS` rows.
     #[inline(always)]
     fn outputs_of<L: Lanes, const ROWS: usize>(&self, begin: usize, count: usize, row: usize) {
-        let inputs = self.weights.inputs;
+        let inputs = self.of.weights.inputs;
         let mut x: [&[f32]; ROWS] = [&[]; ROWS];
         for (r, x) in x.iter_mut().enumerate() {
             *x = &self.x[(row + r) * inputs..][..inputs];
@@ -69,10 +64,10 @@ impl Across<'_> {
             _ => self.sums::<L, LANES, ROWS>(begin, count, &x),
         };
         for (r, sum) in sums.into_iter().enumerate() {
-            let at = (row + r) * self.weights.outputs + begin;
+            let at = (row + r) * self.of.weights.outputs + begin;
             // SAFETY: these outputs belong to this thread's range, and no other slice of them is in use.
-            let y = unsafe { self.y.slice_mut(at, count) };
-            let sum = match self.added {
+            let y = unsafe { self.of.y.slice_mut(at, count) };
+            let sum = match self.of.added {
                 Some(factor) => sum.mul_add(L::splat(factor), L::load_part(y)),
                 None => sum,
             };
@@ -90,9 +85,9 @@ impl Across<'_> {
         x: &[&[f32]; ROWS],
     ) -> [L; ROWS] {
         let mut sums = [[L::splat(0.0); SUMS]; ROWS];
-        for first in (0..self.weights.inputs).step_by(SUMS) {
+        for first in (0..self.of.weights.inputs).step_by(SUMS) {
             for i in 0..SUMS {
-                if first + i < self.weights.inputs {
+                if first + i < self.of.weights.inputs {
                     let w = self.lanes::<L>(first + i, begin, count);
                     for r in 0..ROWS {
                         sums[r][i] = L::splat(x[r][first + i]).mul_add(w, sums[r][i]);
@@ -117,7 +112,7 @@ impl Across<'_> {
     /// The weights of an input for some outputs.
     #[inline(always)]
     fn lanes<L: Lanes>(&self, input: usize, begin: usize, count: usize) -> L {
-        let from = &self.numbers[input * self.weights.outputs + begin..][..count];
+        let from = &self.numbers[input * self.of.weights.outputs + begin..][..count];
         match from.first_chunk() {
             Some(whole) => L::load(whole),
             None => L::load_part(from),

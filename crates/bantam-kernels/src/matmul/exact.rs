@@ -4,40 +4,35 @@ use std::ops::Range;
 
 use super::across::Across;
 use super::widen::widen;
-use super::{Layout, Weights};
+use super::{Layout, Part, Weights};
 use crate::lanes::{Kernel, Lanes, dispatch, groups};
 use crate::machine::Isa;
-use crate::share::Shared;
 
 /// Numbers in a slab of widened weights: 128 KiB, so that it stays in the second-level cache.
 const SLAB: usize = 32 * 1024;
 
 /// The outputs `outputs` of a product, for all its rows.
-pub(super) fn multiply(isa: Isa, of: &super::Part<'_>, x: &[f32], outputs: Range<usize>) {
+pub(super) fn multiply(isa: Isa, of: &Part<'_>, x: &[f32], outputs: Range<usize>) {
     if let Some(across) = Across::new(of, x, outputs.clone()) {
         return dispatch(isa, across);
     }
-    dispatch(isa, Part { weights: of.weights, x, y: &of.y, rows: of.rows, outputs, added: of.added });
+    dispatch(isa, Slabs { of, x, outputs });
 }
 
 /// The part of a product that one thread computes: a range of the outputs, for all rows.
-struct Part<'a> {
-    weights: Weights<'a>,
+struct Slabs<'a> {
+    of: &'a Part<'a>,
     x: &'a [f32],
-    y: &'a Shared<'a, f32>,
-    rows: usize,
     outputs: Range<usize>,
-    /// What the products are multiplied with before they are added to `y`; else they are written there.
-    added: Option<f32>,
 }
 
-impl Kernel for Part<'_> {
+impl Kernel for Slabs<'_> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        let inputs = self.weights.inputs;
+        let inputs = self.of.weights.inputs;
         let slab_rows = (SLAB / inputs.max(1)).clamp(4, 64).min(self.outputs.len());
-        let in_place = self.weights.numbers().filter(|_| self.weights.layout == Layout::OutIn);
+        let in_place = self.of.weights.numbers().filter(|_| self.of.weights.layout == Layout::OutIn);
         let mut slab = vec![0.0; if in_place.is_some() { 0 } else { slab_rows * inputs }];
         let mut begin = self.outputs.start;
         while begin < self.outputs.end {
@@ -45,7 +40,7 @@ impl Kernel for Part<'_> {
             let rows = match in_place {
                 Some(weights) => &weights[begin * inputs..][..count * inputs],
                 None => {
-                    fill::<L>(&self.weights, begin, &mut slab[..count * inputs]);
+                    fill::<L>(&self.of.weights, begin, &mut slab[..count * inputs]);
                     &slab[..count * inputs]
                 }
             };
@@ -80,13 +75,13 @@ fn fill<L: Lanes>(weights: &Weights<'_>, begin: usize, slab: &mut [f32]) {
     }
 }
 
-impl Part<'_> {
+impl Slabs<'_> {
     #[inline(always)]
     fn products<L: Lanes>(&self, slab: &[f32], begin: usize, count: usize) {
         let mut row = 0;
-        while row < self.rows {
+        while row < self.of.rows {
             // As many sums as hide the wait of each for the one before it, and as few loads for each as registers allow.
-            let step = match self.rows - row {
+            let step = match self.of.rows - row {
                 1 => {
                     self.outputs_of::<L, 4, 1>(slab, begin, count, row);
                     1
@@ -121,7 +116,7 @@ impl Part<'_> {
         count: usize,
         row: usize,
     ) {
-        let inputs = self.weights.inputs;
+        let inputs = self.of.weights.inputs;
         let mut x: [&[f32]; ROWS] = [&[]; ROWS];
         for (r, x) in x.iter_mut().enumerate() {
             *x = &self.x[(row + r) * inputs..][..inputs];
@@ -137,11 +132,11 @@ impl Part<'_> {
             }
             let sums = tile::<L, OUT, ROWS>(&w, &x);
             for (r, sums) in sums.iter().enumerate() {
-                let at = (row + r) * self.weights.outputs + begin + out;
+                let at = (row + r) * self.of.weights.outputs + begin + out;
                 let sums = &sums[out - first..OUT.min(count)];
                 // SAFETY: these outputs belong to this thread's range, and no other slice of them is in use.
-                let y = unsafe { self.y.slice_mut(at, sums.len()) };
-                match self.added {
+                let y = unsafe { self.of.y.slice_mut(at, sums.len()) };
+                match self.of.added {
                     Some(factor) => y.iter_mut().zip(sums).for_each(|(y, sum)| *y = sum.mul_add(factor, *y)),
                     None => y.copy_from_slice(sums),
                 }

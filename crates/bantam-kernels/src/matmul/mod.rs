@@ -153,5 +153,6 @@ struct Part<'a> {
     input: Input<'a>,
     rows: usize,
     y: Shared<'a, f32>,
+    /// What the products are multiplied with before they are added to `y`; else they are written there.
     added: Option<f32>,
 }

@@ -26,8 +26,7 @@ impl ManyRows<'_> {
         match bits_of(part.weights.storage) {
             Some((bits, offset)) if bits <= bits_max => {
                 Workspace::slabs::<UnsignedBytes>(part, |panels, output, _| {
-                    let slab =
-                        SlabOfBytes { slab: Slab { part, panels, output }, bits, offset: f32::from(offset) };
+                    let slab = SlabOfBytes { slab: Slab { part, panels, output }, bits, offset };
                     match part.x.has_bytes() {
                         true => dispatch(part.isa, slab),
                         false => dispatch(part.isa, SlabOfDigits(slab)),
@@ -69,7 +68,8 @@ struct SlabOfBytes<'a> {
     slab: Slab<'a>,
     /// Of a code.
     bits: usize,
-    offset: f32,
+    /// What it is too great by.
+    offset: u8,
 }
 
 impl Kernel for SlabOfBytes<'_> {
@@ -90,6 +90,7 @@ impl QuadKernel for SlabOfBytes<'_> {
             #[inline(always)]
             fn run<U: Unit>(self) {
                 let SlabOfBytes { slab, bits, offset } = self.0;
+                let offset = f32::from(offset);
                 // Two quads of six bits, four of five and eight of four fit 16 bits; short units are all multiplied as if they had six.
                 if const { U::LEN == 16 && L::ANY_SUM } {
                     slab.all_rows::<L, U, Quads<4>>(&Quads { offset });
@@ -127,7 +128,7 @@ impl DigitKernel for SlabOfDigits<'_> {
             #[inline(always)]
             fn run<U: Unit>(self) {
                 let SlabOfBytes { slab, offset, .. } = self.0;
-                let offset = offset as i32;
+                let offset = i32::from(offset);
                 if const { U::LEN == 16 } {
                     slab.all_rows::<L, U, Digits<4>>(&Digits { offset });
                 } else {
@@ -298,11 +299,11 @@ impl<L: QuadLanes, const QUADS: usize> Products<L> for Quads<QUADS> {
         let mut sums = [[L::splat(0.0); N]; PANELS];
         let mut x_quads: [&[[[u8; 4]; QUADS]]; N] = [&[]; N];
         for (quads, x) in x_quads.iter_mut().zip(x) {
-            *quads = x.digits[0].as_chunks::<4>().0.as_chunks::<QUADS>().0;
+            *quads = quads_of(x.digits[0]);
         }
         let mut codes: [&[[[u8; 4 * LANES]; QUADS]]; PANELS] = [&[]; PANELS];
         for (codes, panel) in codes.iter_mut().zip(panels) {
-            *codes = bytemuck::cast_slice::<_, [u8; 4 * LANES]>(panel.pairs()).as_chunks().0;
+            *codes = panel.quads();
         }
         let parts = U::LEN / 4 / QUADS;
         for unit in 0..codes[0].len() / parts {
@@ -362,12 +363,11 @@ impl<L: DigitLanes, const QUADS: usize> Products<L> for Digits<QUADS> {
         let mut sums = [[L::splat(0.0); N]; PANELS];
         let mut digits: [[&[[[u8; 4]; QUADS]]; 2]; N] = [[&[]; 2]; N];
         for (digits, x) in digits.iter_mut().zip(x) {
-            digits[0] = x.digits[0].as_chunks::<4>().0.as_chunks::<QUADS>().0;
-            digits[1] = x.digits[1].as_chunks::<4>().0.as_chunks::<QUADS>().0;
+            *digits = [quads_of(x.digits[0]), quads_of(x.digits[1])];
         }
         let mut codes: [&[[[u8; 4 * LANES]; QUADS]]; PANELS] = [&[]; PANELS];
         for (codes, panel) in codes.iter_mut().zip(panels) {
-            *codes = bytemuck::cast_slice::<_, [u8; 4 * LANES]>(panel.pairs()).as_chunks().0;
+            *codes = panel.quads();
         }
         for unit in 0..codes[0].len() {
             let mut high = [[L::ints_zero(); N]; PANELS];
@@ -404,7 +404,19 @@ impl<L: DigitLanes, const QUADS: usize> Products<L> for Digits<QUADS> {
     }
 }
 
+/// Digits in fours, so many of these together.
+#[inline(always)]
+fn quads_of<const QUADS: usize>(digits: &[u8]) -> &[[[u8; 4]; QUADS]] {
+    digits.as_chunks().0.as_chunks().0
+}
+
 impl Panel {
+    /// Codes in fours across the outputs, so many of these together; of panels of bytes.
+    #[inline(always)]
+    fn quads<const QUADS: usize>(&self) -> &[[[u8; 4 * LANES]; QUADS]] {
+        bytemuck::cast_slice::<_, [u8; 4 * LANES]>(self.pairs()).as_chunks().0
+    }
+
     /// Adds a unit to the sums of `N` rows.
     #[inline(always)]
     fn add_units<L: Lanes, U: Unit, const N: usize>(
