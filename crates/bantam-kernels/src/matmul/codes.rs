@@ -44,11 +44,28 @@ pub struct Codes {
     /// The upper digits of codes, as signed bytes, and the lower ones, unsigned, `[rows][width]`; none where nothing multiplies them.
     digits: [Vec<u8>; 2],
     /// `[rows][width / 32]`
-    scales: Vec<f32>,
+    scales: Vec<Scale>,
     /// Sums of 16 codes, exact in f32; `[rows][width / 16]`
     sums: Vec<f32>,
     /// The same in tiles, `[rows / 16][width / 32]`, where the instruction set and the number of rows ask for it.
     tiles: Vec<CodeTile>,
+}
+
+/// What the sums over a group of codes are multiplied with.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Scale {
+    /// What a code stands for a multiple of.
+    pub(super) code: f32,
+    /// The group's sum of codes times this, negated: what a minimum of its weights is multiplied with.
+    pub(super) minimum: f32,
+}
+
+impl Scale {
+    /// Of codes with a sum.
+    #[inline(always)]
+    pub(super) fn new(code: f32, sum: f32) -> Self {
+        Scale { code, minimum: -(code * sum) }
+    }
 }
 
 /// One row of [`Codes`].
@@ -57,7 +74,7 @@ pub(super) struct Row<'a> {
     pub(super) codes: &'a [i16],
     /// The upper digits of codes, then the lower ones. Empty if there are none.
     pub(super) digits: [&'a [u8]; 2],
-    pub(super) scales: &'a [f32],
+    pub(super) scales: &'a [Scale],
     pub(super) sums: &'a [f32],
 }
 
@@ -85,7 +102,7 @@ impl Codes {
         assert!(Codes::fits(width) && x.len().is_multiple_of(width.max(1)), "rows of whole groups");
         (self.width, self.rounding) = (width, rounding);
         self.codes.resize(x.len(), 0);
-        self.scales.resize(x.len() / GROUP, 0.0);
+        self.scales.resize(x.len() / GROUP, Scale::default());
         self.sums.resize(x.len() / LANES, 0.0);
         let isa = machine.isa();
         let per_group = self.digits_per_group(isa);
@@ -198,7 +215,7 @@ struct Groups<'a> {
     codes: &'a mut [i16],
     high: &'a mut [u8],
     low: &'a mut [u8],
-    scales: &'a mut [f32],
+    scales: &'a mut [Scale],
     sums: &'a mut [f32],
 }
 
@@ -214,7 +231,7 @@ fn fill(isa: Isa, x: &[f32], rounding: Rounding, to: Groups<'_>) {
             let steps = self.1.codes();
             let groups = codes.as_chunks_mut::<GROUP>().0.iter_mut().zip(sums.as_chunks_mut::<2>().0);
             for ((x, scale), (codes, sums)) in x.iter().zip(scales).zip(groups) {
-                *scale = code_group::<L>(x, steps, codes, sums);
+                *scale = Scale::new(code_group::<L>(x, steps, codes, sums), sums[0] + sums[1]);
             }
             for (digit, code) in high.iter_mut().zip(&*codes) {
                 *digit = (*code >> 8) as u8;

@@ -7,7 +7,7 @@ use bytemuck::Zeroable;
 use super::Weights;
 use super::codes::Row;
 use super::few_digits::is_by_digits;
-use super::integer::{Part, add_unit, code_sum, each_lane, without_offset};
+use super::integer::{Part, add_unit, code_sum, each_lane, scale_of, without_offset};
 use super::slab::{column_of, prefetch_ahead, prefetch_first, rows_of};
 use crate::blocks::{Block, OverBlock, with_block};
 use crate::lanes::{ByteKernel, ByteLanes, Kernel, LANES, Lanes, RUN};
@@ -243,15 +243,13 @@ impl<L: Lanes, B: Block, P: Products<L, B>> Columns<L, B> for ByRows<P> {
                     let unit = run * (RUN / B::UNIT) + half;
                     let mut products = L::ints_to_f32(ints);
                     let (scales, minima) = (L::load(&scales[unit]), L::load(&minima[unit]));
-                    let mut codes = 0.0;
-                    if B::MINIMA || P::OFFSET > 0 {
-                        codes = code_sum::<B::Unit>(&x[r], group * (RUN / B::UNIT) + half);
-                    }
+                    let unit = group * (RUN / B::UNIT) + half;
                     if P::OFFSET > 0 {
+                        let codes = code_sum::<B::Unit>(&x[r], unit);
                         products = without_offset(products, f32::from(P::OFFSET), codes);
                     }
-                    let scale = x[r].scales[group];
-                    sums[r] = add_unit::<L, B::Unit>(sums[r], products, scales, minima, scale, codes);
+                    let scale = scale_of::<B::Unit>(&x[r], unit);
+                    sums[r] = add_unit::<L, B::Unit>(sums[r], products, scales, minima, scale);
                 }
             }
         }

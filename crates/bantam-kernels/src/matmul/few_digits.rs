@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use super::Weights;
 use super::codes::Row;
 use super::few::{Column, Columns};
-use super::integer::{Part, add_unit, code_sum};
+use super::integer::{Part, add_unit, code_sum, scale_of};
 use super::slab::prefetch_ahead;
 use crate::blocks::{Block, OverBlock, with_block};
 use crate::lanes::{DigitKernel, DigitLanes, Kernel, LANES, Lanes, RUN};
@@ -66,17 +66,15 @@ impl<L: DigitLanes, B: Block> Columns<L, B> for Digits {
             for r in 0..N {
                 for half in 0..RUN / B::UNIT {
                     let mut ints = unit_products::<L, B>(&fours, (&x[r], group), half);
-                    let mut codes = 0.0;
-                    if B::MINIMA || B::OFFSET > 0 {
-                        codes = code_sum::<B::Unit>(&x[r], group * (RUN / B::UNIT) + half);
-                    }
-                    if B::OFFSET > 0 {
-                        ints = L::ints_less(ints, i32::from(B::OFFSET) * codes as i32);
-                    }
                     let unit = run * (RUN / B::UNIT) + half;
                     let (scales, minima) = (L::load(&scales[unit]), L::load(&minima[unit]));
-                    let (products, scale) = (L::ints_to_f32(ints), x[r].scales[group]);
-                    sums[r] = add_unit::<L, B::Unit>(sums[r], products, scales, minima, scale, codes);
+                    let unit = group * (RUN / B::UNIT) + half;
+                    if B::OFFSET > 0 {
+                        let codes = code_sum::<B::Unit>(&x[r], unit);
+                        ints = L::ints_less(ints, i32::from(B::OFFSET) * codes as i32);
+                    }
+                    let (products, scale) = (L::ints_to_f32(ints), scale_of::<B::Unit>(&x[r], unit));
+                    sums[r] = add_unit::<L, B::Unit>(sums[r], products, scales, minima, scale);
                 }
             }
         }

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use super::codes::Row;
+use super::codes::{GROUP, Row, Scale};
 use super::few::{FewRows, FewRowsOfBytes};
 use super::few_digits::FewRowsOfDigits;
 use super::panel::ManyRows;
@@ -42,25 +42,24 @@ pub(super) struct Part<'a> {
 }
 
 /// Adds a unit's sums of products, whole numbers, to the sums of sixteen outputs. This is the one place that fixes the
-/// rounding: the product of the scales, then one fused multiply-add (two where there are minima).
+/// rounding: the products of the scales, then one fused multiply-add (two where there are minima).
 #[inline(always)]
-pub(super) fn add_unit<L: Lanes, U: Unit>(
-    sums: L,
-    products: L,
-    scales: L,
-    minima: L,
-    scale: f32,
-    codes: f32,
-) -> L {
-    let scale = L::splat(scale);
-    let sums = products.mul_add(scales.mul(scale), sums);
-    if U::MINIMA { minima.mul(scale).mul_add(L::splat(-codes), sums) } else { sums }
+pub(super) fn add_unit<L: Lanes, U: Unit>(sums: L, products: L, scales: L, minima: L, scale: Scale) -> L {
+    let sums = products.mul_add(scales.mul(L::splat(scale.code)), sums);
+    if U::MINIMA { minima.mul_add(L::splat(scale.minimum), sums) } else { sums }
 }
 
 /// The sum of a unit's codes of activations.
 #[inline(always)]
 pub(super) fn code_sum<U: Unit>(row: &Row<'_>, unit: usize) -> f32 {
-    if U::LEN == 16 { row.sums[unit] } else { row.sums[2 * unit] + row.sums[2 * unit + 1] }
+    if U::LEN == GROUP { row.sums[2 * unit] + row.sums[2 * unit + 1] } else { row.sums[unit] }
+}
+
+/// What a unit's sums are multiplied with: as the whole group's, but for minima of half of it.
+#[inline(always)]
+pub(super) fn scale_of<U: Unit>(row: &Row<'_>, unit: usize) -> Scale {
+    let scale = row.scales[unit * U::LEN / GROUP];
+    if U::MINIMA && U::LEN < GROUP { Scale::new(scale.code, row.sums[unit]) } else { scale }
 }
 
 /// A unit's sums of products with codes that are too great by `offset`, made right. All are whole numbers that single precision

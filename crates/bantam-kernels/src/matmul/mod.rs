@@ -130,7 +130,9 @@ pub fn multiply_all<'a>(machine: &Machine, products: impl IntoIterator<Item = Pr
     });
     let parts: Vec<Part<'_>> = parts.collect();
     let panels = |part: &Part<'_>| if part.rows == 0 { 0 } else { part.weights.outputs.div_ceil(LANES) };
-    machine.split(parts.iter().map(panels).sum(), 1, |range| {
+    // Panels of many rows are multiplied two at a time.
+    let granule = if parts.iter().any(|part| part.rows > slab::FEW) { 2 } else { 1 };
+    machine.split(parts.iter().map(panels).sum(), granule, |range| {
         let mut first = 0;
         for part in &parts {
             let end = first + panels(part);

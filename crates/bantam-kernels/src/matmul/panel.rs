@@ -2,8 +2,10 @@
 
 use std::marker::PhantomData;
 
-use super::codes::{GROUP, Row};
-use super::integer::{Part, add_unit, code_sum, without_offset};
+use bytemuck::Pod;
+
+use super::codes::{GROUP, Row, Scale};
+use super::integer::{Part, add_unit, without_offset};
 use super::slab::{Panel, UnsignedBytes, Words, Workspace};
 use crate::blocks::{OverUnit, Unit, bits_of, with_unit};
 use crate::lanes::{
@@ -128,12 +130,7 @@ impl DigitKernel for SlabOfDigits<'_> {
             #[inline(always)]
             fn run<U: Unit>(self) {
                 let SlabOfBytes { slab, offset, .. } = self.0;
-                let offset = i32::from(offset);
-                if const { U::LEN == 16 } {
-                    slab.all_rows::<L, U, Digits<4>>(&Digits { offset });
-                } else {
-                    slab.all_rows::<L, U, Digits<8>>(&Digits { offset });
-                }
+                slab.all_rows::<L, U, Digits>(&Digits { offset: i32::from(offset) });
             }
         }
         with_unit(self.0.slab.part.weights.storage, WithLanes::<L>(self.0, PhantomData));
@@ -147,56 +144,45 @@ impl Slab<'_> {
         let mut row = 0;
         while row < rows {
             let step = step::<L>(rows - row);
-            let together = if L::WIDE { 2 } else { 1 };
-            for (i, panels) in self.panels.chunks(together).enumerate() {
-                let output = self.output + i * together * LANES;
-                match panels {
-                    [first, second] if const { L::WIDE } => {
-                        self.step_of::<L, U, P, 2>(products, [first, second], (row, step), output)
-                    }
-                    [one] => self.step_of::<L, U, P, 1>(products, [one], (row, step), output),
-                    _ => unreachable!("as many panels as are taken together, or one"),
-                }
+            match step {
+                1 => self.some_rows::<L, U, P, 1>(products, row),
+                2 => self.some_rows::<L, U, P, 2>(products, row),
+                4 if const { L::WIDE } => self.some_rows::<L, U, P, 4>(products, row),
+                6 if const { L::WIDE } => self.some_rows::<L, U, P, 6>(products, row),
+                _ => self.some_rows::<L, U, P, 3>(products, row),
             }
             row += step;
         }
     }
 
-    /// Some rows times some panels.
+    /// `N` rows times all panels.
     #[inline(always)]
-    fn step_of<L: Lanes, U: Unit, P: Products<L>, const PANELS: usize>(
-        &self,
-        products: &P,
-        panels: [&Panel; PANELS],
-        (row, step): (usize, usize),
-        output: usize,
-    ) {
-        match step {
-            1 => self.rows_of_panels::<L, U, P, 1, PANELS>(products, panels, row, output),
-            2 => self.rows_of_panels::<L, U, P, 2, PANELS>(products, panels, row, output),
-            4 if const { L::WIDE } => {
-                self.rows_of_panels::<L, U, P, 4, PANELS>(products, panels, row, output)
+    fn some_rows<L: Lanes, U: Unit, P: Products<L>, const N: usize>(&self, products: &P, row: usize) {
+        let mut x = [self.part.x.row(row); N];
+        for (r, x) in x.iter_mut().enumerate().skip(1) {
+            *x = self.part.x.row(row + r);
+        }
+        let together = if L::WIDE { 2 } else { 1 };
+        for (i, panels) in self.panels.chunks(together).enumerate() {
+            let output = self.output + i * together * LANES;
+            match panels {
+                [first, second] if const { L::WIDE } => {
+                    self.store_all(multiply_by::<L, U, P, N, 2>(products, &[first, second], &x), row, output)
+                }
+                [one] => self.store_all(multiply_by::<L, U, P, N, 1>(products, &[one], &x), row, output),
+                _ => unreachable!("as many panels as are taken together, or one"),
             }
-            6 if const { L::WIDE } => {
-                self.rows_of_panels::<L, U, P, 6, PANELS>(products, panels, row, output)
-            }
-            _ => self.rows_of_panels::<L, U, P, 3, PANELS>(products, panels, row, output),
         }
     }
 
     #[inline(always)]
-    fn rows_of_panels<L: Lanes, U: Unit, P: Products<L>, const N: usize, const PANELS: usize>(
+    fn store_all<L: Lanes, const N: usize, const PANELS: usize>(
         &self,
-        products: &P,
-        panels: [&Panel; PANELS],
+        sums: [[L; N]; PANELS],
         row: usize,
         output: usize,
     ) {
-        let mut x = [self.part.x.row(row); N];
-        for (r, x) in x.iter_mut().enumerate() {
-            *x = self.part.x.row(row + r);
-        }
-        for (p, sums) in products.multiply::<U, N, PANELS>(&panels, &x).into_iter().enumerate() {
+        for (p, sums) in sums.into_iter().enumerate() {
             for (r, sums) in sums.into_iter().enumerate() {
                 self.part.store(row + r, output + p * LANES, sums);
             }
@@ -216,13 +202,117 @@ fn step<L: Lanes>(left: usize) -> usize {
     }
 }
 
+/// Products of `N` rows with sixteen outputs of each panel.
+#[inline(always)]
+fn multiply_by<L: Lanes, U: Unit, P: Products<L>, const N: usize, const PANELS: usize>(
+    products: &P,
+    panels: &[&Panel; PANELS],
+    x: &[Row<'_>; N],
+) -> [[L; N]; PANELS] {
+    if U::LEN == GROUP {
+        multiply::<L, U, P, N, PANELS, 1>(products, panels, x)
+    } else {
+        multiply::<L, U, P, N, PANELS, 2>(products, panels, x)
+    }
+}
+
+/// The same, where a group has so many units.
+#[inline(always)]
+fn multiply<L: Lanes, U: Unit, P: Products<L>, const N: usize, const PANELS: usize, const UNITS: usize>(
+    products: &P,
+    panels: &[&Panel; PANELS],
+    x: &[Row<'_>; N],
+) -> [[L; N]; PANELS] {
+    let groups = x[0].scales.len();
+    let mut panel_groups = [PanelGroups::<P::Codes, UNITS>::of::<U>(panels[0], groups); PANELS];
+    for (of, panel) in panel_groups.iter_mut().zip(panels) {
+        *of = PanelGroups::of::<U>(panel, groups);
+    }
+    let mut row_groups =
+        [RowGroups { x: P::x(&x[0], groups), scales: x[0].scales, sums: x[0].sums.as_chunks().0 }; N];
+    for (of, x) in row_groups.iter_mut().zip(x) {
+        *of = RowGroups {
+            x: P::x(x, groups),
+            scales: &x.scales[..groups],
+            sums: &x.sums.as_chunks().0[..groups],
+        };
+    }
+    let mut sums = [[L::splat(0.0); N]; PANELS];
+    for group in 0..groups {
+        for part in 0..UNITS {
+            let mut codes = [&panel_groups[0].codes[group]; PANELS];
+            for (codes, of) in codes.iter_mut().zip(&panel_groups) {
+                *codes = &of.codes[group];
+            }
+            let mut x = [row_groups[0].x.map(|x| &x[group]); N];
+            for (x, of) in x.iter_mut().zip(&row_groups) {
+                *x = of.x.map(|x| &x[group]);
+            }
+            let mut code_sums = [0.0; N];
+            for (sum, of) in code_sums.iter_mut().zip(&row_groups) {
+                let [first, second] = of.sums[group];
+                *sum = if UNITS == 1 { first + second } else { of.sums[group][part] };
+            }
+            let products = products.unit::<U, N, PANELS>(&codes, &x, part, &code_sums);
+            for p in 0..PANELS {
+                let scales = L::load(&panel_groups[p].scales[group][part]);
+                let minima = L::load(&panel_groups[p].minima[group][part]);
+                for r in 0..N {
+                    let mut scale = row_groups[r].scales[group];
+                    if U::MINIMA && UNITS > 1 {
+                        scale = Scale::new(scale.code, code_sums[r]);
+                    }
+                    sums[p][r] = add_unit::<L, U>(sums[p][r], products[p][r], scales, minima, scale);
+                }
+            }
+        }
+    }
+    sums
+}
+
+/// A panel by groups of inputs. All is cut to as many of them, so that one check serves for all.
+#[derive(Clone, Copy)]
+struct PanelGroups<'a, C, const UNITS: usize> {
+    codes: &'a [C],
+    scales: &'a [[[f32; LANES]; UNITS]],
+    /// The scales again where there are none.
+    minima: &'a [[[f32; LANES]; UNITS]],
+}
+
+impl<'a, C: Pod, const UNITS: usize> PanelGroups<'a, C, UNITS> {
+    #[inline(always)]
+    fn of<U: Unit>(panel: &'a Panel, groups: usize) -> Self {
+        let scales = &panel.scales.as_chunks().0[..groups];
+        let minima = if U::MINIMA { &panel.minima.as_chunks().0[..groups] } else { scales };
+        PanelGroups { codes: &bytemuck::cast_slice(panel.pairs())[..groups], scales, minima }
+    }
+}
+
+/// A row of activations in the same way.
+#[derive(Clone, Copy)]
+struct RowGroups<'a, X> {
+    x: [&'a [X]; 2],
+    scales: &'a [Scale],
+    sums: &'a [[f32; 2]],
+}
+
 /// How the codes of panels are multiplied.
 trait Products<L: Lanes> {
-    /// Products of `N` rows with sixteen outputs of each panel.
-    fn multiply<U: Unit, const N: usize, const PANELS: usize>(
+    /// Codes of a group of inputs of a panel.
+    type Codes: Pod;
+    /// Codes of a group of activations, or one of their digits.
+    type X: Copy;
+
+    /// Codes of a row: upper digits and lower ones, or the same twice.
+    fn x<'a>(row: &Row<'a>, groups: usize) -> [&'a [Self::X]; 2];
+
+    /// The sums of a unit's products of `N` rows with sixteen outputs of each panel, whole numbers.
+    fn unit<U: Unit, const N: usize, const PANELS: usize>(
         &self,
-        panels: &[&Panel; PANELS],
-        x: &[Row<'_>; N],
+        codes: &[&Self::Codes; PANELS],
+        x: &[[&Self::X; 2]; N],
+        part: usize,
+        code_sums: &[f32; N],
     ) -> [[L; N]; PANELS];
 }
 
@@ -230,57 +320,39 @@ trait Products<L: Lanes> {
 struct Pairs;
 
 impl<L: Lanes> Products<L> for Pairs {
-    #[inline(always)]
-    fn multiply<U: Unit, const N: usize, const PANELS: usize>(
-        &self,
-        panels: &[&Panel; PANELS],
-        x: &[Row<'_>; N],
-    ) -> [[L; N]; PANELS] {
-        if U::LEN == 16 {
-            multiply_pairs::<L, U, N, PANELS, 8>(panels, x)
-        } else {
-            multiply_pairs::<L, U, N, PANELS, 16>(panels, x)
-        }
-    }
-}
+    type Codes = [[i16; 2 * LANES]; GROUP / 2];
+    type X = [[i16; 2]; GROUP / 2];
 
-/// `PAIRS` is half of a unit.
-#[inline(always)]
-fn multiply_pairs<L: Lanes, U: Unit, const N: usize, const PANELS: usize, const PAIRS: usize>(
-    panels: &[&Panel; PANELS],
-    x: &[Row<'_>; N],
-) -> [[L; N]; PANELS] {
-    let mut sums = [[L::splat(0.0); N]; PANELS];
-    let mut x_pairs: [&[[[i16; 2]; PAIRS]]; N] = [&[]; N];
-    for (pairs, x) in x_pairs.iter_mut().zip(x) {
-        *pairs = x.codes.as_chunks::<2>().0.as_chunks::<PAIRS>().0;
+    #[inline(always)]
+    fn x<'a>(row: &Row<'a>, groups: usize) -> [&'a [Self::X]; 2] {
+        [&row.codes.as_chunks().0.as_chunks().0[..groups]; 2]
     }
-    for unit in 0..panels[0].pairs().len() / PAIRS {
+
+    #[inline(always)]
+    fn unit<U: Unit, const N: usize, const PANELS: usize>(
+        &self,
+        codes: &[&Self::Codes; PANELS],
+        x: &[[&Self::X; 2]; N],
+        part: usize,
+        _: &[f32; N],
+    ) -> [[L; N]; PANELS] {
         let mut ints = [[L::ints_zero(); N]; PANELS];
-        let mut x_unit = [&x_pairs[0][unit]; N];
-        for (x_unit, x) in x_unit.iter_mut().zip(&x_pairs) {
-            *x_unit = &x[unit];
-        }
-        let mut codes = [&panels[0].pairs().as_chunks::<PAIRS>().0[unit]; PANELS];
-        for (codes, panel) in codes.iter_mut().zip(panels) {
-            *codes = &panel.pairs().as_chunks::<PAIRS>().0[unit];
-        }
-        for k in 0..PAIRS {
+        for k in 0..U::LEN / 2 {
+            let k = (part * (U::LEN / 2) + k) % (GROUP / 2);
             for r in 0..N {
                 for p in 0..PANELS {
-                    ints[p][r] = L::ints_add_pairs(ints[p][r], &codes[p][k], &x_unit[r][k]);
+                    ints[p][r] = L::ints_add_pairs(ints[p][r], &codes[p][k], &x[r][0][k]);
                 }
             }
         }
+        let mut products = [[L::splat(0.0); N]; PANELS];
         for p in 0..PANELS {
-            let mut products = [L::splat(0.0); N];
             for r in 0..N {
-                products[r] = L::ints_to_f32(ints[p][r]);
+                products[p][r] = L::ints_to_f32(ints[p][r]);
             }
-            panels[p].add_units::<L, U, N>(&mut sums[p], products, x, unit);
         }
+        products
     }
-    sums
 }
 
 /// Unsigned bytes, of which so many quads are added up before the sums are widened.
@@ -289,150 +361,108 @@ struct Quads<const QUADS: usize> {
     offset: f32,
 }
 
+/// Bytes of a group of inputs of a panel.
+type PanelQuads = [[u8; 4 * LANES]; GROUP / 4];
+/// Digits of a group of activations.
+type RowQuads = [[u8; 4]; GROUP / 4];
+
+/// Digits by groups, so many of these.
+#[inline(always)]
+fn quads_of(digits: &[u8], groups: usize) -> &[RowQuads] {
+    &digits.as_chunks().0.as_chunks().0[..groups]
+}
+
 impl<L: QuadLanes, const QUADS: usize> Products<L> for Quads<QUADS> {
+    type Codes = PanelQuads;
+    type X = RowQuads;
+
     #[inline(always)]
-    fn multiply<U: Unit, const N: usize, const PANELS: usize>(
+    fn x<'a>(row: &Row<'a>, groups: usize) -> [&'a [RowQuads]; 2] {
+        [quads_of(row.digits[0], groups); 2]
+    }
+
+    #[inline(always)]
+    fn unit<U: Unit, const N: usize, const PANELS: usize>(
         &self,
-        panels: &[&Panel; PANELS],
-        x: &[Row<'_>; N],
+        codes: &[&PanelQuads; PANELS],
+        x: &[[&RowQuads; 2]; N],
+        part: usize,
+        code_sums: &[f32; N],
     ) -> [[L; N]; PANELS] {
-        let mut sums = [[L::splat(0.0); N]; PANELS];
-        let mut x_quads: [&[[[u8; 4]; QUADS]]; N] = [&[]; N];
-        for (quads, x) in x_quads.iter_mut().zip(x) {
-            *quads = quads_of(x.digits[0]);
-        }
-        let mut codes: [&[[[u8; 4 * LANES]; QUADS]]; PANELS] = [&[]; PANELS];
-        for (codes, panel) in codes.iter_mut().zip(panels) {
-            *codes = panel.quads();
-        }
-        let parts = U::LEN / 4 / QUADS;
-        for unit in 0..codes[0].len() / parts {
-            let mut ints = [[L::ints_zero(); N]; PANELS];
-            for part in unit * parts..(unit + 1) * parts {
-                let mut narrow = [[L::narrow_zero(); N]; PANELS];
-                let mut x_part = [&x_quads[0][part]; N];
-                for (x_part, x) in x_part.iter_mut().zip(&x_quads) {
-                    *x_part = &x[part];
-                }
-                let mut codes_part = [&codes[0][part]; PANELS];
-                for (codes_part, codes) in codes_part.iter_mut().zip(&codes) {
-                    *codes_part = &codes[part];
-                }
-                for k in 0..QUADS {
-                    for r in 0..N {
-                        for p in 0..PANELS {
-                            narrow[p][r] =
-                                L::narrow_add_quads(narrow[p][r], &codes_part[p][k], &x_part[r][k]);
-                        }
-                    }
-                }
-                for p in 0..PANELS {
-                    for r in 0..N {
-                        ints[p][r] = L::ints_add_narrow(ints[p][r], narrow[p][r]);
+        let mut ints = [[L::ints_zero(); N]; PANELS];
+        for narrows in 0..U::LEN / 4 / QUADS {
+            let mut narrow = [[L::narrow_zero(); N]; PANELS];
+            for k in 0..QUADS {
+                let k = (part * (U::LEN / 4) + narrows * QUADS + k) % (GROUP / 4);
+                for r in 0..N {
+                    for p in 0..PANELS {
+                        narrow[p][r] = L::narrow_add_quads(narrow[p][r], &codes[p][k], &x[r][0][k]);
                     }
                 }
             }
             for p in 0..PANELS {
-                let mut products = [L::splat(0.0); N];
                 for r in 0..N {
-                    products[r] = L::ints_to_f32(ints[p][r]);
-                    if !U::MINIMA {
-                        products[r] = without_offset(products[r], self.offset, code_sum::<U>(&x[r], unit));
-                    }
+                    ints[p][r] = L::ints_add_narrow(ints[p][r], narrow[p][r]);
                 }
-                panels[p].add_units::<L, U, N>(&mut sums[p], products, x, unit);
             }
         }
-        sums
+        let mut products = [[L::splat(0.0); N]; PANELS];
+        for p in 0..PANELS {
+            for r in 0..N {
+                products[p][r] = L::ints_to_f32(ints[p][r]);
+                if !U::MINIMA {
+                    products[p][r] = without_offset(products[p][r], self.offset, code_sums[r]);
+                }
+            }
+        }
+        products
     }
 }
 
-/// Codes of 16 bits by their digits; `QUADS` of them are a unit.
-struct Digits<const QUADS: usize> {
+/// Codes of 16 bits by their digits.
+struct Digits {
     /// What codes of weights are too great by.
     offset: i32,
 }
 
-impl<L: DigitLanes, const QUADS: usize> Products<L> for Digits<QUADS> {
+impl<L: DigitLanes> Products<L> for Digits {
+    type Codes = PanelQuads;
+    type X = RowQuads;
+
     #[inline(always)]
-    fn multiply<U: Unit, const N: usize, const PANELS: usize>(
+    fn x<'a>(row: &Row<'a>, groups: usize) -> [&'a [RowQuads]; 2] {
+        row.digits.map(|digits| quads_of(digits, groups))
+    }
+
+    #[inline(always)]
+    fn unit<U: Unit, const N: usize, const PANELS: usize>(
         &self,
-        panels: &[&Panel; PANELS],
-        x: &[Row<'_>; N],
+        codes: &[&PanelQuads; PANELS],
+        x: &[[&RowQuads; 2]; N],
+        part: usize,
+        code_sums: &[f32; N],
     ) -> [[L; N]; PANELS] {
-        let mut sums = [[L::splat(0.0); N]; PANELS];
-        let mut digits: [[&[[[u8; 4]; QUADS]]; 2]; N] = [[&[]; 2]; N];
-        for (digits, x) in digits.iter_mut().zip(x) {
-            *digits = [quads_of(x.digits[0]), quads_of(x.digits[1])];
-        }
-        let mut codes: [&[[[u8; 4 * LANES]; QUADS]]; PANELS] = [&[]; PANELS];
-        for (codes, panel) in codes.iter_mut().zip(panels) {
-            *codes = panel.quads();
-        }
-        for unit in 0..codes[0].len() {
-            let mut high = [[L::ints_zero(); N]; PANELS];
-            let mut low = [[L::ints_zero(); N]; PANELS];
-            let mut x_unit = [[&digits[0][0][unit]; 2]; N];
-            for (x_unit, digits) in x_unit.iter_mut().zip(&digits) {
-                *x_unit = [&digits[0][unit], &digits[1][unit]];
-            }
-            let mut codes_unit = [&codes[0][unit]; PANELS];
-            for (codes_unit, codes) in codes_unit.iter_mut().zip(&codes) {
-                *codes_unit = &codes[unit];
-            }
-            for k in 0..QUADS {
-                for r in 0..N {
-                    for p in 0..PANELS {
-                        high[p][r] = L::narrow_add_quads(high[p][r], &codes_unit[p][k], &x_unit[r][0][k]);
-                        low[p][r] = L::narrow_add_low_quads(low[p][r], &codes_unit[p][k], &x_unit[r][1][k]);
-                    }
+        let mut high = [[L::ints_zero(); N]; PANELS];
+        let mut low = [[L::ints_zero(); N]; PANELS];
+        for k in 0..U::LEN / 4 {
+            let k = (part * (U::LEN / 4) + k) % (GROUP / 4);
+            for r in 0..N {
+                for p in 0..PANELS {
+                    high[p][r] = L::narrow_add_quads(high[p][r], &codes[p][k], &x[r][0][k]);
+                    low[p][r] = L::narrow_add_low_quads(low[p][r], &codes[p][k], &x[r][1][k]);
                 }
             }
-            for p in 0..PANELS {
-                let mut products = [L::splat(0.0); N];
-                for r in 0..N {
-                    let mut ints = L::ints_add_narrow(low[p][r], high[p][r]);
-                    if !U::MINIMA {
-                        ints = L::ints_less(ints, self.offset * code_sum::<U>(&x[r], unit) as i32);
-                    }
-                    products[r] = L::ints_to_f32(ints);
+        }
+        let mut products = [[L::splat(0.0); N]; PANELS];
+        for p in 0..PANELS {
+            for r in 0..N {
+                let mut ints = L::ints_add_narrow(low[p][r], high[p][r]);
+                if !U::MINIMA {
+                    ints = L::ints_less(ints, self.offset * code_sums[r] as i32);
                 }
-                panels[p].add_units::<L, U, N>(&mut sums[p], products, x, unit);
+                products[p][r] = L::ints_to_f32(ints);
             }
         }
-        sums
-    }
-}
-
-/// Digits in fours, so many of these together.
-#[inline(always)]
-fn quads_of<const QUADS: usize>(digits: &[u8]) -> &[[[u8; 4]; QUADS]] {
-    digits.as_chunks().0.as_chunks().0
-}
-
-impl Panel {
-    /// Codes in fours across the outputs, so many of these together; of panels of bytes.
-    #[inline(always)]
-    fn quads<const QUADS: usize>(&self) -> &[[[u8; 4 * LANES]; QUADS]] {
-        bytemuck::cast_slice::<_, [u8; 4 * LANES]>(self.pairs()).as_chunks().0
-    }
-
-    /// Adds a unit to the sums of `N` rows.
-    #[inline(always)]
-    fn add_units<L: Lanes, U: Unit, const N: usize>(
-        &self,
-        sums: &mut [L; N],
-        products: [L; N],
-        x: &[Row<'_>; N],
-        unit: usize,
-    ) {
-        let zero = [0.0; LANES];
-        let scales = L::load(&self.scales[unit]);
-        let minima = L::load(if U::MINIMA { &self.minima[unit] } else { &zero });
-        for r in 0..N {
-            let code_sum = if U::MINIMA { code_sum::<U>(&x[r], unit) } else { 0.0 };
-            let scale = x[r].scales[unit * U::LEN / GROUP];
-            sums[r] = add_unit::<L, U>(sums[r], products[r], scales, minima, scale, code_sum);
-        }
+        products
     }
 }

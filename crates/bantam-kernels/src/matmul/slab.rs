@@ -17,7 +17,7 @@ const CACHE_LINE: usize = 64;
 /// Units in a chunk, at most.
 const UNITS: usize = CHUNK / 16;
 /// Rows up to this many take panels two at a time.
-const FEW: usize = 16;
+pub(super) const FEW: usize = 16;
 /// Bytes of codes in a slab of panels: such a slab stays in the second-level cache.
 const SLAB: usize = 128 * 1024;
 
@@ -92,7 +92,8 @@ const PANELS_MAX: usize = 8;
 /// the first-level cache.
 fn panels_together<F: Form>(rows: usize, inputs: usize) -> usize {
     let slab = if rows <= FEW { 0 } else { SLAB / (LANES * inputs * F::WIDTH) };
-    slab.clamp(2, PANELS_MAX)
+    // They are multiplied two at a time.
+    slab.clamp(2, PANELS_MAX) / 2 * 2
 }
 
 /// What a thread takes weights apart into. It is kept from one call to the next, since a thread is called for small

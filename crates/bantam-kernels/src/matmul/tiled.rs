@@ -6,7 +6,7 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::codes::GROUP;
+use super::codes::{GROUP, Scale};
 use super::integer::{Part, add_unit, each_lane};
 use super::slab::{Bytes, Panel, Workspace};
 use super::{Codes, Rounding};
@@ -27,9 +27,8 @@ const STRETCH: usize = 20;
 #[repr(C)]
 pub(super) struct CodeTile {
     digits: Digits,
-    scales: [f32; LANES],
-    /// Sums of the codes of the first unit of 16, of the second, and of both.
-    sums: [[f32; LANES]; 3],
+    /// Of the first unit of 16, of the second, and of both.
+    scales: [[Scale; LANES]; 3],
 }
 
 /// Sums of a thread's products in tiles, kept from one stretch of the inputs to the next.
@@ -78,18 +77,19 @@ impl CodeTile {
     fn take_row(&mut self, codes: &Codes, row: usize, group: usize, lane: usize) {
         let (low, high) = (&mut self.digits.low[lane], &mut self.digits.high[lane]);
         if row >= codes.rows() {
-            (*low, *high, self.scales[lane]) = ([0; RUN], [0; RUN], 0.0);
-            self.sums.iter_mut().for_each(|sums| sums[lane] = 0.0);
+            (*low, *high) = ([0; RUN], [0; RUN]);
+            self.scales.iter_mut().for_each(|scales| scales[lane] = Scale::default());
             return;
         }
         let row = codes.row(row);
         for ((code, low), high) in row.codes.as_chunks::<GROUP>().0[group].iter().zip(low).zip(high) {
             (*low, *high) = (*code as u8, (*code >> 8) as i8);
         }
-        self.scales[lane] = row.scales[group];
-        let (first, second) = (row.sums[2 * group], row.sums[2 * group + 1]);
-        // Exact: whole numbers below 2^24.
-        (self.sums[0][lane], self.sums[1][lane], self.sums[2][lane]) = (first, second, first + second);
+        let whole = row.scales[group];
+        let half = |unit| Scale::new(whole.code, row.sums[unit]);
+        for (scales, scale) in self.scales.iter_mut().zip([half(2 * group), half(2 * group + 1), whole]) {
+            scales[lane] = scale;
+        }
     }
 }
 
@@ -230,10 +230,10 @@ fn add_sixteen<L: Lanes, U: Unit>(
 ) -> [L; LANES] {
     let scales = L::load(&panel.scales[unit]);
     let minima = if U::MINIMA { L::load(&panel.minima[unit]) } else { L::splat(0.0) };
-    let code_sums = &x.sums[if U::LEN == GROUP { 2 } else { unit % 2 }];
+    let x = &x.scales[if U::LEN == GROUP { 2 } else { unit % 2 }];
     each_lane!(|lane| {
         let ints = L::ints_of_digits(&digits.high[lane], &digits.low[lane]);
-        add_unit::<L, U>(sums[lane], L::ints_to_f32(ints), scales, minima, x.scales[lane], code_sums[lane])
+        add_unit::<L, U>(sums[lane], L::ints_to_f32(ints), scales, minima, x[lane])
     })
 }
 
