@@ -45,25 +45,20 @@ fn group_at<T>(numbers: &[T], begin: usize) -> &[T; LANES] {
     }
 }
 
-/// The sums of what an expression gives for each position and for each of some columns, times its weights. A macro and not a
-/// function of a closure, which would not have the instruction set.
-macro_rules! weigh_columns {
-    ($lanes:ident, $n:ident, $columns:literal, $weights:expr, $seen:expr, |$slot:ident, $c:ident| $values:expr) => {{
-        let mut sums = [[$lanes::splat(0.0); $n]; $columns];
-        for $slot in $seen {
-            let mut values = [$lanes::splat(0.0); $columns];
-            for $c in 0..$columns {
-                values[$c] = $values;
-            }
-            for i in 0..$n {
-                let weight = $lanes::splat(weight_at(&$weights[i], $slot));
-                for c in 0..$columns {
-                    sums[c][i] = values[c].mul_add(weight, sums[c][i]);
-                }
-            }
+/// Adds some columns of a position's values, times its weights.
+#[inline(always)]
+fn add_values<L: Lanes, const N: usize, const C: usize>(
+    sums: &mut [[L; N]; C],
+    values: &[L; C],
+    weights: &[Scores; N],
+    slot: usize,
+) {
+    for i in 0..N {
+        let weight = L::splat(weight_at(&weights[i], slot));
+        for c in 0..C {
+            sums[c][i] = values[c].mul_add(weight, sums[c][i]);
         }
-        sums
-    }};
+    }
 }
 
 #[inline(always)]
@@ -162,19 +157,47 @@ impl<T: Kept> Head for Plain<'_, T> {
         stride: usize,
     ) {
         let mut column = 0;
-        while L::WIDE && column + 2 * LANES <= self.stride {
-            let [first, second] = weigh_columns!(L, N, 2, weights, seen.clone(), |slot, c| {
-                T::load::<L>(group_at(self.values, slot * self.stride + column + c * LANES))
-            });
-            store(first, out, stride, column);
-            store(second, out, stride, column + LANES);
-            column += 2 * LANES;
+        // As many sums as the registers hold.
+        if const { L::WIDE && N <= 6 } {
+            while column + 4 * LANES <= self.stride {
+                self.weigh_columns::<L, N, 4>(weights, seen.clone(), (out, stride), column);
+                column += 4 * LANES;
+            }
+        } else if const { L::WIDE } {
+            while column + 2 * LANES <= self.stride {
+                self.weigh_columns::<L, N, 2>(weights, seen.clone(), (out, stride), column);
+                column += 2 * LANES;
+            }
         }
-        for column in (column..self.stride).step_by(LANES) {
-            let [sums] = weigh_columns!(L, N, 1, weights, seen.clone(), |slot, c| {
-                T::load::<L>(group_at(self.values, slot * self.stride + column + c * LANES))
-            });
-            store(sums, out, stride, column);
+        while column < self.stride {
+            self.weigh_columns::<L, N, 1>(weights, seen.clone(), (out, stride), column);
+            column += LANES;
+        }
+    }
+}
+
+impl<T: Kept> Plain<'_, T> {
+    /// Weighs `C` times sixteen columns.
+    #[inline(always)]
+    fn weigh_columns<L: Lanes, const N: usize, const C: usize>(
+        self,
+        weights: &[Scores; N],
+        seen: Range<usize>,
+        (out, stride): (&mut [f32], usize),
+        column: usize,
+    ) {
+        let rows = self.values[seen.start * self.stride..seen.end * self.stride].chunks_exact(self.stride);
+        let mut sums = [[L::splat(0.0); N]; C];
+        for (slot, row) in seen.zip(rows) {
+            let Some(groups) = row[column..].as_chunks().0.first_chunk::<C>() else { break };
+            let mut values = [L::splat(0.0); C];
+            for (values, group) in values.iter_mut().zip(groups) {
+                *values = T::load::<L>(group);
+            }
+            add_values(&mut sums, &values, weights, slot);
+        }
+        for (c, sums) in sums.into_iter().enumerate() {
+            store(sums, out, stride, column + c * LANES);
         }
     }
 }
@@ -288,24 +311,27 @@ impl<B: Bits> Head for CodedNumbers<'_, B> {
             }
             let first = group * PAIRS * B::PAIR;
             if L::WIDE {
-                let [firsts, seconds] = weigh_columns!(L, N, 2, scaled, seen.clone(), |slot, c| {
-                    match c {
-                        0 => B::first::<L>(self.of.values, slot * row + first),
-                        _ => B::second::<L>(self.of.values, slot * row + first, PAIRS),
-                    }
-                });
+                let mut sums = [[L::splat(0.0); N]; 2];
+                for slot in seen.clone() {
+                    let at = slot * row + first;
+                    let values = [B::first(self.of.values, at), B::second(self.of.values, at, PAIRS)];
+                    add_values(&mut sums, &values, &scaled, slot);
+                }
+                let [firsts, seconds] = sums;
                 store(firsts, out, stride, group * GROUP);
                 store(seconds, out, stride, group * GROUP + PAIRS);
                 continue;
             }
-            let [sums] = weigh_columns!(L, N, 1, scaled, seen.clone(), |slot, _c| {
-                B::first::<L>(self.of.values, slot * row + first)
-            });
-            store(sums, out, stride, group * GROUP);
-            let [sums] = weigh_columns!(L, N, 1, scaled, seen.clone(), |slot, _c| {
-                B::second::<L>(self.of.values, slot * row + first, PAIRS)
-            });
-            store(sums, out, stride, group * GROUP + PAIRS);
+            let mut sums = [[L::splat(0.0); N]];
+            for slot in seen.clone() {
+                add_values(&mut sums, &[B::first(self.of.values, slot * row + first)], &scaled, slot);
+            }
+            store(sums[0], out, stride, group * GROUP);
+            let mut sums = [[L::splat(0.0); N]];
+            for slot in seen.clone() {
+                add_values(&mut sums, &[B::second(self.of.values, slot * row + first, PAIRS)], &scaled, slot);
+            }
+            store(sums[0], out, stride, group * GROUP + PAIRS);
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::Machine;
 use crate::lanes::dispatch;
 use crate::machine::Isa;
 use crate::share::Shared;
-use tile::{MergePage, OnePage, QUERIES_MAX, Tile, Total};
+use tile::{MergePage, OnePage, QUERIES_MAX, Tile, Total, queries_max};
 
 /// What the queries of a layer look at, and how.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +68,7 @@ pub fn attend(
         assert!(row.position < row.pages.len() * PAGE, "a page for each position");
         assert!(row.pages.iter().all(|page| page.shape == spec.kv), "pages of this layer");
     }
-    let plan = Plan::new(spec, rows);
+    let plan = Plan::new(spec, rows, queries_max(machine.isa()));
     let shared = Shared::new(out);
     let work = Work { spec, rows, queries, plan: &plan, out: &shared };
     if plan.tiles.len() * kv_heads >= 2 * machine.threads() || plan.pages_max == 1 {
@@ -94,7 +94,7 @@ struct TileRange {
 }
 
 impl Plan {
-    fn new(spec: &AttendSpec<'_>, rows: &[QueryRow<'_>]) -> Self {
+    fn new(spec: &AttendSpec<'_>, rows: &[QueryRow<'_>], queries_max: usize) -> Self {
         let group = spec.num_heads / spec.kv.num_kv_heads;
         let mut tiles: Vec<TileRange> = Vec::new();
         for query in 0..rows.len() * group {
@@ -103,7 +103,7 @@ impl Plan {
             let pages = seen.start / PAGE..(seen.end - 1) / PAGE + 1;
             match tiles.last_mut() {
                 Some(tile)
-                    if tile.count < QUERIES_MAX
+                    if tile.count < queries_max
                         && std::ptr::eq(rows[tile.first / group].pages, row.pages)
                         && pages.start < tile.pages.end =>
                 {
@@ -162,7 +162,7 @@ impl Work<'_> {
 
     fn whole_tile(&self, isa: Isa, tile: Tile<'_>, pages: Range<usize>) {
         let queries = &tile.transposed();
-        let mut values = vec![0.0; QUERIES_MAX * self.spec.kv.padded_dim()];
+        let mut values = vec![0.0; tile.filled() * self.spec.kv.padded_dim()];
         let mut totals = [Total::EMPTY; QUERIES_MAX];
         let mut merged = Merged::new(&tile);
         for page in pages {
@@ -176,7 +176,8 @@ impl Work<'_> {
     fn page_by_page(&self, machine: &Machine) {
         let heads = self.spec.kv.num_kv_heads;
         let parts: Vec<Part> = self.parts();
-        let stride = QUERIES_MAX * self.spec.kv.padded_dim();
+        let filled = self.plan.tiles.iter().map(|range| self.tile(range, 0).filled()).max().unwrap_or(0);
+        let stride = filled * self.spec.kv.padded_dim();
         let mut values = vec![0.0; parts.len() * stride];
         let mut totals = vec![[Total::EMPTY; QUERIES_MAX]; parts.len()];
         let (of_values, of_totals) = (Shared::new(&mut values), Shared::new(&mut totals));
@@ -222,20 +223,21 @@ impl Work<'_> {
 /// The pages of a tile so far.
 struct Merged<'a> {
     tile: Tile<'a>,
-    /// `[QUERIES_MAX][padded_dim]`
+    /// `[count][padded_dim]`
     values: Vec<f32>,
     totals: [Total; QUERIES_MAX],
 }
 
 impl<'a> Merged<'a> {
     fn new(tile: &Tile<'a>) -> Self {
-        let values = vec![0.0; QUERIES_MAX * tile.spec.kv.padded_dim()];
+        let values = vec![0.0; tile.count * tile.spec.kv.padded_dim()];
         Merged { tile: *tile, values, totals: tile.beginning() }
     }
 
     fn add(&mut self, isa: Isa, values: &[f32], totals: &[Total; QUERIES_MAX]) {
-        let (count, whole, wholes) = (self.tile.count, &mut self.values[..], &mut self.totals);
-        dispatch(isa, MergePage { count, whole, wholes, values, totals });
+        let (count, stride) = (self.tile.count, self.tile.spec.kv.padded_dim());
+        let (whole, wholes) = (&mut self.values[..], &mut self.totals);
+        dispatch(isa, MergePage { count, stride, whole, wholes, values, totals });
     }
 
     fn finish(mut self, out: &Shared<'_, f32>) {

@@ -6,11 +6,25 @@ use super::coded::{Width, rotate};
 use super::head::{CodedNumbers, EightBits, FourBits, Head, Plain};
 use super::page::Numbers;
 use super::{AttendSpec, PAGE, QueryRow};
-use crate::lanes::{Kernel, LANES, Lanes, exp, groups, groups_mut, tanh};
+use crate::lanes::{Kernel, LANES, Lanes, dispatch, exp, groups, groups_mut, tanh};
+use crate::machine::Isa;
 use crate::share::Shared;
 
-/// Queries in a tile, at most: their sums for sixteen positions fill the registers.
-pub(super) const QUERIES_MAX: usize = 6;
+/// Queries in a tile, at most: their sums for sixteen positions fill the registers, for thirty-two where there are as many.
+pub(super) const QUERIES_MAX: usize = 12;
+
+/// Queries in a tile on this processor, at most.
+pub(super) fn queries_max(isa: Isa) -> usize {
+    struct Found;
+    impl Kernel for Found {
+        type Output = usize;
+        #[inline(always)]
+        fn run<L: Lanes>(self) -> usize {
+            if L::WIDE { QUERIES_MAX } else { QUERIES_MAX / 2 }
+        }
+    }
+    dispatch(isa, Found)
+}
 
 pub(super) const GROUPS: usize = PAGE / LANES;
 
@@ -58,10 +72,26 @@ impl<'a> Tile<'a> {
         matches!(self.page_numbers(0), Numbers::Coded(_))
     }
 
-    /// The places of a page that a query sees.
-    fn seen(&self, query: usize, page: usize) -> Range<usize> {
-        let seen = self.spec.seen_by(self.rows[self.place(query).0].position);
-        let within = |position: usize| position.clamp(page * PAGE, (page + 1) * PAGE) - page * PAGE;
+    /// The places of a page that each query sees; those that are filled up may see something, too, of which nothing comes.
+    fn seen_by_all<const N: usize>(&self, page: usize) -> [Range<usize>; N] {
+        let places = page * PAGE..(page + 1) * PAGE;
+        let (mut row, mut head) = (self.first / self.group(), self.first % self.group());
+        let mut of_row = self.seen(row, &places);
+        std::array::from_fn(|_| {
+            if head == self.group() {
+                (row, head) = (row + 1, 0);
+                of_row = self.seen(row, &places);
+            }
+            head += 1;
+            of_row.clone()
+        })
+    }
+
+    fn seen(&self, row: usize, places: &Range<usize>) -> Range<usize> {
+        // Behind the last row are queries that are filled up.
+        let Some(row) = self.rows.get(row) else { return 0..0 };
+        let seen = self.spec.seen_by(row.position);
+        let within = |position: usize| position.clamp(places.start, places.end) - places.start;
         within(seen.start)..within(seen.end)
     }
 
@@ -81,7 +111,7 @@ impl<'a> Tile<'a> {
         }
     }
 
-    /// Writes what came of all queries; `whole` is `[QUERIES_MAX][padded_dim]`.
+    /// Writes what came of all queries; `whole` is `[filled][padded_dim]`.
     pub(super) fn finish(&self, whole: &mut [f32], totals: &[Total; QUERIES_MAX], out: &Shared<'_, f32>) {
         let stride = self.spec.kv.padded_dim();
         for (query, whole) in whole.chunks_exact_mut(stride).take(self.count).enumerate() {
@@ -102,7 +132,7 @@ impl<'a> Tile<'a> {
     }
 }
 
-/// Runs an expression with the number of a tile's queries as a constant.
+/// Runs an expression with the number of a tile's queries, filled up, as a constant.
 macro_rules! with_count {
     ($count:expr, $n:ident => $body:expr) => {
         match $count {
@@ -126,6 +156,10 @@ macro_rules! with_count {
                 const $n: usize = 5;
                 $body
             }
+            6 => {
+                const $n: usize = 6;
+                $body
+            }
             _ => {
                 const $n: usize = QUERIES_MAX;
                 $body
@@ -140,7 +174,7 @@ pub(super) struct OnePage<'a> {
     /// Of the tile, number by number: [`Tile::transposed`].
     pub(super) queries: &'a [f32],
     pub(super) page: usize,
-    /// `[QUERIES_MAX][padded_dim]`
+    /// `[filled][padded_dim]`
     pub(super) values: &'a mut [f32],
     pub(super) totals: &'a mut [Total; QUERIES_MAX],
 }
@@ -149,10 +183,13 @@ impl Kernel for OnePage<'_> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        with_count!(self.tile.count, N => {
-            let queries = self.queries.as_chunks::<N>().0;
-            let found = self.tile.page::<L, N>(queries, self.page, self.values);
-            self.totals[..N].copy_from_slice(&found);
+        with_count!(self.tile.filled(), N => {
+            // Half of it is never asked for where registers hold no more, so that it need not be made.
+            if L::WIDE || N < QUERIES_MAX {
+                let queries = self.queries.as_chunks::<N>().0;
+                let found = self.tile.page::<L, N>(queries, self.page, self.values);
+                self.totals[..N].copy_from_slice(&found);
+            }
         })
     }
 }
@@ -160,10 +197,11 @@ impl Kernel for OnePage<'_> {
 /// Adds a page's partial results to those of the pages before.
 pub(super) struct MergePage<'a> {
     pub(super) count: usize,
-    /// `[QUERIES_MAX][padded_dim]`
+    pub(super) stride: usize,
+    /// `[count][stride]`
     pub(super) whole: &'a mut [f32],
     pub(super) wholes: &'a mut [Total; QUERIES_MAX],
-    /// `[QUERIES_MAX][padded_dim]`
+    /// `[count][stride]`
     pub(super) values: &'a [f32],
     pub(super) totals: &'a [Total; QUERIES_MAX],
 }
@@ -172,7 +210,7 @@ impl Kernel for MergePage<'_> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        merge::<L>(self.count, self.wholes, self.whole, self.totals, self.values);
+        merge::<L>((self.count, self.stride), self.wholes, self.whole, self.totals, self.values);
     }
 }
 
@@ -188,10 +226,10 @@ impl Total {
     pub(super) const EMPTY: Total = Total { greatest: f32::NEG_INFINITY, sum: 0.0 };
 }
 
-/// Adds a page's totals and its weighted values, `[QUERIES_MAX][stride]`, to those of the pages before.
+/// Adds a page's totals and its weighted values, `[count][stride]`, to those of the pages before.
 #[inline(always)]
 fn merge<L: Lanes>(
-    count: usize,
+    (count, stride): (usize, usize),
     wholes: &mut [Total; QUERIES_MAX],
     values: &mut [f32],
     pages: &[Total; QUERIES_MAX],
@@ -203,7 +241,6 @@ fn merge<L: Lanes>(
     }
     // What the lesser one's sums are multiplied with; the greater one keeps its own.
     exp(L::load(&down)).store(&mut down);
-    let stride = values.len() / QUERIES_MAX;
     let values = values.chunks_exact_mut(stride).zip(partials.chunks_exact(stride));
     for (i, (values, partials)) in values.take(count).enumerate() {
         let (whole, page) = (&mut wholes[i], &pages[i]);
@@ -224,11 +261,16 @@ fn merge<L: Lanes>(
 }
 
 impl Tile<'_> {
-    /// The queries, number by number, `[padded_dim][count]`, filled up with zeros to whole groups; turned if the keys
+    /// The queries that are computed for: with some of zeros where there is no code for just as many.
+    pub(super) fn filled(&self) -> usize {
+        if self.count > QUERIES_MAX / 2 { QUERIES_MAX } else { self.count }
+    }
+
+    /// The queries, number by number, `[padded_dim][filled]`, filled up with zeros to whole groups; turned if the keys
     /// are.
     pub(super) fn transposed(&self) -> Vec<f32> {
-        let (dim, padded) = (self.spec.kv.head_dim, self.spec.kv.padded_dim());
-        let mut numbers = vec![0.0; padded * self.count];
+        let (dim, padded, filled) = (self.spec.kv.head_dim, self.spec.kv.padded_dim(), self.filled());
+        let mut numbers = vec![0.0; padded * filled];
         let mut query = vec![0.0; padded];
         for i in 0..self.count {
             query[..dim].copy_from_slice(self.query(i));
@@ -236,7 +278,7 @@ impl Tile<'_> {
             if self.is_turned() {
                 rotate(&mut query);
             }
-            for (numbers, q) in numbers.chunks_exact_mut(self.count).zip(&query) {
+            for (numbers, q) in numbers.chunks_exact_mut(filled).zip(&query) {
                 numbers[i] = *q;
             }
         }
@@ -285,22 +327,23 @@ impl Tile<'_> {
         values: &mut [f32],
     ) -> [Total; N] {
         let mut scores = scores::<L, H, N>(self.spec, kept, queries);
-        let mut totals = [Total::EMPTY; N];
-        // What some query of the tile sees. A weight of zero changes no sum of the others.
-        let (mut begin, mut end) = (PAGE, 0);
-        for (i, scores) in scores.iter_mut().enumerate() {
-            let seen = self.seen(i, page);
-            if seen.is_empty() {
-                *scores = [[0.0; LANES]; GROUPS];
-                continue;
-            }
-            if seen.len() < PAGE {
+        let seen = self.seen_by_all::<N>(page);
+        if seen.iter().any(|seen| seen.len() < PAGE) {
+            for (scores, seen) in scores.iter_mut().zip(&seen) {
                 let scores = scores.as_flattened_mut();
                 scores[..seen.start].fill(f32::NEG_INFINITY);
                 scores[seen.end..].fill(f32::NEG_INFINITY);
             }
-            totals[i] = soften::<L>(scores);
-            (begin, end) = (begin.min(seen.start), end.max(seen.end));
+        }
+        let mut totals = soften::<L, N>(&mut scores);
+        // What some query of the tile sees. A weight of zero changes no sum of the others.
+        let (mut begin, mut end) = (PAGE, 0);
+        for (i, seen) in seen.iter().enumerate() {
+            if seen.is_empty() {
+                (scores[i], totals[i]) = ([[0.0; LANES]; GROUPS], Total::EMPTY);
+            } else {
+                (begin, end) = (begin.min(seen.start), end.max(seen.end));
+            }
         }
         kept.weigh::<L, N>(&scores, begin..end, values, self.spec.kv.padded_dim());
         totals
@@ -352,19 +395,25 @@ fn put<L: Lanes, const N: usize, const G: usize>(
     }
 }
 
-/// Scores become `exp(score - greatest)`.
+/// Scores become `exp(score - greatest)`. Each step is taken for all queries, since each waits for the one before it.
 #[inline(always)]
-fn soften<L: Lanes>(scores: &mut Scores) -> Total {
-    let mut most = L::load(&scores[0]);
-    for group in &scores[1..] {
-        most = most.maximum(L::load(group));
+fn soften<L: Lanes, const N: usize>(scores: &mut [Scores; N]) -> [Total; N] {
+    let mut totals = [Total::EMPTY; N];
+    for (scores, total) in scores.iter().zip(&mut totals) {
+        let mut most = L::load(&scores[0]);
+        for group in &scores[1..] {
+            most = most.maximum(L::load(group));
+        }
+        total.greatest = most.greatest();
     }
-    let greatest = most.greatest();
-    let mut sums = L::splat(0.0);
-    for group in scores.iter_mut() {
-        let p = exp(L::load(group).sub(L::splat(greatest)));
-        p.store(group);
-        sums = sums.add(p);
+    for (scores, total) in scores.iter_mut().zip(&mut totals) {
+        let mut sums = L::splat(0.0);
+        for group in scores {
+            let p = exp(L::load(group).sub(L::splat(total.greatest)));
+            p.store(group);
+            sums = sums.add(p);
+        }
+        total.sum = sums.sum();
     }
-    Total { greatest, sum: sums.sum() }
+    totals
 }

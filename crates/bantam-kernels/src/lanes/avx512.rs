@@ -208,6 +208,18 @@ impl Lanes for Avx512 {
         }
     }
     #[inline(always)]
+    fn greatest(self) -> f32 {
+        // SAFETY: as in `lanes!`.
+        unsafe {
+            let numbers = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(self.0, self.0);
+            let x = _mm512_mask_blend_ps(numbers, _mm512_set1_ps(f32::NEG_INFINITY), self.0);
+            let eight = _mm256_max_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps::<1>(x));
+            let four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two))) + 0.0
+        }
+    }
+    #[inline(always)]
     fn sum(self) -> f32 {
         // SAFETY: as in `lanes!`. The order is the one of the default body.
         unsafe {

@@ -177,7 +177,8 @@ pub(crate) trait Lanes: Copy {
     fn greatest(self) -> f32 {
         let mut x = [0.0; LANES];
         self.store(&mut x);
-        x.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+        // Zero is added so that it has one sign, whatever the order.
+        x.iter().copied().fold(f32::NEG_INFINITY, f32::max) + 0.0
     }
 
     /// Up to sixteen numbers, zero behind their end.
