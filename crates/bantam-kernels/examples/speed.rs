@@ -23,7 +23,7 @@ const SHAPES: [(&str, usize, usize, &[Storage]); 9] = [
 ];
 
 /// Rows of activations.
-const ROWS: [usize; 4] = [1, 4, 16, 512];
+const ROWS: [usize; 6] = [1, 4, 8, 16, 128, 512];
 const ROUNDINGS: [Rounding; 2] = [Rounding::Bits16, Rounding::Bits8];
 
 /// Least and median seconds of some runs.
@@ -133,7 +133,7 @@ fn main() {
     }
     for (model, num_heads, kv) in HEADS {
         for storage in KvStorage::ALL {
-            for (depth, rows) in [(512, 1), (4096, 1), (512, 64), (4096, 64)] {
+            for (depth, rows) in [(512, 1), (4096, 1), (128, 128), (1024, 128), (4096, 64)] {
                 let line = format!("{model} attention {storage} depth {depth} M={rows}");
                 if line.contains(wanted) {
                     let (least, median) = time_attention(&machine, (num_heads, kv), storage, (depth, rows));

@@ -81,7 +81,7 @@ impl Lanes for Avx512 {
     const WIDE: bool = true;
     const TILES: bool = cfg!(target_os = "linux");
     const BYTE_BITS: usize = 8;
-    const DIGIT_ROWS: usize = 4;
+    const DIGIT_ROWS: usize = 8;
 
     type Ints = __m512i;
     type Bytes = __m256i;

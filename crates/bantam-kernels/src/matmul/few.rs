@@ -162,11 +162,12 @@ pub(super) struct Column<'a, B: Block> {
 
 /// How columns are multiplied.
 pub(super) trait Columns<L: Lanes, B: Block> {
-    /// Adds the products with a column to the sums of `N` rows of activations. Its codes are taken apart once for all of them.
+    /// Adds the products with a column to the sums of so many rows of activations, `N` at most. Its codes are taken apart once
+    /// for all of them.
     fn add<const N: usize>(
         weights: &Weights<'_>,
         column: &Column<'_, B>,
-        x: &[Row<'_>; N],
+        x: (&[Row<'_>; N], usize),
         sums: [L; N],
     ) -> [L; N];
 }
@@ -184,9 +185,10 @@ impl Part<'_> {
     }
 
     #[inline(always)]
-    fn few_rows<L: Lanes, B: Block, C: Columns<L, B>, const N: usize>(&self) {
+    pub(super) fn few_rows<L: Lanes, B: Block, C: Columns<L, B>, const N: usize>(&self) {
+        let count = self.x.rows().min(N);
         let mut x = [self.x.row(0); N];
-        for (r, x) in x.iter_mut().enumerate() {
+        for (r, x) in x.iter_mut().enumerate().take(count) {
             *x = self.x.row(r);
         }
         let mut output = self.outputs.start;
@@ -201,9 +203,9 @@ impl Part<'_> {
                 let scales = bytemuck::cast_slice(std::slice::from_ref(&scales));
                 let minima = bytemuck::cast_slice(std::slice::from_ref(&minima));
                 let column = Column { output, index, blocks, scales, minima };
-                sums = C::add(&self.weights, &column, &x, sums);
+                sums = C::add(&self.weights, &column, (&x, count), sums);
             }
-            for (r, sums) in sums.into_iter().enumerate() {
+            for (r, sums) in sums.into_iter().enumerate().take(count) {
                 self.store(r, output, sums);
             }
             output += LANES;
@@ -219,7 +221,7 @@ impl<L: Lanes, B: Block, P: Products<L, B>> Columns<L, B> for ByRows<P> {
     fn add<const N: usize>(
         weights: &Weights<'_>,
         column: &Column<'_, B>,
-        x: &[Row<'_>; N],
+        (x, _): (&[Row<'_>; N], usize),
         mut sums: [L; N],
     ) -> [L; N] {
         let Column { output, index, blocks, scales, minima } = *column;

@@ -22,7 +22,7 @@ impl Kernel for FewRowsOfDigits<'_> {
     type Output = bool;
     #[inline(always)]
     fn run<L: Lanes>(self) -> bool {
-        let few = self.0.x.has_digits() && (1..=L::DIGIT_ROWS).contains(&self.0.x.rows());
+        let few = self.0.x.has_digits() && (1..=L::DIGIT_ROWS.min(FEW)).contains(&self.0.x.rows());
         few && L::with_digits(self) == Some(true)
     }
 }
@@ -47,6 +47,46 @@ impl DigitKernel for FewRowsOfDigits<'_> {
     }
 }
 
+/// The same for rows that are not quite as few: one code for any number of them, where others have one for each.
+pub(super) struct SomeRowsOfDigits<'a>(pub(super) &'a Part<'a>);
+
+impl Kernel for SomeRowsOfDigits<'_> {
+    type Output = bool;
+    #[inline(always)]
+    fn run<L: Lanes>(self) -> bool {
+        if const { L::DIGIT_ROWS <= FEW } {
+            return false;
+        }
+        let some = self.0.x.has_digits() && (FEW + 1..=L::DIGIT_ROWS).contains(&self.0.x.rows());
+        some && L::with_digits(self) == Some(true)
+    }
+}
+
+impl DigitKernel for SomeRowsOfDigits<'_> {
+    type Output = bool;
+    #[inline(always)]
+    fn run<L: DigitLanes>(self) -> bool {
+        struct WithLanes<'a, L>(&'a Part<'a>, PhantomData<L>);
+        impl<L: DigitLanes> OverBlock for WithLanes<'_, L> {
+            type Output = bool;
+            #[inline(always)]
+            fn run<B: Block>(self) -> bool {
+                if const { !is_by_digits::<L, B>() || L::DIGIT_ROWS <= FEW } {
+                    return false;
+                }
+                self.0.few_rows::<L, B, Digits, SOME>();
+                true
+            }
+        }
+        with_block(self.0.weights.storage, WithLanes::<L>(self.0, PhantomData)) == Some(true)
+    }
+}
+
+/// Rows that have a code for their number.
+const FEW: usize = 4;
+/// Rows that have one together, at most.
+const SOME: usize = 8;
+
 /// Codes of 16 bits by their digits.
 struct Digits;
 
@@ -55,7 +95,7 @@ impl<L: DigitLanes, B: Block> Columns<L, B> for Digits {
     fn add<const N: usize>(
         weights: &Weights<'_>,
         column: &Column<'_, B>,
-        x: &[Row<'_>; N],
+        (x, count): (&[Row<'_>; N], usize),
         mut sums: [L; N],
     ) -> [L; N] {
         let Column { output, index, blocks, scales, minima } = *column;
@@ -63,7 +103,8 @@ impl<L: DigitLanes, B: Block> Columns<L, B> for Digits {
             prefetch_ahead::<L, B>(weights, output, index, run);
             let group = index * (B::LEN / RUN) + run;
             let fours = fours_of_column::<L, B>(blocks, run);
-            for r in 0..N {
+            // As many as there is code for are taken without counting.
+            for r in 0..if N > FEW { count.min(N) } else { N } {
                 for half in 0..RUN / B::UNIT {
                     let mut ints = unit_products::<L, B>(&fours, (&x[r], group), half);
                     let unit = run * (RUN / B::UNIT) + half;
