@@ -7,7 +7,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::avx2::Avx2;
-use super::{DigitKernel, Kernel, LANES, Lanes, QuadKernel, QuadLanes, RUN};
+use super::{ColumnKernel, DigitKernel, Kernel, LANES, Lanes, QuadKernel, QuadLanes, RUN};
 
 #[derive(Clone, Copy)]
 pub(super) struct Avx512(pub(super) __m512);
@@ -82,6 +82,7 @@ impl Lanes for Avx512 {
     const TILES: bool = cfg!(target_os = "linux");
     const BYTE_BITS: usize = 8;
     const DIGIT_ROWS: usize = 8;
+    const COLUMNS: bool = true;
 
     type Ints = __m512i;
     type Bytes = __m256i;
@@ -362,6 +363,10 @@ impl Lanes for Avx512 {
     }
     #[inline(always)]
     fn with_quads<K: QuadKernel>(kernel: K) -> Option<K::Output> {
+        Some(kernel.run::<Self>())
+    }
+    #[inline(always)]
+    fn with_columns<K: ColumnKernel>(kernel: K) -> Option<K::Output> {
         Some(kernel.run::<Self>())
     }
     #[inline(always)]

@@ -9,7 +9,7 @@ use std::arch::x86_64::*;
 
 #[cfg(target_arch = "x86_64")]
 use super::avx512::{Avx512, EVEN_QUARTERS, ODD_QUARTERS, sum_four};
-use super::{LANES, Lanes, QuadLanes};
+use super::{LANES, Lanes, QuadLanes, RUN};
 
 /// Lanes with exact sums of four products of codes below 128 with either digit, in 32 bits.
 pub(crate) trait DigitLanes: QuadLanes<Narrow = <Self as Lanes>::Ints> {
@@ -36,6 +36,21 @@ pub(crate) trait DigitLanes: QuadLanes<Narrow = <Self as Lanes>::Ints> {
     fn ints_less(ints: Self::Ints, value: i32) -> Self::Ints;
     /// The whole sums of sixteen rows, lane `4 i + j` that of row `i` of `sums[j]`.
     fn fours_sum(sums: [Self::Ints; 4]) -> Self::Ints;
+}
+
+/// Lanes that lay rows of bytes out across.
+pub(crate) trait ColumnLanes: DigitLanes {
+    /// Takes `less` off a run of bytes of each of sixteen rows and lays them out in pairs, `[16][RUN]` to `[RUN / 2][16][2]`.
+    /// Those of rows `j`, `4 + j`, `8 + j` and `12 + j` come in `fours[j]`.
+    fn pairs_of_column(fours: &[[Self::Fours; 2]; 4], less: u8, pairs: &mut [[i16; 2 * LANES]; RUN / 2]);
+    /// The same as bytes in quads, `[16][RUN]` to `[RUN / 4][16][4]`.
+    fn quads_of_column(fours: &[[Self::Fours; 2]; 4], less: u8, quads: &mut [[u8; 4 * LANES]; RUN / 4]);
+}
+
+/// A [`super::Kernel`] that needs them.
+pub(crate) trait ColumnKernel {
+    type Output;
+    fn run<L: ColumnLanes>(self) -> Self::Output;
 }
 
 /// A [`super::Kernel`] that needs products of digits.
@@ -112,4 +127,54 @@ impl DigitLanes for Avx512 {
         // SAFETY: as above; no memory is touched.
         unsafe { sum_four(a, b, c, d) }
     }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl ColumnLanes for Avx512 {
+    #[inline(always)]
+    fn pairs_of_column(fours: &[[__m512i; 2]; 4], less: u8, pairs: &mut [[i16; 2 * LANES]; RUN / 2]) {
+        // SAFETY: as above; each store has its sixty-four bytes.
+        unsafe {
+            let first = _mm_setr_epi8(0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13, -1);
+            let second = _mm_setr_epi8(2, -1, 3, -1, 6, -1, 7, -1, 10, -1, 11, -1, 14, -1, 15, -1);
+            let places = [_mm512_broadcast_i32x4(first), _mm512_broadcast_i32x4(second)];
+            let less = _mm512_set1_epi16(i16::from(less));
+            for (column, pairs) in columns_of(fours).into_iter().zip(pairs.as_chunks_mut::<2>().0) {
+                for (places, pair) in places.into_iter().zip(pairs) {
+                    let codes = _mm512_sub_epi16(_mm512_shuffle_epi8(column, places), less);
+                    _mm512_storeu_si512(pair.as_mut_ptr().cast(), codes);
+                }
+            }
+        }
+    }
+    #[inline(always)]
+    fn quads_of_column(fours: &[[__m512i; 2]; 4], less: u8, quads: &mut [[u8; 4 * LANES]; RUN / 4]) {
+        // SAFETY: as above; each store has its sixty-four bytes.
+        unsafe {
+            let less = _mm512_set1_epi8(less as i8);
+            for (column, quad) in columns_of(fours).into_iter().zip(quads) {
+                _mm512_storeu_si512(quad.as_mut_ptr().cast(), _mm512_sub_epi8(column, less));
+            }
+        }
+    }
+}
+
+/// Four bytes of each of sixteen rows in each register.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn columns_of(fours: &[[__m512i; 2]; 4]) -> [__m512i; RUN / 4] {
+    let mut columns = [_mm512_setzero_si512(); RUN / 4];
+    for (half, columns) in columns.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+        let [a, b, c, d] = [fours[0][half], fours[1][half], fours[2][half], fours[3][half]];
+        let (ab, cd) = (_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d));
+        let (ef, gh) = (_mm512_unpackhi_epi32(a, b), _mm512_unpackhi_epi32(c, d));
+        *columns = [
+            _mm512_unpacklo_epi64(ab, cd),
+            _mm512_unpackhi_epi64(ab, cd),
+            _mm512_unpacklo_epi64(ef, gh),
+            _mm512_unpackhi_epi64(ef, gh),
+        ];
+    }
+    columns
 }

@@ -26,7 +26,7 @@ use crate::machine::{Isa, Level};
 pub(crate) use crate::width::{LANES, RUN};
 pub(crate) use bf16::{Bf16Kernel, Bf16Lanes};
 pub(crate) use bytes::{ByteKernel, ByteLanes, QuadKernel, QuadLanes};
-pub(crate) use digits::{DigitKernel, DigitLanes};
+pub(crate) use digits::{ColumnKernel, ColumnLanes, DigitKernel, DigitLanes};
 
 /// Sixteen `f32`, with sixteen `i32` beside them for sums of products of codes.
 pub(crate) trait Lanes: Copy {
@@ -52,6 +52,8 @@ pub(crate) trait Lanes: Copy {
     /// Rows of activations, at most, that are multiplied by their digits with codes straight out of their blocks; 0 where there
     /// are no such products.
     const DIGIT_ROWS: usize = 0;
+    /// Whether they lay rows of bytes out across: [`ColumnLanes`].
+    const COLUMNS: bool = false;
     /// Whether more rows are multiplied by their digits, too, with codes of up to [`Lanes::BYTE_BITS`] in panels.
     const MANY_BY_DIGITS: bool = false;
 
@@ -132,6 +134,12 @@ pub(crate) trait Lanes: Copy {
     /// Runs a kernel with products of bytes, where there are some.
     #[inline(always)]
     fn with_bytes<K: ByteKernel>(_: K) -> Option<K::Output> {
+        None
+    }
+
+    /// Runs a kernel with columns of bytes, where they are laid out.
+    #[inline(always)]
+    fn with_columns<K: ColumnKernel>(_: K) -> Option<K::Output> {
         None
     }
 

@@ -125,7 +125,10 @@ impl<L: DigitLanes, B: Block> Columns<L, B> for Digits {
 
 /// The codes of a run of sixteen blocks; those of rows `j`, `4 + j`, `8 + j` and `12 + j` together.
 #[inline(always)]
-fn fours_of_column<L: DigitLanes, B: Block>(blocks: &[&B::Bytes; LANES], run: usize) -> [[L::Fours; 2]; 4] {
+pub(super) fn fours_of_column<L: DigitLanes, B: Block>(
+    blocks: &[&B::Bytes; LANES],
+    run: usize,
+) -> [[L::Fours; 2]; 4] {
     [
         B::fours::<L>([blocks[0], blocks[4], blocks[8], blocks[12]], run),
         B::fours::<L>([blocks[1], blocks[5], blocks[9], blocks[13]], run),

@@ -4,11 +4,14 @@ use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use bytemuck::Zeroable;
+
 use super::Weights;
+use super::few_digits::fours_of_column;
 use super::integer::Part;
 use super::tiled::TiledSums;
 use crate::blocks::{Block, OverBlock, unit_of, with_block};
-use crate::lanes::{Kernel, LANES, Lanes, RUN, dispatch};
+use crate::lanes::{ColumnKernel, ColumnLanes, Kernel, LANES, Lanes, RUN, dispatch};
 
 /// Weights of a row that are taken apart at a time: 16 rows of codes then take 8 KiB.
 const CHUNK: usize = 256;
@@ -30,6 +33,9 @@ pub(super) trait Form {
 
     /// Takes the codes of a run out of a block, to their place among those of the block.
     fn take<L: Lanes, B: Block>(block: &B::Bytes, run: usize, codes: &mut [i16]);
+
+    /// Lays the unsigned codes of a run of sixteen blocks out, as [`ColumnLanes`] has them.
+    fn take_column<L: ColumnLanes, B: Block>(fours: &[[L::Fours; 2]; 4], lines: &mut [Line]);
 }
 
 /// What a form is for.
@@ -53,6 +59,12 @@ impl Form for Words {
     fn take<L: Lanes, B: Block>(block: &B::Bytes, run: usize, codes: &mut [i16]) {
         L::bytes_to_codes(B::codes::<L>(block, run), &mut codes.as_chunks_mut().0[run]);
     }
+    #[inline(always)]
+    fn take_column<L: ColumnLanes, B: Block>(fours: &[[L::Fours; 2]; 4], lines: &mut [Line]) {
+        if let Some(pairs) = bytemuck::cast_slice_mut(lines).first_chunk_mut() {
+            L::pairs_of_column(fours, B::OFFSET, pairs);
+        }
+    }
 }
 
 impl Form for Bytes {
@@ -63,6 +75,12 @@ impl Form for Bytes {
         let codes = bytemuck::cast_slice_mut(codes).as_chunks_mut().0;
         L::bytes_store(B::codes::<L>(block, run), &mut codes[run]);
     }
+    #[inline(always)]
+    fn take_column<L: ColumnLanes, B: Block>(fours: &[[L::Fours; 2]; 4], lines: &mut [Line]) {
+        if let Some(quads) = bytemuck::cast_slice_mut(lines).first_chunk_mut() {
+            L::quads_of_column(fours, B::OFFSET, quads);
+        }
+    }
 }
 
 impl Form for UnsignedBytes {
@@ -72,6 +90,12 @@ impl Form for UnsignedBytes {
     fn take<L: Lanes, B: Block>(block: &B::Bytes, run: usize, codes: &mut [i16]) {
         let codes = bytemuck::cast_slice_mut(codes).as_chunks_mut().0;
         L::bytes_store(B::unsigned_codes::<L>(block, run), &mut codes[run]);
+    }
+    #[inline(always)]
+    fn take_column<L: ColumnLanes, B: Block>(fours: &[[L::Fours; 2]; 4], lines: &mut [Line]) {
+        if let Some(quads) = bytemuck::cast_slice_mut(lines).first_chunk_mut() {
+            L::quads_of_column(fours, 0, quads);
+        }
     }
 }
 
@@ -180,7 +204,7 @@ impl<F: Form> Kernel for FillSlab<'_, F> {
 /// Codes that one load takes, in one line of the cache.
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C, align(64))]
-struct Line([i16; 2 * LANES]);
+pub(super) struct Line([i16; 2 * LANES]);
 
 /// Sixteen rows of weights taken apart.
 #[derive(Default)]
@@ -209,6 +233,10 @@ impl Panel {
 
     #[inline(always)]
     fn fill<L: Lanes, B: Block, F: Form>(&mut self, weights: &Weights<'_>, output: usize, chunk: &mut Chunk) {
+        if const { L::COLUMNS } {
+            L::with_columns(FillColumns::<B, F> { panel: self, weights, output, of: PhantomData });
+            return;
+        }
         let mut begin = 0;
         while begin < weights.inputs {
             let end = (begin + CHUNK).min(weights.inputs);
@@ -221,6 +249,36 @@ impl Panel {
             let lines = &mut self.lines[begin * F::WIDTH / 4..end * F::WIDTH / 4];
             across::<L, F>(&chunk.codes, bytemuck::cast_slice_mut(lines));
             begin = end;
+        }
+    }
+}
+
+/// Takes the weights of a panel apart, from an output on, column by column of blocks; codes do not leave the registers on
+/// their way.
+struct FillColumns<'a, B, F> {
+    panel: &'a mut Panel,
+    weights: &'a Weights<'a>,
+    output: usize,
+    of: PhantomData<(B, F)>,
+}
+
+impl<B: Block, F: Form> ColumnKernel for FillColumns<'_, B, F> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: ColumnLanes>(self) {
+        let FillColumns { panel, weights, output, .. } = self;
+        let rows = rows_of::<B>(weights, output);
+        let scales: &mut [B::Scales] = bytemuck::cast_slice_mut(&mut panel.scales);
+        let minima: &mut [B::Scales] = bytemuck::cast_slice_mut(&mut panel.minima);
+        let mut none = B::Scales::zeroed();
+        let columns = panel.lines.chunks_exact_mut(B::LEN * F::WIDTH / 4);
+        for (index, (lines, scales)) in columns.zip(scales).enumerate() {
+            let blocks = column_of::<B>(&rows, index);
+            B::scales::<L>(&blocks, scales, minima.get_mut(index).unwrap_or(&mut none));
+            for (run, lines) in lines.chunks_exact_mut(RUN * F::WIDTH / 4).enumerate() {
+                prefetch_ahead::<L, B>(weights, output, index, run);
+                F::take_column::<L, B>(&fours_of_column::<L, B>(&blocks, run), lines);
+            }
         }
     }
 }
