@@ -61,7 +61,7 @@ impl Default for Settings {
             numerics: Numerics::Default,
             kv: KvStorage::F16,
             context_length: 4096,
-            step_rows_max: 128,
+            step_rows_max: 192,
             sequences_max: 16,
             step_time_max: Duration::from_millis(100),
             kept_bytes_max: 1 << 30,

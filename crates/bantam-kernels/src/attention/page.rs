@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use half::slice::HalfFloatSliceExt;
+use half::vec::HalfBitsVecExt;
 use half::{bf16, f16};
 
 use super::coded::{Coded, GROUP, Width};
@@ -121,10 +122,11 @@ impl Page {
     /// A page of zeros.
     pub fn new(shape: KvShape, storage: KvStorage) -> Self {
         let len = shape.num_kv_heads * shape.head_len();
+        // Zeros of plain numbers come from the system where it has some; halves are made of them.
         let numbers = match storage {
             KvStorage::F32 => Numbers::F32(vec![0.0; len]),
-            KvStorage::F16 => Numbers::F16(vec![f16::ZERO; len]),
-            KvStorage::BF16 => Numbers::BF16(vec![bf16::ZERO; len]),
+            KvStorage::F16 => Numbers::F16(vec![0; len].reinterpret_into()),
+            KvStorage::BF16 => Numbers::BF16(vec![0; len].reinterpret_into()),
             KvStorage::Q8_0 => Numbers::Coded(Coded::new(shape, Width::Eight)),
             KvStorage::Q4_0 => Numbers::Coded(Coded::new(shape, Width::Four)),
         };

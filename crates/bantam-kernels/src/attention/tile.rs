@@ -326,8 +326,9 @@ impl Tile<'_> {
         kept: H,
         values: &mut [f32],
     ) -> [Total; N] {
-        let mut scores = scores::<L, H, N>(self.spec, kept, queries);
         let seen = self.seen_by_all::<N>(page);
+        let end = seen.iter().map(|seen| seen.end).max().unwrap_or(0);
+        let mut scores = scores::<L, H, N>(self.spec, kept, queries, end);
         if seen.iter().any(|seen| seen.len() < PAGE) {
             for (scores, seen) in scores.iter_mut().zip(&seen) {
                 let scores = scores.as_flattened_mut();
@@ -337,12 +338,12 @@ impl Tile<'_> {
         }
         let mut totals = soften::<L, N>(&mut scores);
         // What some query of the tile sees. A weight of zero changes no sum of the others.
-        let (mut begin, mut end) = (PAGE, 0);
+        let mut begin = end;
         for (i, seen) in seen.iter().enumerate() {
             if seen.is_empty() {
                 (scores[i], totals[i]) = ([[0.0; LANES]; GROUPS], Total::EMPTY);
             } else {
-                (begin, end) = (begin.min(seen.start), end.max(seen.end));
+                begin = begin.min(seen.start);
             }
         }
         kept.weigh::<L, N>(&scores, begin..end, values, self.spec.kv.padded_dim());
@@ -350,33 +351,37 @@ impl Tile<'_> {
     }
 }
 
-/// The scores of all places of a page, those that hold nothing yet among them.
+/// The scores of the places of a page up to `end`, and some more, those that hold nothing yet among them.
 #[inline(always)]
 fn scores<L: Lanes, H: Head, const N: usize>(
     spec: &AttendSpec<'_>,
     kept: H,
     queries: &[[f32; N]],
+    end: usize,
 ) -> [Scores; N] {
     let mut scores = [[[0.0; LANES]; GROUPS]; N];
     // Twelve sums side by side at least, where the registers hold them.
     if const { L::WIDE && N <= 3 } {
-        let sums = kept.products::<L, N, GROUPS>(0, queries);
-        put::<L, N, GROUPS>(spec, sums, 0, &mut scores);
+        put(spec, kept.products::<L, N, GROUPS>(0, queries), 0, &mut scores);
     } else if const { L::WIDE } {
-        for group in (0..GROUPS).step_by(2) {
-            let sums = kept.products::<L, N, 2>(group, queries);
-            put::<L, N, 2>(spec, sums, group, &mut scores);
+        for group in (0..end.div_ceil(LANES)).step_by(2) {
+            put(spec, kept.products::<L, N, 2>(group, queries), group, &mut scores);
         }
     } else {
-        for group in 0..GROUPS {
-            let sums = kept.products::<L, N, 1>(group, queries);
-            put::<L, N, 1>(spec, sums, group, &mut scores);
+        for group in 0..end.div_ceil(LANES) {
+            put(spec, kept.products::<L, N, 1>(group, queries), group, &mut scores);
+        }
+    }
+    if let Some(cap) = spec.soft_cap {
+        for score in scores.as_flattened_mut() {
+            let capped = tanh(L::load(score).mul(L::splat(1.0 / cap))).mul(L::splat(cap));
+            capped.store(score);
         }
     }
     scores
 }
 
-/// Scales and caps the products of some groups of positions.
+/// Scales the products of some groups of positions.
 #[inline(always)]
 fn put<L: Lanes, const N: usize, const G: usize>(
     spec: &AttendSpec<'_>,
@@ -386,11 +391,7 @@ fn put<L: Lanes, const N: usize, const G: usize>(
 ) {
     for g in 0..G {
         for i in 0..N {
-            let mut score = products[g][i].mul(L::splat(spec.scale));
-            if let Some(cap) = spec.soft_cap {
-                score = tanh(score.mul(L::splat(1.0 / cap))).mul(L::splat(cap));
-            }
-            score.store(&mut scores[i][group + g]);
+            products[g][i].mul(L::splat(spec.scale)).store(&mut scores[i][group + g]);
         }
     }
 }
@@ -406,14 +407,16 @@ fn soften<L: Lanes, const N: usize>(scores: &mut [Scores; N]) -> [Total; N] {
         }
         total.greatest = most.greatest();
     }
-    for (scores, total) in scores.iter_mut().zip(&mut totals) {
-        let mut sums = L::splat(0.0);
+    let mut sums = [L::splat(0.0); N];
+    for ((scores, total), sums) in scores.iter_mut().zip(&totals).zip(&mut sums) {
         for group in scores {
             let p = exp(L::load(group).sub(L::splat(total.greatest)));
             p.store(group);
-            sums = sums.add(p);
+            *sums = sums.add(p);
         }
-        total.sum = sums.sum();
+    }
+    for (total, sum) in totals.iter_mut().zip(L::sums(&sums)) {
+        total.sum = sum;
     }
     totals
 }
