@@ -1,5 +1,7 @@
 //! Rows of activations as 16-bit integers.
 
+use std::array::{from_mut, from_ref};
+
 use super::tiled::{self, CodeTile, TILED_ROWS};
 use crate::Machine;
 use crate::lanes::{ByteProducts, Kernel, LANES, Lanes, dispatch};
@@ -227,11 +229,18 @@ fn fill(isa: Isa, x: &[f32], rounding: Rounding, to: Groups<'_>) {
         #[inline(always)]
         fn run<L: Lanes>(self) {
             let Groups { codes, high, low, scales, sums } = self.2;
-            let x = self.0.as_chunks::<GROUP>().0;
             let steps = self.1.codes();
-            let groups = codes.as_chunks_mut::<GROUP>().0.iter_mut().zip(sums.as_chunks_mut::<2>().0);
-            for ((x, scale), (codes, sums)) in x.iter().zip(scales).zip(groups) {
-                *scale = Scale::new(code_group::<L>(x, steps, codes, sums), sums[0] + sums[1]);
+            let (fours, rest) = self.0.as_chunks::<GROUP>().0.as_chunks::<4>();
+            let (codes_of_fours, codes_of_rest) = codes.as_chunks_mut::<GROUP>().0.as_chunks_mut::<4>();
+            let (sums_of_fours, sums_of_rest) = sums.as_chunks_mut::<2>().0.as_chunks_mut::<4>();
+            let (scales_of_fours, scales_of_rest) = scales.as_chunks_mut::<4>();
+            let to = codes_of_fours.iter_mut().zip(sums_of_fours).zip(scales_of_fours);
+            for (x, ((codes, sums), scales)) in fours.iter().zip(to) {
+                code_groups::<L, 4>(x, steps, codes, sums, scales);
+            }
+            let to = codes_of_rest.iter_mut().zip(sums_of_rest).zip(scales_of_rest);
+            for (x, ((codes, sums), scale)) in rest.iter().zip(to) {
+                code_groups::<L, 1>(from_ref(x), steps, from_mut(codes), from_mut(sums), from_mut(scale));
             }
             for (digit, code) in high.iter_mut().zip(&*codes) {
                 *digit = (*code >> 8) as u8;
@@ -244,35 +253,47 @@ fn fill(isa: Isa, x: &[f32], rounding: Rounding, to: Groups<'_>) {
     dispatch(isa, Fill(x, rounding, to));
 }
 
-/// Codes of one group and their sums; its scale is the result.
+/// Codes of some groups, their sums and scales; each step for all of them, since it waits for the one before it.
 #[inline(always)]
-fn code_group<L: Lanes>(
-    x: &[f32; GROUP],
+fn code_groups<L: Lanes, const N: usize>(
+    x: &[[f32; GROUP]; N],
     (steps, step): (f32, f32),
-    codes: &mut [i16; GROUP],
-    sums: &mut [f32; 2],
-) -> f32 {
-    let x = x.as_chunks::<LANES>().0;
-    let codes = codes.as_chunks_mut::<LANES>().0;
-    let (low, high) = (L::load(&x[0]), L::load(&x[1]));
+    codes: &mut [[i16; GROUP]; N],
+    sums: &mut [[f32; 2]; N],
+    scales: &mut [Scale; N],
+) {
     let zero = L::splat(0.0);
-    let greatest = zero.sub(low).maximum(low).maximum(zero.sub(high).maximum(high)).greatest();
-    // `greatest` passes over a NaN; x - x is zero for all numbers but NaN and infinity.
-    let poison = low.sub(low).add(high.sub(high)).sum();
-    if poison != 0.0 {
-        (*sums, codes[0], codes[1]) = ([0.0; 2], [0; LANES], [0; LANES]);
-        return f32::NAN;
+    let mut greatest = [0.0; N];
+    let mut poison = [zero; N];
+    for g in 0..N {
+        let x = x[g].as_chunks::<LANES>().0;
+        let (low, high) = (L::load(&x[0]), L::load(&x[1]));
+        greatest[g] = zero.sub(low).maximum(low).maximum(zero.sub(high).maximum(high)).greatest();
+        // `greatest` passes over a NaN; x - x is zero for all numbers but NaN and infinity.
+        poison[g] = low.sub(low).add(high.sub(high));
     }
-    if greatest < SMALLEST {
-        (*sums, codes[0], codes[1]) = ([0.0; 2], [0; LANES], [0; LANES]);
-        return 0.0;
+    let poison = L::sums(&poison);
+    let mut rounded = [[zero; N]; 2];
+    for g in 0..N {
+        let is_number = poison[g] == 0.0;
+        let is_zero = !is_number || greatest[g] < SMALLEST;
+        let per_step = L::splat(if is_zero { 0.0 } else { steps / greatest[g] });
+        let x = x[g].as_chunks::<LANES>().0;
+        for (i, codes) in codes[g].as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+            let x = if is_number { L::load(&x[i]) } else { zero };
+            rounded[i][g] = x.mul(per_step).round().mul(L::splat(step));
+            rounded[i][g].to_codes(codes);
+        }
+        scales[g].code = match (is_number, is_zero) {
+            (false, _) => f32::NAN,
+            (_, true) => 0.0,
+            _ => greatest[g] / (steps * step),
+        };
     }
-    let per_step = L::splat(steps / greatest);
-    for (i, x) in [low, high].into_iter().enumerate() {
-        let rounded = x.mul(per_step).round().mul(L::splat(step));
-        rounded.to_codes(&mut codes[i]);
-        // Whole numbers below 2^24 in all, so that no order of the sum rounds.
-        sums[i] = rounded.sum();
+    // Whole numbers below 2^24 in all, so that no order of the sums rounds.
+    let [low, high] = [L::sums(&rounded[0]), L::sums(&rounded[1])];
+    for g in 0..N {
+        sums[g] = [low[g], high[g]];
+        scales[g] = Scale::new(scales[g].code, low[g] + high[g]);
     }
-    greatest / (steps * step)
 }
