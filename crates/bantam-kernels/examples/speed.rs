@@ -98,7 +98,8 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let threads = arguments.first().and_then(|count| count.parse().ok()).unwrap_or(0);
     let wanted = arguments.get(1).map_or("", String::as_str);
-    let machine = Machine::new(Isa::best(), threads);
+    let isa = std::env::var("BANTAM_ISA").ok().and_then(|name| name.parse().ok());
+    let machine = Machine::new(isa.unwrap_or_else(Isa::best), threads);
     println!(
         "{} on {} threads; each figure from the least and from the median time",
         machine.isa(),

@@ -250,7 +250,7 @@ impl<L: Lanes, B: Block, P: Products<L, B>> Columns<L, B> for ByRows<P> {
                         let codes = code_sum::<B::Unit>(&x[r], unit);
                         products = without_offset(products, f32::from(P::OFFSET), codes);
                     }
-                    let scale = scale_of::<B::Unit>(&x[r], unit);
+                    let scale = scale_of::<B::Unit>(&x[r], group, unit);
                     sums[r] = add_unit::<L, B::Unit>(sums[r], products, scales, minima, scale);
                 }
             }

@@ -114,7 +114,7 @@ impl<L: DigitLanes, B: Block> Columns<L, B> for Digits {
                         let codes = code_sum::<B::Unit>(&x[r], unit);
                         ints = L::ints_less(ints, i32::from(B::OFFSET) * codes as i32);
                     }
-                    let (products, scale) = (L::ints_to_f32(ints), scale_of::<B::Unit>(&x[r], unit));
+                    let (products, scale) = (L::ints_to_f32(ints), scale_of::<B::Unit>(&x[r], group, unit));
                     sums[r] = add_unit::<L, B::Unit>(sums[r], products, scales, minima, scale);
                 }
             }

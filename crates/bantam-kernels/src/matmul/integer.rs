@@ -58,8 +58,8 @@ pub(super) fn code_sum<U: Unit>(row: &Row<'_>, unit: usize) -> f32 {
 
 /// What a unit's sums are multiplied with: as the whole group's, but for minima of half of it.
 #[inline(always)]
-pub(super) fn scale_of<U: Unit>(row: &Row<'_>, unit: usize) -> Scale {
-    let scale = row.scales[unit * U::LEN / GROUP];
+pub(super) fn scale_of<U: Unit>(row: &Row<'_>, group: usize, unit: usize) -> Scale {
+    let scale = row.scales[group];
     if U::MINIMA && U::LEN < GROUP { Scale::new(scale.code, row.sums[unit]) } else { scale }
 }
 
