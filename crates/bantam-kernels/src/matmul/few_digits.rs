@@ -10,82 +10,57 @@ use super::slab::prefetch_ahead;
 use crate::blocks::{Block, OverBlock, with_block};
 use crate::lanes::{DigitKernel, DigitLanes, Kernel, LANES, Lanes, RUN};
 
-/// A part of a product whose rows may be few; gives whether they were, and are done.
-pub(super) struct FewRowsOfDigits<'a>(pub(super) &'a Part<'a>);
+/// A part of a product whose rows may be few; gives whether they were, and are done. Each number of rows up to four has code of
+/// its own; `COUNTED` are more, for which there is one code. (Together they would not fit the compiler's registers.)
+pub(super) struct FewRowsOfDigits<'a, const COUNTED: bool>(pub(super) &'a Part<'a>);
+
+/// Rows that have code for their number, at most.
+const FEW: usize = 4;
+/// Rows that are counted, at most.
+const COUNTED_MAX: usize = 8;
 
 /// Whether codes of weights are the same signed and not, which products of digits want.
 pub(super) const fn is_by_digits<L: Lanes, B: Block>() -> bool {
     L::DIGIT_ROWS > 0 && B::BITS < 8
 }
 
-impl Kernel for FewRowsOfDigits<'_> {
+impl<const COUNTED: bool> Kernel for FewRowsOfDigits<'_, COUNTED> {
     type Output = bool;
     #[inline(always)]
     fn run<L: Lanes>(self) -> bool {
-        let few = self.0.x.has_digits() && (1..=L::DIGIT_ROWS.min(FEW)).contains(&self.0.x.rows());
+        if const { COUNTED && L::DIGIT_ROWS <= FEW } {
+            return false;
+        }
+        let rows = if COUNTED { FEW + 1..=L::DIGIT_ROWS } else { 1..=L::DIGIT_ROWS.min(FEW) };
+        let few = self.0.x.has_digits() && rows.contains(&self.0.x.rows());
         few && L::with_digits(self) == Some(true)
     }
 }
 
-impl DigitKernel for FewRowsOfDigits<'_> {
+impl<const COUNTED: bool> DigitKernel for FewRowsOfDigits<'_, COUNTED> {
     type Output = bool;
     #[inline(always)]
     fn run<L: DigitLanes>(self) -> bool {
-        struct WithLanes<'a, L>(&'a Part<'a>, PhantomData<L>);
-        impl<L: DigitLanes> OverBlock for WithLanes<'_, L> {
+        struct WithLanes<'a, L, const COUNTED: bool>(&'a Part<'a>, PhantomData<L>);
+        impl<L: DigitLanes, const COUNTED: bool> OverBlock for WithLanes<'_, L, COUNTED> {
             type Output = bool;
             #[inline(always)]
             fn run<B: Block>(self) -> bool {
                 if const { !is_by_digits::<L, B>() } {
                     return false;
                 }
-                self.0.few::<L, B, Digits>();
-                true
-            }
-        }
-        with_block(self.0.weights.storage, WithLanes::<L>(self.0, PhantomData)) == Some(true)
-    }
-}
-
-/// The same for rows that are not quite as few: one code for any number of them, where others have one for each.
-pub(super) struct SomeRowsOfDigits<'a>(pub(super) &'a Part<'a>);
-
-impl Kernel for SomeRowsOfDigits<'_> {
-    type Output = bool;
-    #[inline(always)]
-    fn run<L: Lanes>(self) -> bool {
-        if const { L::DIGIT_ROWS <= FEW } {
-            return false;
-        }
-        let some = self.0.x.has_digits() && (FEW + 1..=L::DIGIT_ROWS).contains(&self.0.x.rows());
-        some && L::with_digits(self) == Some(true)
-    }
-}
-
-impl DigitKernel for SomeRowsOfDigits<'_> {
-    type Output = bool;
-    #[inline(always)]
-    fn run<L: DigitLanes>(self) -> bool {
-        struct WithLanes<'a, L>(&'a Part<'a>, PhantomData<L>);
-        impl<L: DigitLanes> OverBlock for WithLanes<'_, L> {
-            type Output = bool;
-            #[inline(always)]
-            fn run<B: Block>(self) -> bool {
-                if const { !is_by_digits::<L, B>() || L::DIGIT_ROWS <= FEW } {
-                    return false;
+                if const { COUNTED } {
+                    self.0.few_rows::<L, B, Digits, COUNTED_MAX>();
+                } else {
+                    self.0.few::<L, B, Digits>();
                 }
-                self.0.few_rows::<L, B, Digits, SOME>();
                 true
             }
         }
-        with_block(self.0.weights.storage, WithLanes::<L>(self.0, PhantomData)) == Some(true)
+        let work = WithLanes::<L, COUNTED>(self.0, PhantomData);
+        with_block(self.0.weights.storage, work) == Some(true)
     }
 }
-
-/// Rows that have a code for their number.
-const FEW: usize = 4;
-/// Rows that have one together, at most.
-const SOME: usize = 8;
 
 /// Codes of 16 bits by their digits.
 struct Digits;
@@ -103,7 +78,6 @@ impl<L: DigitLanes, B: Block> Columns<L, B> for Digits {
             prefetch_ahead::<L, B>(weights, output, index, run);
             let group = index * (B::LEN / RUN) + run;
             let fours = fours_of_column::<L, B>(blocks, run);
-            // As many as there is code for are taken without counting.
             for r in 0..if N > FEW { count.min(N) } else { N } {
                 for half in 0..RUN / B::UNIT {
                     let mut ints = unit_products::<L, B>(&fours, (&x[r], group), half);
