@@ -172,16 +172,15 @@ impl Scheduler {
         self.tree.bytes() + self.running.iter().map(|sequence| sequence.state.own_bytes()).sum::<usize>()
     }
 
-    /// Has the next tokens of all sequences guessed that are past their prompts. Guesses take no row that a sequence
+    /// Has the next tokens of all sequences guessed, once they are past their prompts. Guesses take no row that a sequence
     /// needs. While prompts are read, a step is bound by its products, not by reading weights: a wrong guess would cost as
     /// much as a right one gains.
     fn guess(&mut self) {
-        let decoding = |sequence: &&mut Sequence| sequence.is_decoding();
         if !self.running.iter().all(Sequence::is_decoding) {
             return;
         }
-        let mut rows = self.running.iter_mut().filter(decoding).count();
-        for sequence in self.running.iter_mut().filter(decoding) {
+        let mut rows = self.running.len();
+        for sequence in &mut self.running {
             let room = self.settings.step_rows_max - rows;
             rows += sequence.guess(&mut self.speculator, &self.machine, &self.settings, (rows, room));
         }

@@ -47,8 +47,8 @@ pub struct Codes {
     digits: [Vec<u8>; 2],
     /// `[rows][width / 32]`
     scales: Vec<Scale>,
-    /// Sums of 16 codes, exact in f32; `[rows][width / 16]`
-    sums: Vec<f32>,
+    /// Sums of the codes of both halves of a group, exact in f32; `[rows][width / 32]`
+    sums: Vec<[f32; 2]>,
     /// The same in tiles, `[rows / 16][width / 32]`, where the instruction set and the number of rows ask for it.
     tiles: Vec<CodeTile>,
 }
@@ -77,7 +77,7 @@ pub(super) struct Row<'a> {
     /// The upper digits of codes, then the lower ones. Empty if there are none.
     pub(super) digits: [&'a [u8]; 2],
     pub(super) scales: &'a [Scale],
-    pub(super) sums: &'a [f32],
+    pub(super) sums: &'a [[f32; 2]],
 }
 
 impl Codes {
@@ -105,7 +105,7 @@ impl Codes {
         (self.width, self.rounding) = (width, rounding);
         self.codes.resize(x.len(), 0);
         self.scales.resize(x.len() / GROUP, Scale::default());
-        self.sums.resize(x.len() / LANES, 0.0);
+        self.sums.resize(x.len() / GROUP, [0.0; 2]);
         let isa = machine.isa();
         let per_group = self.digits_per_group(isa);
         for (digits, per_group) in self.digits.iter_mut().zip(per_group) {
@@ -124,7 +124,7 @@ impl Codes {
                     high: digits[0].slice_mut(begin * per_group[0], count * per_group[0]),
                     low: digits[1].slice_mut(begin * per_group[1], count * per_group[1]),
                     scales: scales.slice_mut(begin, count),
-                    sums: sums.slice_mut(begin * 2, count * 2),
+                    sums: sums.slice_mut(begin, count),
                 }
             };
             fill(isa, &x[begin * GROUP..][..count * GROUP], rounding, to);
@@ -201,7 +201,7 @@ impl Codes {
                 self.digits[1].get(row * w..row * w + w).unwrap_or_default(),
             ],
             scales: &self.scales[row * (w / GROUP)..][..w / GROUP],
-            sums: &self.sums[row * (w / LANES)..][..w / LANES],
+            sums: &self.sums[row * (w / GROUP)..][..w / GROUP],
         }
     }
 }
@@ -218,7 +218,7 @@ struct Groups<'a> {
     high: &'a mut [u8],
     low: &'a mut [u8],
     scales: &'a mut [Scale],
-    sums: &'a mut [f32],
+    sums: &'a mut [[f32; 2]],
 }
 
 /// Codes, scales and sums of some groups.
@@ -232,7 +232,7 @@ fn fill(isa: Isa, x: &[f32], rounding: Rounding, to: Groups<'_>) {
             let steps = self.1.codes();
             let (fours, rest) = self.0.as_chunks::<GROUP>().0.as_chunks::<4>();
             let (codes_of_fours, codes_of_rest) = codes.as_chunks_mut::<GROUP>().0.as_chunks_mut::<4>();
-            let (sums_of_fours, sums_of_rest) = sums.as_chunks_mut::<2>().0.as_chunks_mut::<4>();
+            let (sums_of_fours, sums_of_rest) = sums.as_chunks_mut::<4>();
             let (scales_of_fours, scales_of_rest) = scales.as_chunks_mut::<4>();
             let to = codes_of_fours.iter_mut().zip(sums_of_fours).zip(scales_of_fours);
             for (x, ((codes, sums), scales)) in fours.iter().zip(to) {

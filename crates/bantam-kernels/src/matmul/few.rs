@@ -245,12 +245,11 @@ impl<L: Lanes, B: Block, P: Products<L, B>> Columns<L, B> for ByRows<P> {
                     let unit = run * (RUN / B::UNIT) + half;
                     let mut products = L::ints_to_f32(ints);
                     let (scales, minima) = (L::load(&scales[unit]), L::load(&minima[unit]));
-                    let unit = group * (RUN / B::UNIT) + half;
                     if P::OFFSET > 0 {
-                        let codes = code_sum::<B::Unit>(&x[r], unit);
+                        let codes = code_sum::<B::Unit>(&x[r], group, half);
                         products = without_offset(products, f32::from(P::OFFSET), codes);
                     }
-                    let scale = scale_of::<B::Unit>(&x[r], group, unit);
+                    let scale = scale_of::<B::Unit>(&x[r], group, half);
                     sums[r] = add_unit::<L, B::Unit>(sums[r], products, scales, minima, scale);
                 }
             }

@@ -78,17 +78,18 @@ impl<L: DigitLanes, B: Block> Columns<L, B> for Digits {
             prefetch_ahead::<L, B>(weights, output, index, run);
             let group = index * (B::LEN / RUN) + run;
             let fours = fours_of_column::<L, B>(blocks, run);
-            for r in 0..if N > FEW { count.min(N) } else { N } {
+            // As many as have code for their number are not counted.
+            let rows = if N > FEW { count.min(N) } else { N };
+            for r in 0..rows {
                 for half in 0..RUN / B::UNIT {
                     let mut ints = unit_products::<L, B>(&fours, (&x[r], group), half);
                     let unit = run * (RUN / B::UNIT) + half;
                     let (scales, minima) = (L::load(&scales[unit]), L::load(&minima[unit]));
-                    let unit = group * (RUN / B::UNIT) + half;
                     if B::OFFSET > 0 {
-                        let codes = code_sum::<B::Unit>(&x[r], unit);
+                        let codes = code_sum::<B::Unit>(&x[r], group, half);
                         ints = L::ints_less(ints, i32::from(B::OFFSET) * codes as i32);
                     }
-                    let (products, scale) = (L::ints_to_f32(ints), scale_of::<B::Unit>(&x[r], group, unit));
+                    let (products, scale) = (L::ints_to_f32(ints), scale_of::<B::Unit>(&x[r], group, half));
                     sums[r] = add_unit::<L, B::Unit>(sums[r], products, scales, minima, scale);
                 }
             }

@@ -50,17 +50,18 @@ pub(super) fn add_unit<L: Lanes, U: Unit>(sums: L, products: L, scales: L, minim
     if U::MINIMA { minima.mul_add(L::splat(scale.minimum), sums) } else { sums }
 }
 
-/// The sum of a unit's codes of activations.
+/// The sum of the codes of a unit: a whole group, or a half of it.
 #[inline(always)]
-pub(super) fn code_sum<U: Unit>(row: &Row<'_>, unit: usize) -> f32 {
-    if U::LEN == GROUP { row.sums[2 * unit] + row.sums[2 * unit + 1] } else { row.sums[unit] }
+pub(super) fn code_sum<U: Unit>(row: &Row<'_>, group: usize, half: usize) -> f32 {
+    let sums = row.sums[group];
+    if U::LEN == GROUP { sums[0] + sums[1] } else { sums[half] }
 }
 
 /// What a unit's sums are multiplied with: as the whole group's, but for minima of half of it.
 #[inline(always)]
-pub(super) fn scale_of<U: Unit>(row: &Row<'_>, group: usize, unit: usize) -> Scale {
+pub(super) fn scale_of<U: Unit>(row: &Row<'_>, group: usize, half: usize) -> Scale {
     let scale = row.scales[group];
-    if U::MINIMA && U::LEN < GROUP { Scale::new(scale.code, row.sums[unit]) } else { scale }
+    if U::MINIMA && U::LEN < GROUP { Scale::new(scale.code, row.sums[group][half]) } else { scale }
 }
 
 /// A unit's sums of products with codes that are too great by `offset`, made right. All are whole numbers that single precision

@@ -4,8 +4,8 @@ use std::marker::PhantomData;
 
 use bytemuck::Pod;
 
-use super::codes::{GROUP, Row, Scale};
-use super::integer::{Part, add_unit, without_offset};
+use super::codes::{GROUP, Row};
+use super::integer::{Part, add_unit, code_sum, scale_of, without_offset};
 use super::slab::{Panel, UnsignedBytes, Words, Workspace};
 use crate::blocks::{OverUnit, Unit, bits_of, with_unit};
 use crate::lanes::{
@@ -228,14 +228,9 @@ fn multiply<L: Lanes, U: Unit, P: Products<L>, const N: usize, const PANELS: usi
     for (of, panel) in panel_groups.iter_mut().zip(panels) {
         *of = PanelGroups::of::<U>(panel, groups);
     }
-    let mut row_groups =
-        [RowGroups { x: P::x(&x[0], groups), scales: x[0].scales, sums: x[0].sums.as_chunks().0 }; N];
-    for (of, x) in row_groups.iter_mut().zip(x) {
-        *of = RowGroups {
-            x: P::x(x, groups),
-            scales: &x.scales[..groups],
-            sums: &x.sums.as_chunks().0[..groups],
-        };
+    let (mut rows, mut digits) = (*x, [P::x(&x[0], groups); N]);
+    for (row, digits) in rows.iter_mut().zip(&mut digits) {
+        (row.scales, row.sums, *digits) = (&row.scales[..groups], &row.sums[..groups], P::x(row, groups));
     }
     let mut sums = [[L::splat(0.0); N]; PANELS];
     for group in 0..groups {
@@ -244,24 +239,18 @@ fn multiply<L: Lanes, U: Unit, P: Products<L>, const N: usize, const PANELS: usi
             for (codes, of) in codes.iter_mut().zip(&panel_groups) {
                 *codes = &of.codes[group];
             }
-            let mut x = [row_groups[0].x.map(|x| &x[group]); N];
-            for (x, of) in x.iter_mut().zip(&row_groups) {
-                *x = of.x.map(|x| &x[group]);
-            }
+            let mut x = [digits[0].map(|digits| &digits[group]); N];
             let mut code_sums = [0.0; N];
-            for (sum, of) in code_sums.iter_mut().zip(&row_groups) {
-                let [first, second] = of.sums[group];
-                *sum = if UNITS == 1 { first + second } else { of.sums[group][part] };
+            for r in 0..N {
+                x[r] = digits[r].map(|digits| &digits[group]);
+                code_sums[r] = code_sum::<U>(&rows[r], group, part);
             }
             let products = products.unit::<U, N, PANELS>(&codes, &x, part, &code_sums);
             for p in 0..PANELS {
                 let scales = L::load(&panel_groups[p].scales[group][part]);
                 let minima = L::load(&panel_groups[p].minima[group][part]);
                 for r in 0..N {
-                    let mut scale = row_groups[r].scales[group];
-                    if U::MINIMA && UNITS > 1 {
-                        scale = Scale::new(scale.code, code_sums[r]);
-                    }
+                    let scale = scale_of::<U>(&rows[r], group, part);
                     sums[p][r] = add_unit::<L, U>(sums[p][r], products[p][r], scales, minima, scale);
                 }
             }
@@ -270,7 +259,7 @@ fn multiply<L: Lanes, U: Unit, P: Products<L>, const N: usize, const PANELS: usi
     sums
 }
 
-/// A panel by groups of inputs. All is cut to as many of them, so that one check serves for all.
+/// A panel by groups of inputs. All is cut to as many of them, as rows are, so that one check serves for all.
 #[derive(Clone, Copy)]
 struct PanelGroups<'a, C, const UNITS: usize> {
     codes: &'a [C],
@@ -286,14 +275,6 @@ impl<'a, C: Pod, const UNITS: usize> PanelGroups<'a, C, UNITS> {
         let minima = if U::MINIMA { &panel.minima.as_chunks().0[..groups] } else { scales };
         PanelGroups { codes: &bytemuck::cast_slice(panel.pairs())[..groups], scales, minima }
     }
-}
-
-/// A row of activations in the same way.
-#[derive(Clone, Copy)]
-struct RowGroups<'a, X> {
-    x: [&'a [X]; 2],
-    scales: &'a [Scale],
-    sums: &'a [[f32; 2]],
 }
 
 /// How the codes of panels are multiplied.

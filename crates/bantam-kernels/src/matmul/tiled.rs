@@ -86,8 +86,8 @@ impl CodeTile {
             (*low, *high) = (*code as u8, (*code >> 8) as i8);
         }
         let whole = row.scales[group];
-        let half = |unit| Scale::new(whole.code, row.sums[unit]);
-        for (scales, scale) in self.scales.iter_mut().zip([half(2 * group), half(2 * group + 1), whole]) {
+        let [first, second] = row.sums[group].map(|sum| Scale::new(whole.code, sum));
+        for (scales, scale) in self.scales.iter_mut().zip([first, second, whole]) {
             scales[lane] = scale;
         }
     }
