@@ -291,7 +291,7 @@ impl ModelFile<'_> {
             }
         }
         let list = self.merges.as_deref().unwrap_or_default();
-        let mut merges = Merges::with_capacity(vocab, list.len());
+        let mut merges = Merges::of_ranks(vocab, 0..list.len());
         let alphabet = Alphabet::new();
         let mut joined = Vec::new();
         for (rank, merge) in list.iter().enumerate() {

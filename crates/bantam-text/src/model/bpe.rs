@@ -1,6 +1,7 @@
 //! Byte-pair encoding by a list of merges (Sennrich et al. 2016; byte-level as in GPT-2).
 
 use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
 
 use super::Unknown;
 use super::merge::{Join, Symbol, Workspace};
@@ -89,17 +90,19 @@ pub(crate) struct Pairs {
 }
 
 impl Pairs {
-    fn with_capacity(count: usize) -> Self {
+    /// Left, right, joined, in order; of a pair that is there more than once, the first.
+    fn new(all: &[&[[u32; 3]]]) -> Self {
+        let count = all.iter().map(|list| list.len()).sum();
         let factor = RandomState::new().hash_one(count) | 1;
-        Self { list: Vec::with_capacity(count), slots: Slots::with_capacity(count), factor }
-    }
-
-    /// Adds a pair unless it is there. At most as many as the capacity was given for.
-    fn insert(&mut self, left: u32, right: u32, id: u32) {
-        if let Err(slot) = self.place(left, right) {
-            self.slots.fill(slot, self.hash(left, right), self.list.len() as u32);
-            self.list.push([left, right, id]);
+        let mut pairs =
+            Self { list: Vec::with_capacity(count), slots: Slots::with_capacity(count), factor };
+        for &[left, right, joined] in all.iter().copied().flatten() {
+            if let Err(slot) = pairs.place(left, right) {
+                pairs.slots.fill(slot, pairs.hash(left, right), pairs.list.len() as u32);
+                pairs.list.push([left, right, joined]);
+            }
         }
+        pairs
     }
 
     fn find(&self, left: u32, right: u32) -> Option<Join> {
@@ -119,19 +122,21 @@ impl Pairs {
     }
 }
 
-/// Collects merges in order of rank.
+/// Finds the pieces of merges, in order of rank.
 pub(crate) struct Merges<'v> {
     vocab: &'v Vocab,
-    table: Pairs,
+    /// Left, right, joined.
+    found: Vec<[u32; 3]>,
     /// The id that the next merge makes if pieces lie in the order of their merges, as they mostly do.
     guess: u32,
-    /// Merges seen so far, for messages.
-    rank: u32,
+    /// Of the next merge, for messages.
+    rank: usize,
 }
 
 impl<'v> Merges<'v> {
-    pub(crate) fn with_capacity(vocab: &'v Vocab, count: usize) -> Self {
-        Self { vocab, table: Pairs::with_capacity(count), guess: 0, rank: 0 }
+    /// For merges of these ranks.
+    pub(crate) fn of_ranks(vocab: &'v Vocab, ranks: Range<usize>) -> Self {
+        Self { vocab, found: Vec::with_capacity(ranks.len()), guess: 0, rank: ranks.start }
     }
 
     /// Adds the merge of the next rank: what it makes, and where that is cut in two. All three pieces must be in the
@@ -164,13 +169,18 @@ impl<'v> Merges<'v> {
         self.guess = joined + 1;
         // A special token is never made from text, even where the merges would spell it.
         if self.vocab.kind(joined).is_some_and(Kind::is_spelled) {
-            self.table.insert(left, right, joined);
+            self.found.push([left, right, joined]);
         }
         self.rank += 1;
         Ok(joined)
     }
 
     pub(crate) fn finish(self) -> Pairs {
-        self.table
+        Pairs::new(&[&self.found])
+    }
+
+    /// With the merges of the ranks behind these.
+    pub(crate) fn finish_with(self, rest: Self) -> Pairs {
+        Pairs::new(&[&self.found, &rest.found])
     }
 }
