@@ -1,4 +1,4 @@
-//! Times the kernels at the shapes of SmolLM2-135M and Gemma 3 270M beside what the machine could do.
+//! Times the kernels at shapes of SmolLM2-135M, Gemma 3 270M and Llama 3.2 1B beside what the machine could do.
 //!
 //! `cargo run --release -p bantam-kernels --example speed -- [threads] [part of a line's name]`
 #![allow(clippy::print_stdout, reason = "the figures are what it is for")]
@@ -10,7 +10,7 @@ use bantam_kernels::matmul::{Codes, Input, Layout, Rounding, Weights, multiply};
 use bantam_kernels::{Isa, Machine, Storage, limits};
 
 /// Name, outputs, inputs and storages of the matrices.
-const SHAPES: [(&str, usize, usize, &[Storage]); 9] = [
+const SHAPES: [(&str, usize, usize, &[Storage]); 10] = [
     ("smollm2 q/o", 576, 576, &[Storage::Q4_1, Storage::Q8_0]),
     ("smollm2 k/v", 192, 576, &[Storage::Q4_1]),
     ("smollm2 gate/up", 1536, 576, &[Storage::Q4_0, Storage::Q4_1, Storage::Q8_0]),
@@ -20,6 +20,12 @@ const SHAPES: [(&str, usize, usize, &[Storage]); 9] = [
     ("gemma3 down", 640, 2048, &[Storage::Q4K, Storage::Q6K]),
     ("gemma3 gate/up", 2048, 640, &[Storage::Q5_0]),
     ("gemma3 head", 262_144, 640, &[Storage::Q8_0]),
+    (
+        "llama 1b q/o",
+        2048,
+        2048,
+        &[Storage::Q4K, Storage::Q5K, Storage::Q6K, Storage::Q8_0, Storage::F16, Storage::BF16],
+    ),
 ];
 
 /// Rows of activations.
@@ -58,14 +64,16 @@ fn time_product(
     // Copies, so that a small matrix is not read from the cache, as in a model it is not.
     let copies = (128usize << 20).div_ceil(size).min(if rows > 16 { 1 } else { usize::MAX });
     let bytes = bytes(size * copies);
+    let x = activations(rows * inputs);
     let mut codes = Codes::new();
-    codes.fill(machine, &activations(rows * inputs), inputs, rounding);
+    codes.fill(machine, &x, inputs, rounding);
+    let input = if storage.is_quantized() { Input::Coded(&codes) } else { Input::Exact(&x) };
     let mut y = vec![0.0; rows * outputs];
     let mut next = bytes.chunks_exact(size).cycle();
     time(|| {
         if let Some(bytes) = next.next() {
             let weights = Weights { storage, layout: Layout::OutIn, outputs, inputs, bytes };
-            multiply(machine, weights, Input::Coded(&codes), &mut y);
+            multiply(machine, weights, input, &mut y);
         }
     })
 }

@@ -16,7 +16,7 @@ use crate::lanes::{ColumnKernel, ColumnLanes, Kernel, LANES, Lanes, RUN, dispatc
 /// Weights of a row that are taken apart at a time: 16 rows of codes then take 8 KiB.
 const CHUNK: usize = 256;
 /// Bytes that a processor fetches together.
-const CACHE_LINE: usize = 64;
+pub(super) const CACHE_LINE: usize = 64;
 /// Units in a chunk, at most.
 const UNITS: usize = CHUNK / 16;
 /// Rows up to this many take panels two at a time.
