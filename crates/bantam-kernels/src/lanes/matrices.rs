@@ -46,6 +46,19 @@ pub(super) fn run<K: MatrixKernel>(kernel: K) -> K::Output {
     kernel.run::<Neon<true>>()
 }
 
+/// The same products of two rows with all pairs of outputs.
+#[cfg(target_arch = "aarch64")]
+macro_rules! squares {
+    ($f:ident($sums:ident, $rows:ident, $codes:ident)) => {{
+        let (mut sums, rows) = ($sums, join($rows));
+        for (sums, codes) in sums.iter_mut().zip($codes.as_chunks().0) {
+            // SAFETY: only `run` leads here, whose caller has FEAT_I8MM.
+            *sums = unsafe { $f(*sums, rows, load_two(codes)) };
+        }
+        sums
+    }};
+}
+
 #[cfg(target_arch = "aarch64")]
 impl MatrixLanes for Neon<true> {
     /// Outputs `2 i` and `2 i + 1` of the first row, then those of the second one.
@@ -57,20 +70,12 @@ impl MatrixLanes for Neon<true> {
         [unsafe { vdupq_n_s32(0) }; LANES / 2]
     }
     #[inline(always)]
-    fn squares_add_high(mut sums: Self::Squares, codes: &PanelEights, rows: [&[u8; 8]; 2]) -> Self::Squares {
-        for (sums, codes) in sums.iter_mut().zip(codes.as_chunks().0) {
-            // SAFETY: only `run` leads here, whose caller has FEAT_I8MM.
-            *sums = unsafe { signed_square(*sums, join(rows), load_two(codes)) };
-        }
-        sums
+    fn squares_add_high(sums: Self::Squares, codes: &PanelEights, rows: [&[u8; 8]; 2]) -> Self::Squares {
+        squares!(signed_square(sums, rows, codes))
     }
     #[inline(always)]
-    fn squares_add_low(mut sums: Self::Squares, codes: &PanelEights, rows: [&[u8; 8]; 2]) -> Self::Squares {
-        for (sums, codes) in sums.iter_mut().zip(codes.as_chunks().0) {
-            // SAFETY: as above.
-            *sums = unsafe { unsigned_square(*sums, join(rows), load_two(codes)) };
-        }
-        sums
+    fn squares_add_low(sums: Self::Squares, codes: &PanelEights, rows: [&[u8; 8]; 2]) -> Self::Squares {
+        squares!(unsigned_square(sums, rows, codes))
     }
     #[inline(always)]
     fn squares_shift(sums: Self::Squares) -> Self::Squares {

@@ -508,22 +508,11 @@ impl<L: MatrixLanes, const LOW: bool> Products<L> for Matrices<LOW> {
         let mut products = [[L::splat(0.0); N]; PANELS];
         let (begin, end) = if U::LEN == GROUP { (0, GROUP / 8) } else { (2 * part, 2 * part + 2) };
         for p in 0..PANELS {
-            // A last row without a second one is taken twice.
-            let mut sums = [L::squares_zero(); 2];
-            for k in begin..end {
-                for r in (0..N).step_by(2) {
-                    let rows = [&x[r][0][k], &x[(r + 1).min(N - 1)][0][k]];
-                    sums[r / 2] = L::squares_add_high(sums[r / 2], &codes[p][k], rows);
-                }
-            }
+            let codes = &codes[p][begin..end];
+            let mut sums = add_digits::<L, N, 0>([L::squares_zero(); 2], codes, x, begin);
             sums = sums.map(L::squares_shift);
             if LOW {
-                for k in begin..end {
-                    for r in (0..N).step_by(2) {
-                        let rows = [&x[r][1][k], &x[(r + 1).min(N - 1)][1][k]];
-                        sums[r / 2] = L::squares_add_low(sums[r / 2], &codes[p][k], rows);
-                    }
-                }
+                sums = add_digits::<L, N, 1>(sums, codes, x, begin);
             }
             for r in 0..N {
                 products[p][r] = L::ints_to_f32(L::squares_rows(sums[r / 2])[r % 2]);
@@ -531,4 +520,25 @@ impl<L: MatrixLanes, const LOW: bool> Products<L> for Matrices<LOW> {
         }
         products
     }
+}
+
+/// Adds products of codes with the upper digits (`DIGIT` is 0) or the lower ones of up to four rows, from an input on, to the sums of two rows
+/// and two. A last row without a second one is taken twice.
+#[inline(always)]
+fn add_digits<L: MatrixLanes, const N: usize, const DIGIT: usize>(
+    mut sums: [L::Squares; 2],
+    codes: &[PanelEights],
+    x: &[[&RowEights; 2]; N],
+    begin: usize,
+) -> [L::Squares; 2] {
+    for (k, codes) in codes.iter().enumerate() {
+        for r in (0..N).step_by(2) {
+            let rows = [r, (r + 1).min(N - 1)].map(|r| &x[r][DIGIT][begin + k]);
+            sums[r / 2] = match DIGIT {
+                0 => L::squares_add_high(sums[r / 2], codes, rows),
+                _ => L::squares_add_low(sums[r / 2], codes, rows),
+            };
+        }
+    }
+    sums
 }

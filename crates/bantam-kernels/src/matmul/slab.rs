@@ -118,8 +118,9 @@ impl Form for Eights {
     #[inline(always)]
     fn across<L: Lanes>(codes: &[i16], stride: usize, lines: &mut [[i16; 2 * LANES]; LANES / 2]) {
         let columns: &mut [PanelEights; RUN / 8] = bytemuck::cast_mut(lines);
-        for (row, codes) in codes.chunks(stride).enumerate().take(LANES) {
-            let eights: &[[u8; 8]] = bytemuck::cast_slice(&codes[..RUN / 2]);
+        let codes = &codes[..(LANES - 1) * stride + RUN / 2];
+        for row in 0..LANES {
+            let eights: &[[u8; 8]] = bytemuck::cast_slice(&codes[row * stride..][..RUN / 2]);
             for (column, eight) in columns.iter_mut().zip(eights) {
                 column[row] = *eight;
             }
