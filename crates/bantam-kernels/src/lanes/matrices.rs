@@ -78,9 +78,12 @@ impl MatrixLanes for Neon<true> {
         squares!(unsigned_square(sums, rows, codes))
     }
     #[inline(always)]
-    fn squares_shift(sums: Self::Squares) -> Self::Squares {
-        // SAFETY: NEON is in the base of the target.
-        sums.map(|sums| unsafe { vshlq_n_s32::<8>(sums) })
+    fn squares_shift(mut sums: Self::Squares) -> Self::Squares {
+        for sums in &mut sums {
+            // SAFETY: NEON is in the base of the target.
+            *sums = unsafe { vshlq_n_s32::<8>(*sums) };
+        }
+        sums
     }
     #[inline(always)]
     fn squares_rows([a, b, c, d, e, f, g, h]: Self::Squares) -> [Self::Ints; 2] {

@@ -17,6 +17,7 @@ mod bf16;
 mod bytes;
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "other processors have no such products"))]
 mod digits;
+#[cfg_attr(not(target_arch = "aarch64"), allow(dead_code, reason = "other processors have no such products"))]
 mod matrices;
 #[cfg(target_arch = "aarch64")]
 mod neon;

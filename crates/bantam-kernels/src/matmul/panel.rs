@@ -510,7 +510,9 @@ impl<L: MatrixLanes, const LOW: bool> Products<L> for Matrices<LOW> {
         for p in 0..PANELS {
             let codes = &codes[p][begin..end];
             let mut sums = add_digits::<L, N, 0>([L::squares_zero(); 2], codes, x, begin);
-            sums = sums.map(L::squares_shift);
+            for sums in &mut sums {
+                *sums = L::squares_shift(*sums);
+            }
             if LOW {
                 sums = add_digits::<L, N, 1>(sums, codes, x, begin);
             }
@@ -533,7 +535,7 @@ fn add_digits<L: MatrixLanes, const N: usize, const DIGIT: usize>(
 ) -> [L::Squares; 2] {
     for (k, codes) in codes.iter().enumerate() {
         for r in (0..N).step_by(2) {
-            let rows = [r, (r + 1).min(N - 1)].map(|r| &x[r][DIGIT][begin + k]);
+            let rows = [&x[r][DIGIT][begin + k], &x[(r + 1).min(N - 1)][DIGIT][begin + k]];
             sums[r / 2] = match DIGIT {
                 0 => L::squares_add_high(sums[r / 2], codes, rows),
                 _ => L::squares_add_low(sums[r / 2], codes, rows),
