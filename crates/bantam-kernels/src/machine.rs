@@ -35,6 +35,9 @@ pub(crate) enum Level {
     /// The same, and dot products of bytes.
     #[cfg(target_arch = "aarch64")]
     NeonDots,
+    /// The same, and products of small matrices of bytes.
+    #[cfg(target_arch = "aarch64")]
+    NeonMatrices,
 }
 
 impl Isa {
@@ -62,6 +65,9 @@ impl Isa {
         #[cfg(target_arch = "aarch64")]
         if std::arch::is_aarch64_feature_detected!("dotprod") {
             found.push(Isa(Level::NeonDots));
+            if std::arch::is_aarch64_feature_detected!("i8mm") {
+                found.push(Isa(Level::NeonMatrices));
+            }
         }
         found
     }
@@ -87,6 +93,8 @@ impl Isa {
             Level::Neon => "neon",
             #[cfg(target_arch = "aarch64")]
             Level::NeonDots => "neondot",
+            #[cfg(target_arch = "aarch64")]
+            Level::NeonMatrices => "neoni8mm",
         }
     }
 
@@ -97,6 +105,15 @@ impl Isa {
         #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
         let tiles = false;
         tiles
+    }
+
+    /// Whether products of many rows are formed of small matrices.
+    pub(crate) fn has_matrices(self) -> bool {
+        #[cfg(target_arch = "aarch64")]
+        let matrices = self.0 == Level::NeonMatrices;
+        #[cfg(not(target_arch = "aarch64"))]
+        let matrices = false;
+        matrices
     }
 }
 

@@ -17,6 +17,8 @@ mod bf16;
 mod bytes;
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "other processors have no such products"))]
 mod digits;
+#[cfg_attr(not(target_arch = "aarch64"), allow(dead_code, reason = "other processors have no such products"))]
+mod matrices;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
@@ -27,6 +29,7 @@ pub(crate) use crate::width::{LANES, RUN};
 pub(crate) use bf16::{Bf16Kernel, Bf16Lanes};
 pub(crate) use bytes::{ByteKernel, ByteLanes, QuadKernel, QuadLanes};
 pub(crate) use digits::{ColumnKernel, ColumnLanes, DigitKernel, DigitLanes};
+pub(crate) use matrices::{MatrixKernel, MatrixLanes, PanelEights};
 
 /// Sixteen `f32`, with sixteen `i32` beside them for sums of products of codes.
 pub(crate) trait Lanes: Copy {
@@ -47,6 +50,8 @@ pub(crate) trait Lanes: Copy {
     const ROWS_OF_BLOCKS: usize = 4;
     /// Whether a processor with these registers may have tiles; elsewhere their code is left out.
     const TILES: bool = false;
+    /// Whether a processor with these registers may have products of small matrices; elsewhere their code is left out.
+    const MATRICES: bool = false;
     /// Bits that codes of weights may have, at most, in panels for products of bytes; 0 where there are no such products.
     const BYTE_BITS: usize = 0;
     /// Rows of activations, at most, that are multiplied by their digits with codes straight out of their blocks; 0 where there
@@ -227,6 +232,9 @@ pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
         // SAFETY: `Level::NeonDots` is only made where they were detected.
         #[cfg(target_arch = "aarch64")]
         Level::NeonDots => unsafe { neon::run_with_dots(kernel) },
+        // SAFETY: `Level::NeonMatrices` is only made where dot products were detected.
+        #[cfg(target_arch = "aarch64")]
+        Level::NeonMatrices => unsafe { neon::run_with_dots(kernel) },
     }
 }
 
@@ -241,6 +249,20 @@ where
         #[cfg(target_arch = "x86_64")]
         Level::Avx512Bf16 => unsafe { bf16::run(kernel) },
         _ => dispatch(isa, kernel),
+    }
+}
+
+/// Runs a kernel with products of small matrices, where there are some ([`Isa::has_matrices`]).
+#[inline]
+pub(crate) fn with_matrices<K: MatrixKernel>(isa: Isa, kernel: K) -> Option<K::Output> {
+    match isa.0 {
+        // SAFETY: `Level::NeonMatrices` is only made where these and dot products were detected.
+        #[cfg(target_arch = "aarch64")]
+        Level::NeonMatrices => Some(unsafe { matrices::run(kernel) }),
+        _ => {
+            let _ = kernel;
+            None
+        }
     }
 }
 

@@ -38,6 +38,8 @@ impl<const DOTS: bool> Lanes for Neon<DOTS> {
     const BYTE_BITS: usize = if DOTS { 7 } else { 0 };
     const DIGIT_ROWS: usize = if DOTS { 4 } else { 0 };
     const MANY_BY_DIGITS: bool = DOTS;
+    /// Processors with them have dot products, too.
+    const MATRICES: bool = DOTS;
 
     type Ints = (int32x4_t, int32x4_t, int32x4_t, int32x4_t);
     type Bytes = (uint8x16_t, uint8x16_t);

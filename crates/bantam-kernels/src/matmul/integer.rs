@@ -2,7 +2,7 @@
 //!
 //! Sixteen outputs are formed together, one in each lane. Few rows of activations are multiplied with
 //! codes straight out of their blocks (`few`, or `few_digits` where digits are multiplied); for more rows the codes are first laid out across the sixteen
-//! outputs (`panel`), for pairs, for quads of bytes or for tiles (`tiled`), which needs no sums within a register. The
+//! outputs (`panel`), for pairs, for quads or eights of bytes or for tiles (`tiled`), which needs no sums within a register. The
 //! integers are the same either way.
 
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! Many rows of activations: panels of codes in pairs or in quads of bytes, each slab of them for all rows.
+//! Many rows of activations: panels of codes in pairs, or in quads or eights of bytes, each slab of them for all rows.
 
 use std::marker::PhantomData;
 
@@ -6,10 +6,11 @@ use bytemuck::Pod;
 
 use super::codes::{GROUP, Row};
 use super::integer::{Part, add_unit, code_sum, scale_of, without_offset};
-use super::slab::{Panel, UnsignedBytes, Words, Workspace};
+use super::slab::{Eights, Panel, UnsignedBytes, Words, Workspace};
 use crate::blocks::{OverUnit, Unit, bits_of, with_unit};
 use crate::lanes::{
-    ByteProducts, DigitKernel, DigitLanes, Kernel, LANES, Lanes, QuadKernel, QuadLanes, dispatch,
+    ByteProducts, DigitKernel, DigitLanes, Kernel, LANES, Lanes, MatrixKernel, MatrixLanes, PanelEights,
+    QuadKernel, QuadLanes, dispatch, with_matrices,
 };
 
 /// A part of a product.
@@ -18,6 +19,12 @@ pub(super) struct ManyRows<'a>(pub(super) &'a Part<'a>);
 impl ManyRows<'_> {
     pub(super) fn run(&self) {
         let part = self.0;
+        if part.isa.has_matrices() && part.x.has_digits() {
+            Workspace::slabs::<Eights>(part, |panels, output, _| {
+                with_matrices(part.isa, SlabOfEights(Slab { part, panels, output }));
+            });
+            return;
+        }
         let has = ByteProducts::of(part.isa);
         let bits_max = match part.x.has_digits() {
             true if part.x.has_bytes() => has.bits,
@@ -137,18 +144,40 @@ impl DigitKernel for SlabOfDigits<'_> {
     }
 }
 
+/// The same of panels of signed bytes by eights.
+struct SlabOfEights<'a>(Slab<'a>);
+
+impl MatrixKernel for SlabOfEights<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: MatrixLanes>(self) {
+        struct WithLanes<'a, L>(Slab<'a>, PhantomData<L>);
+        impl<L: MatrixLanes> OverUnit for WithLanes<'_, L> {
+            type Output = ();
+            #[inline(always)]
+            fn run<U: Unit>(self) {
+                match self.0.part.x.has_bytes() {
+                    true => self.0.all_rows::<L, U, Matrices<false>>(&Matrices),
+                    false => self.0.all_rows::<L, U, Matrices<true>>(&Matrices),
+                }
+            }
+        }
+        with_unit(self.0.part.weights.storage, WithLanes::<L>(self.0, PhantomData));
+    }
+}
+
 impl Slab<'_> {
     #[inline(always)]
     fn all_rows<L: Lanes, U: Unit, P: Products<L>>(&self, products: &P) {
         let rows = self.part.x.rows();
         let mut row = 0;
         while row < rows {
-            let step = step::<L>(rows - row);
+            let step = step(rows - row, P::ROWS);
             match step {
                 1 => self.some_rows::<L, U, P, 1>(products, row),
                 2 => self.some_rows::<L, U, P, 2>(products, row),
-                4 if const { L::WIDE } => self.some_rows::<L, U, P, 4>(products, row),
-                6 if const { L::WIDE } => self.some_rows::<L, U, P, 6>(products, row),
+                4 if const { P::ROWS >= 4 } => self.some_rows::<L, U, P, 4>(products, row),
+                6 if const { P::ROWS >= 6 } => self.some_rows::<L, U, P, 6>(products, row),
                 _ => self.some_rows::<L, U, P, 3>(products, row),
             }
             row += step;
@@ -190,15 +219,15 @@ impl Slab<'_> {
     }
 }
 
-/// How many rows to take next of those that are left. Two and two cost less than three and one, which loads as much for its one.
+/// How many rows to take next of those that are left, `most` at a time. Two and two cost less than three and one, which loads as much
+/// for its one.
 #[inline(always)]
-fn step<L: Lanes>(left: usize) -> usize {
-    match left {
-        4 | 7 | 8 if L::WIDE => 4,
-        5 if L::WIDE => 3,
-        _ if L::WIDE => left.min(6),
-        4 => 2,
-        _ => left.min(3),
+fn step(left: usize, most: usize) -> usize {
+    match (left, most) {
+        (4 | 7 | 8, 6) => 4,
+        (5, 6) => 3,
+        (4, 3) => 2,
+        _ => left.min(most),
     }
 }
 
@@ -283,6 +312,8 @@ trait Products<L: Lanes> {
     type Codes: Pod;
     /// Codes of a group of activations, or one of their digits.
     type X: Copy;
+    /// Rows of activations at a time, at most: 3, 4 or 6.
+    const ROWS: usize = if L::WIDE { 6 } else { 3 };
 
     /// Codes of a row: upper digits and lower ones, or the same twice.
     fn x<'a>(row: &Row<'a>, groups: usize) -> [&'a [Self::X]; 2];
@@ -446,4 +477,70 @@ impl<L: DigitLanes> Products<L> for Digits {
         }
         products
     }
+}
+
+/// Codes of 16 bits by their digits, two rows and two outputs at a time; `LOW` says whether there are lower digits.
+struct Matrices<const LOW: bool>;
+
+/// Digits of a group of activations.
+type RowEights = [[u8; 8]; GROUP / 8];
+
+impl<L: MatrixLanes, const LOW: bool> Products<L> for Matrices<LOW> {
+    type Codes = [PanelEights; GROUP / 8];
+    type X = RowEights;
+    /// Their sums, as integers and as numbers, fill the registers.
+    const ROWS: usize = 4;
+
+    #[inline(always)]
+    fn x<'a>(row: &Row<'a>, groups: usize) -> [&'a [RowEights]; 2] {
+        let [high, low] = row.digits;
+        [high, if LOW { low } else { high }].map(|digits| &digits.as_chunks().0.as_chunks().0[..groups])
+    }
+
+    #[inline(always)]
+    fn unit<U: Unit, const N: usize, const PANELS: usize>(
+        &self,
+        codes: &[&Self::Codes; PANELS],
+        x: &[[&RowEights; 2]; N],
+        part: usize,
+        _: &[f32; N],
+    ) -> [[L; N]; PANELS] {
+        let mut products = [[L::splat(0.0); N]; PANELS];
+        let (begin, end) = if U::LEN == GROUP { (0, GROUP / 8) } else { (2 * part, 2 * part + 2) };
+        for p in 0..PANELS {
+            let codes = &codes[p][begin..end];
+            let mut sums = add_digits::<L, N, 0>([L::squares_zero(); 2], codes, x, begin);
+            for sums in &mut sums {
+                *sums = L::squares_shift(*sums);
+            }
+            if LOW {
+                sums = add_digits::<L, N, 1>(sums, codes, x, begin);
+            }
+            for r in 0..N {
+                products[p][r] = L::ints_to_f32(L::squares_rows(sums[r / 2])[r % 2]);
+            }
+        }
+        products
+    }
+}
+
+/// Adds products of codes with the upper digits (`DIGIT` is 0) or the lower ones of up to four rows, from an input on, to the sums of two rows
+/// and two. A last row without a second one is taken twice.
+#[inline(always)]
+fn add_digits<L: MatrixLanes, const N: usize, const DIGIT: usize>(
+    mut sums: [L::Squares; 2],
+    codes: &[PanelEights],
+    x: &[[&RowEights; 2]; N],
+    begin: usize,
+) -> [L::Squares; 2] {
+    for (k, codes) in codes.iter().enumerate() {
+        for r in (0..N).step_by(2) {
+            let rows = [&x[r][DIGIT][begin + k], &x[(r + 1).min(N - 1)][DIGIT][begin + k]];
+            sums[r / 2] = match DIGIT {
+                0 => L::squares_add_high(sums[r / 2], codes, rows),
+                _ => L::squares_add_low(sums[r / 2], codes, rows),
+            };
+        }
+    }
+    sums
 }

@@ -11,7 +11,7 @@ use super::few_digits::fours_of_column;
 use super::integer::Part;
 use super::tiled::TiledSums;
 use crate::blocks::{Block, OverBlock, unit_of, with_block};
-use crate::lanes::{ColumnKernel, ColumnLanes, Kernel, LANES, Lanes, RUN, dispatch};
+use crate::lanes::{ColumnKernel, ColumnLanes, Kernel, LANES, Lanes, PanelEights, RUN, dispatch};
 
 /// Weights of a row that are taken apart at a time: 16 rows of codes then take 8 KiB.
 const CHUNK: usize = 256;
@@ -24,7 +24,7 @@ pub(super) const FEW: usize = 16;
 /// Bytes of codes in a slab of panels: such a slab stays in the second-level cache.
 const SLAB: usize = 128 * 1024;
 
-/// How codes lie in panels, in groups of four bytes across sixteen rows.
+/// How codes lie in panels, in groups of four bytes or eight across sixteen rows.
 pub(super) trait Form {
     /// Bytes of a code.
     const WIDTH: usize;
@@ -33,6 +33,12 @@ pub(super) trait Form {
 
     /// Takes the codes of a run out of a block, to their place among those of the block.
     fn take<L: Lanes, B: Block>(block: &B::Bytes, run: usize, codes: &mut [i16]);
+
+    /// Lays a run of bytes of each of sixteen rows out; row `i` begins at `i * stride`.
+    #[inline(always)]
+    fn across<L: Lanes>(codes: &[i16], stride: usize, lines: &mut [[i16; 2 * LANES]; LANES / 2]) {
+        L::pairs_across(codes, stride, lines);
+    }
 
     /// Lays the unsigned codes of a run of sixteen blocks out, as [`ColumnLanes`] has them.
     fn take_column<L: ColumnLanes, B: Block>(fours: &[[L::Fours; 2]; 4], lines: &mut [Line]);
@@ -43,6 +49,7 @@ pub(super) enum Use {
     Pairs,
     Tiles,
     Quads,
+    Matrices,
 }
 
 /// Codes of 16 bits: panels are `[inputs / 2][16][2]`.
@@ -51,6 +58,8 @@ pub(super) struct Words;
 pub(super) struct Bytes;
 /// Unsigned bytes, `[inputs / 4][16][4]`.
 pub(super) struct UnsignedBytes;
+/// Signed bytes by eights: `[inputs / 8][16][8]`.
+pub(super) struct Eights;
 
 impl Form for Words {
     const WIDTH: usize = 2;
@@ -99,6 +108,30 @@ impl Form for UnsignedBytes {
     }
 }
 
+impl Form for Eights {
+    const WIDTH: usize = 1;
+    const USE: Use = Use::Matrices;
+    #[inline(always)]
+    fn take<L: Lanes, B: Block>(block: &B::Bytes, run: usize, codes: &mut [i16]) {
+        Bytes::take::<L, B>(block, run, codes);
+    }
+    #[inline(always)]
+    fn across<L: Lanes>(codes: &[i16], stride: usize, lines: &mut [[i16; 2 * LANES]; LANES / 2]) {
+        let columns: &mut [PanelEights; RUN / 8] = bytemuck::cast_mut(lines);
+        let codes = &codes[..(LANES - 1) * stride + RUN / 2];
+        for row in 0..LANES {
+            let eights: &[[u8; 8]] = bytemuck::cast_slice(&codes[row * stride..][..RUN / 2]);
+            for (column, eight) in columns.iter_mut().zip(eights) {
+                column[row] = *eight;
+            }
+        }
+    }
+    #[inline(always)]
+    fn take_column<L: ColumnLanes, B: Block>(_: &[[L::Fours; 2]; 4], _: &mut [Line]) {
+        unreachable!("lanes with columns have no small matrices")
+    }
+}
+
 /// Whether anything multiplies a storage's codes in a form. It is known before code is made, so that none is for the others.
 const fn is_used<L: Lanes, B: Block, F: Form>() -> bool {
     match F::USE {
@@ -106,6 +139,7 @@ const fn is_used<L: Lanes, B: Block, F: Form>() -> bool {
         // Tests have tiles everywhere.
         Use::Tiles => L::TILES || cfg!(test),
         Use::Quads => B::BITS <= L::BYTE_BITS,
+        Use::Matrices => L::MATRICES,
     }
 }
 
@@ -387,6 +421,6 @@ pub(super) fn prefetch_first<L: Lanes, B: Block>(weights: &Weights<'_>, output: 
 #[inline(always)]
 fn across<L: Lanes, F: Form>(codes: &[i16], pairs: &mut [[i16; 2 * LANES]]) {
     for (step, pairs) in pairs.as_chunks_mut::<{ LANES / 2 }>().0.iter_mut().enumerate() {
-        L::pairs_across(&codes[step * LANES..], CHUNK * F::WIDTH / Words::WIDTH, pairs);
+        F::across::<L>(&codes[step * LANES..], CHUNK * F::WIDTH / Words::WIDTH, pairs);
     }
 }

@@ -17,7 +17,7 @@ pub(crate) struct MachineArgs {
     /// How keys and values are kept; the last two save memory at long contexts
     #[arg(long, value_parser = kv_parser(), default_value_t = KvStorage::F16)]
     pub(crate) kv: KvStorage,
-    /// Instruction set, for tests: scalar, avx2, avx512, amx, neon
+    /// Instruction set, for tests: scalar, avx2, avx512, avx512bf16, amx, neon, neondot, neoni8mm
     #[arg(long, hide = true, env = "BANTAM_ISA")]
     pub(crate) isa: Option<Isa>,
 }
