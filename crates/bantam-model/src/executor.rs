@@ -6,6 +6,7 @@ use changes::Changes;
 
 use bantam_tensor::kernels::activation::{Activation, activate, activate_gated};
 use bantam_tensor::kernels::attention::{AttendSpec, KvShape, QueryRow, attend};
+use bantam_tensor::kernels::backward::{Precision, multiply_rounded};
 use bantam_tensor::kernels::matmul::{Codes, Input, Product, Rounding, dequantize, multiply_all};
 use bantam_tensor::kernels::norm::normalize;
 use bantam_tensor::kernels::{Machine, elementwise, rope};
@@ -22,7 +23,8 @@ pub enum Numerics {
     /// Activations against quantised weights are 16-bit integers with a scale for each 32.
     #[default]
     Default,
-    /// As the default with activations of 8 bits: faster where tiles multiply them, at the peers' loss of precision.
+    /// As the default with activations of 8 bits, at the peers' loss of precision; many rows against weights without blocks are
+    /// rounded to BF16, as these are, where the processor multiplies pairs of such numbers.
     Fastest,
     /// All products in f32 from exactly dequantised weights.
     Exact,
@@ -39,6 +41,9 @@ impl Numerics {
         }
     }
 }
+
+/// Rows from which on [`Numerics::Fastest`] rounds to BF16: fewer are bound by reading weights.
+const ROUNDED_ROWS_MIN: usize = 16;
 
 /// Rows of activations, `[rows][width]`.
 pub struct Rows {
@@ -183,8 +188,17 @@ impl<'a> Executor<'a> {
         matrices: [&Matrix; N],
         changes: &mut Changes<'_>,
     ) -> [Rows; N] {
-        let mut all = matrices.map(|matrix| self.take(x.data.len() / x.width, matrix.outputs));
-        let products = matrices.iter().zip(&mut all).map(|(matrix, y)| {
+        let rows = x.data.len() / x.width;
+        let mut all = matrices.map(|matrix| self.take(rows, matrix.outputs));
+        let is_rounded = |matrix: &Matrix| {
+            let fast = self.numerics == Numerics::Fastest && rows >= ROUNDED_ROWS_MIN;
+            fast && !matrix.tensor.storage().is_quantized()
+        };
+        for (matrix, y) in matrices.iter().zip(&mut all).filter(|(matrix, _)| is_rounded(matrix)) {
+            multiply_rounded(self.machine, matrix.for_kernels(), Precision::Bf16, &x.data, &mut y.data);
+        }
+        let others = matrices.iter().zip(&mut all).filter(|(matrix, _)| !is_rounded(matrix));
+        let products = others.map(|(matrix, y)| {
             let input = match self.numerics.rounding(matrix) {
                 Some(_) => Input::Coded(&self.scratch.codes),
                 None => Input::Exact(&x.data),

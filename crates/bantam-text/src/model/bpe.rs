@@ -94,8 +94,7 @@ impl Pairs {
     fn new(all: &[&[[u32; 3]]]) -> Self {
         let count = all.iter().map(|list| list.len()).sum();
         let factor = RandomState::new().hash_one(count) | 1;
-        let mut pairs =
-            Self { list: Vec::with_capacity(count), slots: Slots::with_capacity(count), factor };
+        let mut pairs = Self { list: Vec::with_capacity(count), slots: Slots::with_capacity(count), factor };
         for &[left, right, joined] in all.iter().copied().flatten() {
             if let Err(slot) = pairs.place(left, right) {
                 pairs.slots.fill(slot, pairs.hash(left, right), pairs.list.len() as u32);
