@@ -6,9 +6,19 @@
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod amx;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod amx_bf16;
+mod bf16;
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-pub(crate) use amx::{Amx, permitted};
+pub(crate) use amx::{Amx, of_bf16, permitted};
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub(crate) use amx_bf16::AmxBf16;
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+pub(crate) use bf16::AmxBf16;
+#[cfg(test)]
+pub(crate) use bf16::Bf16Model;
+pub(crate) use bf16::{Bf16Tiles, Factors};
 
 use crate::Isa;
 use crate::width::{LANES, RUN};
