@@ -183,6 +183,9 @@ impl<L: Bf16Lanes> Form<L> for Pairs {
     }
 }
 
+/// First factors by rows, and second ones strip by strip.
+pub(super) type Factors<'a, N> = (&'a [[N; DEPTH]], &'a [[N; STRIP]]);
+
 /// How products of what is held are added to the sums.
 pub(super) trait Add<L: Lanes, F: Form<L>> {
     /// How many factors are multiplied together: the second ones are zero behind the last up to a multiple of these.
@@ -193,7 +196,7 @@ pub(super) trait Add<L: Lanes, F: Form<L>> {
     fn add(
         &mut self,
         part: &Part<'_>,
-        factors: (&[[F::Factors; DEPTH]], &[[F::Factors; STRIP]]),
+        factors: Factors<'_, F::Factors>,
         depth: usize,
         rows: Range<usize>,
         columns: Range<usize>,
@@ -210,7 +213,7 @@ impl<L: Lanes, F: Form<L>, const R: usize, const S: usize> Add<L, F> for InLanes
     fn add(
         &mut self,
         part: &Part<'_>,
-        (firsts, seconds): (&[[F::Factors; DEPTH]], &[[F::Factors; STRIP]]),
+        (firsts, seconds): Factors<'_, F::Factors>,
         depth: usize,
         rows: Range<usize>,
         columns: Range<usize>,

@@ -6,9 +6,9 @@
 
 use std::ops::Range;
 
-use super::sums::{Add, DEPTH, Pairs, Part, STRIP};
+use super::sums::{Add, DEPTH, Factors, Pairs, Part};
 use crate::lanes::{Bf16Lanes, LANES, Pair};
-use crate::tiles::{Bf16Tiles, Factors};
+use crate::tiles::{Bf16Square, Bf16Tiles};
 
 /// By tiles of one thread.
 pub(super) struct InTiles<T>(pub(super) T);
@@ -20,7 +20,7 @@ impl<L: Bf16Lanes, T: Bf16Tiles> Add<L, Pairs> for InTiles<T> {
     fn add(
         &mut self,
         part: &Part<'_>,
-        (firsts, seconds): (&[[Pair; DEPTH]], &[[Pair; STRIP]]),
+        (firsts, seconds): Factors<'_, Pair>,
         depth: usize,
         rows: Range<usize>,
         columns: Range<usize>,
@@ -29,7 +29,7 @@ impl<L: Bf16Lanes, T: Bf16Tiles> Add<L, Pairs> for InTiles<T> {
         // The second factors of two strips, 16 KiB, stay in the first-level cache while all rows pass.
         for (seconds, left) in seconds.chunks(2 * DEPTH).zip(columns.clone().step_by(SIDE)) {
             for top in rows.clone().step_by(SIDE) {
-                let factors = Factors { firsts: &firsts[top - rows.start..], seconds, steps };
+                let factors = Bf16Square { firsts: &firsts[top - rows.start..], seconds, steps };
                 let rows = top..(top + SIDE).min(rows.end);
                 self.add_square(part, factors, rows, left..(left + SIDE).min(columns.end));
             }
@@ -43,7 +43,7 @@ impl<T: Bf16Tiles> InTiles<T> {
     fn add_square(
         &mut self,
         part: &Part<'_>,
-        factors: Factors<'_, DEPTH>,
+        factors: Bf16Square<'_, DEPTH>,
         rows: Range<usize>,
         columns: Range<usize>,
     ) {

@@ -3,7 +3,7 @@
 use std::arch::asm;
 
 use super::amx::{Configured, TILES};
-use super::bf16::{Bf16Tiles, Factors};
+use super::bf16::{Bf16Square, Bf16Tiles};
 use crate::Isa;
 use crate::lanes::LANES;
 
@@ -67,7 +67,7 @@ impl Bf16Tiles for AmxBf16 {
     #[inline(always)]
     unsafe fn add<const DEPTH: usize>(
         &mut self,
-        factors: Factors<'_, DEPTH>,
+        factors: Bf16Square<'_, DEPTH>,
         tiles: [usize; 2],
         sums: *mut f32,
         width: usize,

@@ -10,7 +10,7 @@ use crate::lanes::{LANES, Pair};
 
 /// Factors of up to two tiles of rows and two of columns.
 #[derive(Clone, Copy)]
-pub(crate) struct Factors<'a, const DEPTH: usize> {
+pub(crate) struct Bf16Square<'a, const DEPTH: usize> {
     /// Pairs of terms, row by row.
     pub(crate) firsts: &'a [[Pair; DEPTH]],
     /// Those of each of sixteen columns, `[columns / 16][DEPTH][16]`.
@@ -32,14 +32,14 @@ pub(crate) trait Bf16Tiles: Sized {
     /// These sums are there to be read and written, and nobody else does either meanwhile.
     unsafe fn add<const DEPTH: usize>(
         &mut self,
-        factors: Factors<'_, DEPTH>,
+        factors: Bf16Square<'_, DEPTH>,
         tiles: [usize; 2],
         sums: *mut f32,
         width: usize,
     );
 }
 
-impl<const DEPTH: usize> Factors<'_, DEPTH> {
+impl<const DEPTH: usize> Bf16Square<'_, DEPTH> {
     /// Asserts that there are as many as some tiles are made of.
     #[inline(always)]
     pub(super) fn check(&self, [rows, columns]: [usize; 2]) {
@@ -60,7 +60,7 @@ impl Bf16Tiles for AmxBf16 {
     }
     unsafe fn add<const DEPTH: usize>(
         &mut self,
-        _: Factors<'_, DEPTH>,
+        _: Bf16Square<'_, DEPTH>,
         _: [usize; 2],
         _: *mut f32,
         _: usize,
@@ -81,7 +81,7 @@ impl Bf16Tiles for Bf16Model {
 
     unsafe fn add<const DEPTH: usize>(
         &mut self,
-        factors: Factors<'_, DEPTH>,
+        factors: Bf16Square<'_, DEPTH>,
         tiles: [usize; 2],
         sums: *mut f32,
         width: usize,
@@ -139,7 +139,7 @@ mod tests {
         let (firsts, seconds) = (pairs::<DEPTH>(rows * LANES, 1), pairs::<LANES>(columns * DEPTH, 2));
         let start: Vec<f32> = (0..2 * LANES * WIDTH).map(|i| i as f32).collect();
         let mut found = start.clone();
-        let factors = Factors { firsts: &firsts, seconds: &seconds, steps };
+        let factors = Bf16Square { firsts: &firsts, seconds: &seconds, steps };
         // SAFETY: 32 rows of `WIDTH` numbers are there, more than 32, and borrowed by this test alone.
         unsafe { tiles.add(factors, [rows, columns], found.as_mut_ptr(), WIDTH) };
         for (i, found) in found.iter().enumerate() {

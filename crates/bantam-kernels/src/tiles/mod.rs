@@ -8,6 +8,10 @@
 mod amx;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod amx_bf16;
+#[cfg_attr(
+    not(all(target_arch = "x86_64", target_os = "linux")),
+    allow(dead_code, reason = "other processors and systems have no such tiles")
+)]
 mod bf16;
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -18,7 +22,7 @@ pub(crate) use amx_bf16::AmxBf16;
 pub(crate) use bf16::AmxBf16;
 #[cfg(test)]
 pub(crate) use bf16::Bf16Model;
-pub(crate) use bf16::{Bf16Tiles, Factors};
+pub(crate) use bf16::{Bf16Square, Bf16Tiles};
 
 use crate::Isa;
 use crate::width::{LANES, RUN};
