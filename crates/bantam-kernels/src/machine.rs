@@ -27,7 +27,8 @@ pub(crate) enum Level {
     /// the rate of those for f32, so it is no part of their level.)
     #[cfg(target_arch = "x86_64")]
     Avx512Bf16,
-    /// The same registers, and AMX-INT8 tiles that the system lets this process use.
+    /// The same registers, and AMX-INT8 tiles that the system lets this process use. Whether there are tiles of BF16, too, is
+    /// asked apart ([`Isa::has_bf16_tiles`]).
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     Amx,
     #[cfg(target_arch = "aarch64")]
@@ -114,6 +115,12 @@ impl Isa {
         #[cfg(not(target_arch = "aarch64"))]
         let matrices = false;
         matrices
+    }
+
+    /// Whether products of pairs of BF16 are formed in tiles; then lanes have such pairs, too.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    pub(crate) fn has_bf16_tiles(self) -> bool {
+        self.has_tiles() && tiles::of_bf16()
     }
 }
 

@@ -32,4 +32,14 @@ impl<'a, T> Shared<'a, T> {
         // SAFETY: inside the slice by the assertion, unaliased by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(begin), count) }
     }
+
+    /// Where some rows of `count` items lie, the first one from `begin` on, each `apart` behind the one before. Reading or
+    /// writing them takes what [`Shared::slice_mut`] asks for.
+    #[inline(always)]
+    pub(crate) fn rows(&self, begin: usize, rows: usize, count: usize, apart: usize) -> *mut T {
+        let last = rows.saturating_sub(1).checked_mul(apart).and_then(|rows| rows.checked_add(count));
+        assert!(begin <= self.len && last.is_some_and(|last| last <= self.len - begin));
+        // SAFETY: inside the slice by the assertion.
+        unsafe { self.start.add(begin) }
+    }
 }

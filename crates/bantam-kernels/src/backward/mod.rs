@@ -9,6 +9,7 @@ mod cross_entropy;
 mod divergence;
 mod norm;
 mod sums;
+mod tiled;
 
 pub use activation::{activate_backward, activate_gated_backward};
 pub use attention::{AttendGradients, AttendInputs, attend_backward};
@@ -29,7 +30,8 @@ use sums::{Second, Sums};
 pub enum Precision {
     /// Not at all.
     Single,
-    /// To BF16, where the processor multiplies pairs of these faster than single numbers (AVX512-BF16 without AMX); else not at all.
+    /// To BF16, where the processor multiplies pairs of these faster than single numbers: in lanes (AVX512-BF16 without
+    /// AMX) or in tiles (AVX512-BF16 with AMX-BF16, on Linux); else not at all.
     Bf16,
 }
 
@@ -84,7 +86,7 @@ pub fn multiply_rounded(
 /// * `dx`: `[rows][weights.inputs]`
 ///
 /// One fused multiply-add for each term, in ascending order, or one of the processor's instructions for each two terms of
-/// BF16. Weights of [`Layout::InOut`] lie as dot products want them: there the sum is the one of [`Input::Exact`], whatever
+/// BF16, in tiles for each 32. Weights of [`Layout::InOut`] lie as dot products want them: there the sum is the one of [`Input::Exact`], whatever
 /// the precision, and is added to `dx` at the end.
 ///
 /// # Panics
@@ -144,7 +146,8 @@ pub fn multiply_backward_weights(
 }
 
 /// Adds a product of two matrices, `out[r][c] += sum over t of first[r][t] * second[t][c]`, one fused
-/// multiply-add for each term, in ascending order, or one of the processor's instructions for each two terms of BF16.
+/// multiply-add for each term, in ascending order, or one of the processor's instructions for each two terms of BF16, in
+/// tiles for each 32.
 ///
 /// * `second`: `[terms][width]`
 /// * `out`: `[rows][width]`

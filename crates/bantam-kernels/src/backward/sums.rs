@@ -1,7 +1,7 @@
 //! Sums of products in f32, added to what is there: `out[r][c] += first[r][t] * second[t][c]` over all terms `t`.
 //!
-//! One fused multiply-add for each term, in ascending order, or one instruction for each two terms of BF16. Each sum is
-//! formed by one thread alone, so the bits follow from the factors, however rows, columns and terms are shared out and laid out.
+//! One fused multiply-add for each term, in ascending order, or one instruction for each two terms of BF16, or one for
+//! each 32 of them ([`super::tiled`]). Each sum is formed by one thread alone, so the bits follow from the factors, however rows, columns and terms are shared out and laid out.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -9,22 +9,24 @@ use std::ops::Range;
 use bytemuck::{Pod, Zeroable};
 
 use super::Precision;
-use crate::Machine;
+use super::tiled::InTiles;
 use crate::lanes::{
     Bf16Kernel, Bf16Lanes, Kernel, LANES, Lanes, dispatch, dispatch_bf16, groups, groups_mut,
 };
 use crate::matmul::{Weights, widen};
 use crate::share::Shared;
+use crate::tiles::{AmxBf16, Bf16Tiles};
+use crate::{Isa, Machine};
 
 /// Factors of a row that are multiplied before a sum goes back to memory.
-const DEPTH: usize = 128;
+pub(super) const DEPTH: usize = 128;
 /// Columns of a strip: one group of lanes.
-const STRIP: usize = LANES;
+pub(super) const STRIP: usize = LANES;
 /// Columns whose second factors are laid out together: 256 KiB, half of a second-level cache.
 const COLUMNS: usize = 512;
 /// Rows whose first factors are laid out together, and stay in the second-level cache from strip to strip; a multiple of
 /// those side by side.
-const ROWS: usize = 192;
+pub(super) const ROWS: usize = 192;
 
 /// The first factors.
 #[derive(Clone, Copy)]
@@ -59,16 +61,21 @@ pub(super) struct Sums<'a> {
 }
 
 impl Sums<'_> {
-    /// Forms them, shared out by columns where the second factors have to be widened, or by the longer axis.
+    /// Forms them.
     pub(super) fn add(self, machine: &Machine) {
-        let (all_rows, all_columns) = (0..self.rows, 0..self.width);
-        let part = |rows, columns| {
-            let part = Part { sums: self, rows, columns };
+        let isa = machine.isa();
+        self.share(machine, |rows, columns| {
+            let part = Part { sums: self, isa, rows, columns };
             match self.precision {
-                Precision::Bf16 => dispatch_bf16(machine.isa(), part),
-                Precision::Single => dispatch(machine.isa(), part),
+                Precision::Bf16 => dispatch_bf16(isa, part),
+                Precision::Single => dispatch(isa, part),
             }
-        };
+        });
+    }
+
+    /// Shares them out by columns where the second factors have to be widened, or by the longer axis.
+    pub(super) fn share(&self, machine: &Machine, part: impl Fn(Range<usize>, Range<usize>) + Sync) {
+        let (all_rows, all_columns) = (0..self.rows, 0..self.width);
         match self.second {
             Second::Weights(weights) | Second::Across(weights) => {
                 // One part for each thread: the more blocks of a row are widened together, the cheaper each.
@@ -90,10 +97,11 @@ impl Sums<'_> {
 }
 
 /// The sums that one thread forms.
-struct Part<'a> {
-    sums: Sums<'a>,
-    rows: Range<usize>,
-    columns: Range<usize>,
+pub(super) struct Part<'a> {
+    pub(super) sums: Sums<'a>,
+    pub(super) isa: Isa,
+    pub(super) rows: Range<usize>,
+    pub(super) columns: Range<usize>,
 }
 
 impl Kernel for Part<'_> {
@@ -102,7 +110,10 @@ impl Kernel for Part<'_> {
     fn run<L: Lanes>(self) {
         // As many sums as hide the wait of each for the one before it and leave registers for the factors. Two strips share what
         // is loaded of a row; in pairs of registers they do not fit.
-        if L::WIDE { self.blocks::<L, Single, 8, 2>() } else { self.blocks::<L, Single, 6, 1>() }
+        match L::WIDE {
+            true => self.blocks::<L, Single, _>(&mut InLanes::<8, 2>),
+            false => self.blocks::<L, Single, _>(&mut InLanes::<6, 1>),
+        }
     }
 }
 
@@ -110,12 +121,17 @@ impl Bf16Kernel for Part<'_> {
     type Output = ();
     #[inline(always)]
     fn run<L: Bf16Lanes>(self) {
-        self.blocks::<L, Pairs, 8, 2>();
+        // Tiles from one row on. Lanes form eight rows whatever there are: for 32 columns and 32 terms 512 multiply-adds of f32,
+        // 256 cycles. A tile forms sixteen: two products, 52 cycles at most, which is what one waits for the one before it.
+        match AmxBf16::configure(self.isa) {
+            Some(tiles) => self.blocks::<L, Pairs, _>(&mut InTiles(tiles)),
+            None => self.blocks::<L, Pairs, _>(&mut InLanes::<8, 2>),
+        }
     }
 }
 
 /// How factors are held and multiplied.
-trait Form<L: Lanes> {
+pub(super) trait Form<L: Lanes> {
     /// Those of [`Form::TERMS`] terms.
     type Factors: Pod;
     const TERMS: usize;
@@ -148,7 +164,7 @@ impl<L: Lanes> Form<L> for Single {
 }
 
 /// Two terms in BF16.
-struct Pairs;
+pub(super) struct Pairs;
 
 impl<L: Bf16Lanes> Form<L> for Pairs {
     type Factors = u32;
@@ -167,10 +183,61 @@ impl<L: Bf16Lanes> Form<L> for Pairs {
     }
 }
 
-impl Part<'_> {
-    /// Goes through blocks of terms, columns and rows, `R` rows and `S` strips side by side.
+/// First factors by rows, and second ones strip by strip.
+pub(super) type Factors<'a, N> = (&'a [[N; DEPTH]], &'a [[N; STRIP]]);
+
+/// How products of what is held are added to the sums.
+pub(super) trait Add<L: Lanes, F: Form<L>> {
+    /// How many factors are multiplied together: the second ones are zero behind the last up to a multiple of these.
+    const TOGETHER: usize;
+
+    /// Adds some terms, `depth` factors of these, to the sums of some rows and columns. The factors are held from the first
+    /// row and column on; what stands behind the last row is anything.
+    fn add(
+        &mut self,
+        part: &Part<'_>,
+        factors: Factors<'_, F::Factors>,
+        depth: usize,
+        rows: Range<usize>,
+        columns: Range<usize>,
+    );
+}
+
+/// By lanes, sums of `R` rows and `S` strips side by side in registers.
+struct InLanes<const R: usize, const S: usize>;
+
+impl<L: Lanes, F: Form<L>, const R: usize, const S: usize> Add<L, F> for InLanes<R, S> {
+    const TOGETHER: usize = 1;
+
     #[inline(always)]
-    fn blocks<L: Lanes, F: Form<L>, const R: usize, const S: usize>(&self) {
+    fn add(
+        &mut self,
+        part: &Part<'_>,
+        (firsts, seconds): Factors<'_, F::Factors>,
+        depth: usize,
+        rows: Range<usize>,
+        columns: Range<usize>,
+    ) {
+        let (mut strips, mut begin) = (seconds, columns.start);
+        while begin + S * STRIP <= columns.end {
+            let (these, rest) = strips.split_at(S * DEPTH);
+            let end = begin + S * STRIP;
+            part.strips::<L, F, R, S>(firsts, these, depth, rows.clone(), begin..end);
+            (strips, begin) = (rest, end);
+        }
+        while begin < columns.end {
+            let (this, rest) = strips.split_at(DEPTH);
+            let end = (begin + STRIP).min(columns.end);
+            part.strips::<L, F, R, 1>(firsts, this, depth, rows.clone(), begin..end);
+            (strips, begin) = (rest, end);
+        }
+    }
+}
+
+impl Part<'_> {
+    /// Goes through blocks of terms, columns and rows.
+    #[inline(always)]
+    pub(super) fn blocks<L: Lanes, F: Form<L>, A: Add<L, F>>(&self, products: &mut A) {
         let mut held = Held::take();
         let firsts: &mut [[F::Factors; DEPTH]] = bytemuck::cast_slice_mut(&mut held.firsts);
         let seconds: &mut [[F::Factors; STRIP]] = bytemuck::cast_slice_mut(&mut held.seconds);
@@ -180,27 +247,13 @@ impl Part<'_> {
             for begin in self.columns.clone().step_by(COLUMNS) {
                 let columns = begin..(begin + COLUMNS).min(self.columns.end);
                 self.hold_seconds::<L, F>(terms.clone(), columns.clone(), &mut held.rows, seconds);
+                for strip in seconds.chunks_mut(DEPTH).take(columns.len().div_ceil(STRIP)) {
+                    strip[depth..depth.next_multiple_of(A::TOGETHER)].fill(Zeroable::zeroed());
+                }
                 for row in self.rows.clone().step_by(ROWS) {
                     let rows = row..(row + ROWS).min(self.rows.end);
                     self.hold_firsts::<L, F>(terms.clone(), rows.clone(), firsts);
-                    let (firsts, mut strips, mut begin) = (&*firsts, &*seconds, columns.start);
-                    while begin + S * STRIP <= columns.end {
-                        let (these, rest) = strips.split_at(S * DEPTH);
-                        self.strips::<L, F, R, S>(
-                            firsts,
-                            these,
-                            depth,
-                            rows.clone(),
-                            begin..begin + S * STRIP,
-                        );
-                        (strips, begin) = (rest, begin + S * STRIP);
-                    }
-                    while begin < columns.end {
-                        let (this, rest) = strips.split_at(DEPTH);
-                        let end = (begin + STRIP).min(columns.end);
-                        self.strips::<L, F, R, 1>(firsts, this, depth, rows.clone(), begin..end);
-                        (strips, begin) = (rest, end);
-                    }
+                    products.add(self, (firsts, seconds), depth, rows, columns.clone());
                 }
             }
         }
@@ -394,10 +447,15 @@ fn column_of<N: Copy, const WIDTH: usize>(rows: &[[N; WIDTH]; LANES], column: us
 /// Memory for factors, 360 KiB, which a thread keeps from one call to the next: empty memory is not free. Factors of any form
 /// have four bytes.
 struct Held {
-    firsts: Vec<[u32; DEPTH]>,
-    seconds: Vec<[u32; STRIP]>,
+    firsts: Vec<[Line; DEPTH / STRIP]>,
+    seconds: Vec<Line>,
     rows: [[f32; COLUMNS]; 2],
 }
+
+/// Where a cache line begins, so that nothing that is loaded lies in two.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(64))]
+struct Line([u32; STRIP]);
 
 thread_local! {
     static HELD: RefCell<Option<Box<Held>>> = const { RefCell::new(None) };
@@ -408,8 +466,8 @@ impl Held {
         let kept = HELD.with(|kept| kept.take());
         kept.unwrap_or_else(|| {
             Box::new(Held {
-                firsts: vec![[0; DEPTH]; ROWS],
-                seconds: vec![[0; STRIP]; COLUMNS / STRIP * DEPTH],
+                firsts: vec![Zeroable::zeroed(); ROWS],
+                seconds: vec![Zeroable::zeroed(); COLUMNS / STRIP * DEPTH],
                 rows: [[0.0; COLUMNS]; 2],
             })
         })
@@ -418,6 +476,15 @@ impl Held {
     fn put_back(self: Box<Self>) {
         HELD.with(|kept| kept.replace(Some(self)));
     }
+}
+
+/// Leaves no number in what this thread holds, so that a test sees what is read and was not written.
+#[cfg(test)]
+pub(super) fn spoil() {
+    let mut held = Held::take();
+    bytemuck::cast_slice_mut::<_, u32>(&mut held.firsts).fill(u32::MAX);
+    bytemuck::cast_slice_mut::<_, u32>(&mut held.seconds).fill(u32::MAX);
+    held.put_back();
 }
 
 /// A strip of a row; zero behind its end.

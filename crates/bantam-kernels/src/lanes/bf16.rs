@@ -68,3 +68,32 @@ impl Bf16Lanes for Avx512 {
         }
     }
 }
+
+/// The truth for tests.
+#[cfg(test)]
+impl Bf16Lanes for super::Scalar {
+    fn pairs_of(firsts: Self, seconds: Self, pairs: &mut [Pair; LANES]) {
+        let mut both = [[0.0; LANES]; 2];
+        firsts.store(&mut both[0]);
+        seconds.store(&mut both[1]);
+        *pairs = std::array::from_fn(|i| rounded(both[0][i], both[1][i]));
+    }
+    fn pairs_along(lower: Self, upper: Self, pairs: &mut [Pair; LANES]) {
+        let mut all = [[0.0; LANES]; 2];
+        lower.store(&mut all[0]);
+        upper.store(&mut all[1]);
+        let all = all.as_flattened();
+        *pairs = std::array::from_fn(|i| rounded(all[2 * i], all[2 * i + 1]));
+    }
+    fn add_products(self, pairs: &[Pair; LANES], pair: Pair) -> Self {
+        let half = |pair: Pair, shift: u32| f32::from_bits(pair << shift & 0xffff_0000);
+        let product = |shift| Self::load(&pairs.map(|pairs| half(pairs, shift) * half(pair, shift)));
+        self.add(product(0)).add(product(16))
+    }
+}
+
+#[cfg(test)]
+fn rounded(first: f32, second: f32) -> Pair {
+    let [first, second] = [first, second].map(|x| Pair::from(half::bf16::from_f32(x).to_bits()));
+    first | second << 16
+}

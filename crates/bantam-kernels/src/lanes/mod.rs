@@ -26,10 +26,12 @@ mod scalar;
 use crate::machine::{Isa, Level};
 
 pub(crate) use crate::width::{LANES, RUN};
-pub(crate) use bf16::{Bf16Kernel, Bf16Lanes};
+pub(crate) use bf16::{Bf16Kernel, Bf16Lanes, Pair};
 pub(crate) use bytes::{ByteKernel, ByteLanes, QuadKernel, QuadLanes};
 pub(crate) use digits::{ColumnKernel, ColumnLanes, DigitKernel, DigitLanes};
 pub(crate) use matrices::{MatrixKernel, MatrixLanes, PanelEights};
+#[cfg(test)]
+pub(crate) use scalar::Scalar;
 
 /// Sixteen `f32`, with sixteen `i32` beside them for sums of products of codes.
 pub(crate) trait Lanes: Copy {
@@ -248,6 +250,9 @@ where
         // SAFETY: `Level::Avx512Bf16` is only made where AVX512-BF16 and those of `Level::Avx512` were detected.
         #[cfg(target_arch = "x86_64")]
         Level::Avx512Bf16 => unsafe { bf16::run(kernel) },
+        // SAFETY: those of `Level::Avx512` are there, as for all of `Level::Amx`, and AVX512-BF16 is by what was just asked.
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        Level::Amx if isa.has_bf16_tiles() => unsafe { bf16::run(kernel) },
         _ => dispatch(isa, kernel),
     }
 }

@@ -1,7 +1,7 @@
-//! AMX-INT8: the instructions, and leave to use them.
+//! AMX: leave to use it, its configuration, and AMX-INT8's instructions.
 //!
 //! The compiler's own intrinsics are not stable, so each use is written out. Tiles belong to a thread: a value of
-//! [`Amx`] stands for its configuration, which is given up when the value is dropped, so that an idle thread has no
+//! [`Configured`] stands for its configuration, which is given up when the value is dropped, so that an idle thread has no
 //! tiles for the system to save.
 
 use std::arch::asm;
@@ -19,6 +19,13 @@ use crate::width::{LANES, RUN};
 pub(crate) fn permitted() -> bool {
     static PERMITTED: OnceLock<bool> = OnceLock::new();
     *PERMITTED.get_or_init(|| detected() && saved() && granted())
+}
+
+/// Whether the same processor multiplies tiles of BF16, too (AMX-BF16), and rounds to it (AVX512-BF16).
+pub(crate) fn of_bf16() -> bool {
+    const BF16: u32 = 1 << 22;
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    *FOUND.get_or_init(|| is_x86_feature_detected!("avx512bf16") && cpuid(7, 0).edx & BF16 != 0)
 }
 
 /// The processor's own word. Intel's manual, volume 2, CPUID leaves 7 and 1DH.
@@ -73,17 +80,14 @@ fn granted() -> bool {
     result == 0
 }
 
-/// Tiles configured for units of one length, on the thread that holds it.
-///
-/// Tiles 0 to 3 are sums, 4 and 5 digits of activations, 6 and 7 codes of weights.
-pub(crate) struct Amx {
-    unit: usize,
+/// The tiles of the thread that holds it.
+pub(super) struct Configured {
     /// Tiles are the thread's: the value stays on it.
     not_send: PhantomData<*const ()>,
 }
 
 thread_local! {
-    /// Whether a value of [`Amx`] is alive on this thread.
+    /// Whether a value of [`Configured`] is alive on this thread.
     static CONFIGURED: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -97,16 +101,46 @@ struct Configuration {
     rows: [u8; 16],
 }
 
-impl Configuration {
-    fn new(unit: usize) -> Self {
-        let (sums, digits, codes) = (4 * LANES as u16, unit as u16, 4 * LANES as u16);
-        let (all, of_codes) = (LANES as u8, unit as u8 / 4);
-        let mut row_bytes = [0; 16];
-        row_bytes[..8].copy_from_slice(&[sums, sums, sums, sums, digits, digits, codes, codes]);
-        let mut rows = [0; 16];
-        rows[..8].copy_from_slice(&[all, all, all, all, all, all, of_codes, of_codes]);
-        Configuration { palette: 1, start_row: 0, reserved: [0; 14], row_bytes, rows }
+impl Configured {
+    /// Configures tiles for rows of `row_bytes` bytes; `None` where `isa` has no tiles.
+    #[inline(always)]
+    pub(super) fn new(isa: Isa, row_bytes: [u16; TILES], rows: [u8; TILES]) -> Option<Self> {
+        if !isa.has_tiles() {
+            return None;
+        }
+        assert!(row_bytes.iter().all(|bytes| (1..=64).contains(bytes)), "rows that no tile has");
+        assert!(rows.iter().all(|rows| (1..=16).contains(rows)), "more rows than a tile has");
+        assert!(!CONFIGURED.replace(true), "a thread's tiles are configured once at a time");
+        let mut all =
+            Configuration { palette: 1, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
+        all.row_bytes[..TILES].copy_from_slice(&row_bytes);
+        all.rows[..TILES].copy_from_slice(&rows);
+        // SAFETY: such an `Isa` is only made where `permitted` says so; sixty-four bytes can be read, and they are a
+        // configuration within the bounds of palette 1, by the assertions, so that no fault is raised.
+        unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const all, options(nostack, preserves_flags, readonly)) }
+        Some(Configured { not_send: PhantomData })
     }
+}
+
+impl Drop for Configured {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // SAFETY: the instruction touches tiles and their configuration only, and the value that stands for them ends.
+        unsafe { asm!("tilerelease", options(nostack, nomem, preserves_flags)) }
+        CONFIGURED.set(false);
+    }
+}
+
+/// Tiles of palette 1.
+pub(super) const TILES: usize = 8;
+
+/// Tiles configured for units of one length.
+///
+/// Tiles 0 to 3 are sums, 4 and 5 digits of activations, 6 and 7 codes of weights.
+pub(crate) struct Amx {
+    unit: usize,
+    /// Held for its end, which gives the tiles up.
+    _tiles: Configured,
 }
 
 /// Multiplies one unit: zeroes the sums, loads, multiplies and stores, first the low digits, then the high ones.
@@ -163,21 +197,11 @@ impl Tiles for Amx {
     #[inline(always)]
     fn configure(isa: Isa, unit: usize) -> Option<Self> {
         assert!(unit == RUN / 2 || unit == RUN);
-        if !isa.has_tiles() {
-            return None;
-        }
-        assert!(!CONFIGURED.replace(true), "a thread's tiles are configured once at a time");
-        let configuration = Configuration::new(unit);
-        // SAFETY: such an `Isa` is only made where `permitted` says so; sixty-four bytes can be read, and they are a
-        // configuration within the bounds of palette 1, so that no fault is raised.
-        unsafe {
-            asm!(
-                "ldtilecfg [{}]",
-                in(reg) &raw const configuration,
-                options(nostack, preserves_flags, readonly),
-            );
-        }
-        Some(Amx { unit, not_send: PhantomData })
+        let (sums, digits, codes) = (4 * LANES as u16, unit as u16, 4 * LANES as u16);
+        let (all, of_codes) = (LANES as u8, unit as u8 / 4);
+        let row_bytes = [sums, sums, sums, sums, digits, digits, codes, codes];
+        let rows = [all, all, all, all, all, all, of_codes, of_codes];
+        Some(Amx { unit, _tiles: Configured::new(isa, row_bytes, rows)? })
     }
 
     #[inline(always)]
@@ -205,14 +229,5 @@ impl Tiles for Amx {
                 (false, _) => multiply_high!("tmm3", "tmm7", codes, digits, sums),
             }
         }
-    }
-}
-
-impl Drop for Amx {
-    #[inline(always)]
-    fn drop(&mut self) {
-        // SAFETY: the instruction touches tiles and their configuration only, and the value that stands for them ends.
-        unsafe { asm!("tilerelease", options(nostack, nomem, preserves_flags)) }
-        CONFIGURED.set(false);
     }
 }
