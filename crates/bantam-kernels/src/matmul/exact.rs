@@ -221,16 +221,17 @@ impl Dots<'_> {
                     }
                 }
             }
-            // Whoever comes first asks for what lies two tiles ahead: rows are too short for the processor to see a pattern in
-            // all of them.
-            if row == rows.start {
-                let (runs, len) = if terms.len() == inputs { (1, O * inputs) } else { (O, terms.len()) };
-                for run in 0..runs {
-                    let first = (out + 2 * O + run) * inputs + terms.start;
-                    prefetch::<L, N>(w.get(first..first + len));
+            // What lies two tiles ahead is asked for: rows are too short for the processor to see a pattern in all of them.
+            let mut ahead: &[N] = &[];
+            if row == rows.start && terms.len() == inputs {
+                ahead = w.get((out + 2 * O) * inputs..(out + 3 * O) * inputs).unwrap_or_default();
+            } else if row == rows.start {
+                for o in out + 2 * O..out + 3 * O {
+                    let first = o * inputs + terms.start;
+                    prefetch::<L, N>(w.get(first..first + terms.len()).unwrap_or_default());
                 }
             }
-            add_products::<L, N, O, R>(&weights, &x, &mut sums);
+            add_products::<L, N, O, R>(&weights, &x, ahead, &mut sums);
             for (r, sums) in sums.iter().enumerate() {
                 if terms.end < inputs {
                     for (o, sum) in sums.iter().enumerate() {
@@ -258,17 +259,18 @@ impl Dots<'_> {
 }
 
 #[inline(always)]
-fn prefetch<L: Lanes, N: Number>(numbers: Option<&[N]>) {
-    for line in numbers.unwrap_or_default().chunks(CACHE_LINE / size_of::<N>()) {
+fn prefetch<L: Lanes, N: Number>(numbers: &[N]) {
+    for line in numbers.chunks(CACHE_LINE / size_of::<N>()) {
         L::prefetch(&bytemuck::bytes_of(&line[0])[0]);
     }
 }
 
-/// Adds the products of `R` rows with `O` outputs to their sums.
+/// Adds the products of `R` rows with `O` outputs to their sums, and asks for as many numbers ahead as are read, if there are any.
 #[inline(always)]
 fn add_products<L: Lanes, N: Number, const O: usize, const R: usize>(
     w: &[&[N]; O],
     x: &[&[f32]; R],
+    ahead: &[N],
     sums: &mut [[L; O]; R],
 ) {
     let mut lanes = *sums;
@@ -284,6 +286,9 @@ fn add_products<L: Lanes, N: Number, const O: usize, const R: usize>(
         w_whole[o] = &w_whole[o][..x_first.len()];
     }
     for k in 0..x_first.len() {
+        if let Some(numbers) = ahead.get(k * O * LANES..(k + 1) * O * LANES) {
+            prefetch::<L, N>(numbers);
+        }
         let mut weights = [L::splat(0.0); O];
         for o in 0..O {
             weights[o] = N::load(&w_whole[o][k]);
