@@ -5,10 +5,7 @@ use std::arch::x86_64::*;
 
 #[cfg(target_arch = "x86_64")]
 use super::avx512::Avx512;
-use super::{LANES, Lanes};
-
-/// Two numbers of BF16, the first one in the lower half.
-pub(crate) type Pair = u32;
+use super::{LANES, Lanes, Pair};
 
 /// Lanes with products of pairs of BF16.
 pub(crate) trait Bf16Lanes: Lanes {

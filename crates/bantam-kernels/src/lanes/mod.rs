@@ -25,8 +25,8 @@ mod scalar;
 
 use crate::machine::{Isa, Level};
 
-pub(crate) use crate::width::{LANES, RUN};
-pub(crate) use bf16::{Bf16Kernel, Bf16Lanes, Pair};
+pub(crate) use crate::width::{LANES, Pair, RUN};
+pub(crate) use bf16::{Bf16Kernel, Bf16Lanes};
 pub(crate) use bytes::{ByteKernel, ByteLanes, QuadKernel, QuadLanes};
 pub(crate) use digits::{ColumnKernel, ColumnLanes, DigitKernel, DigitLanes};
 pub(crate) use matrices::{MatrixKernel, MatrixLanes, PanelEights};

@@ -5,7 +5,7 @@ use std::arch::asm;
 use super::amx::{Configured, TILES};
 use super::bf16::{Bf16Square, Bf16Tiles};
 use crate::Isa;
-use crate::lanes::LANES;
+use crate::width::LANES;
 
 /// Tiles of sixteen rows of sixteen pairs, or sums.
 ///

@@ -6,7 +6,7 @@
 //! the normal ones are zeros.
 
 use crate::Isa;
-use crate::lanes::{LANES, Pair};
+use crate::width::{LANES, Pair};
 
 /// Factors of up to two tiles of rows and two of columns.
 #[derive(Clone, Copy)]
