@@ -94,42 +94,34 @@ impl MatrixLanes for Neon<true> {
     }
 }
 
-/// Adds the products of two rows of eight signed bytes with two others: first with first, first with second, and so on. (The
-/// intrinsics of this and the next one are not stable.)
+/// Adds the products of two rows of eight bytes with two others: first with first, first with second, and so on. (The
+/// intrinsics of these instructions are not stable.)
 #[cfg(target_arch = "aarch64")]
-#[inline]
-#[target_feature(enable = "neon,i8mm")]
-fn signed_square(mut sums: int32x4_t, rows: uint8x16_t, codes: uint8x16_t) -> int32x4_t {
-    // SAFETY: the instruction is part of the set that this function enables; it touches registers only.
-    unsafe {
-        asm!(
-            "smmla {sums:v}.4s, {rows:v}.16b, {codes:v}.16b",
-            sums = inout(vreg) sums,
-            rows = in(vreg) rows,
-            codes = in(vreg) codes,
-            options(pure, nomem, nostack, preserves_flags),
-        );
-    }
-    sums
+macro_rules! square {
+    ($name:ident, $instruction:literal) => {
+        #[inline]
+        #[target_feature(enable = "neon,i8mm")]
+        fn $name(mut sums: int32x4_t, rows: uint8x16_t, codes: uint8x16_t) -> int32x4_t {
+            // SAFETY: the instruction is part of the set that this function enables; it touches registers only.
+            unsafe {
+                asm!(
+                    concat!($instruction, " {sums:v}.4s, {rows:v}.16b, {codes:v}.16b"),
+                    sums = inout(vreg) sums,
+                    rows = in(vreg) rows,
+                    codes = in(vreg) codes,
+                    options(pure, nomem, nostack, preserves_flags),
+                );
+            }
+            sums
+        }
+    };
 }
 
-/// The same of rows of unsigned bytes with signed codes.
 #[cfg(target_arch = "aarch64")]
-#[inline]
-#[target_feature(enable = "neon,i8mm")]
-fn unsigned_square(mut sums: int32x4_t, rows: uint8x16_t, codes: uint8x16_t) -> int32x4_t {
-    // SAFETY: as in `signed_square`.
-    unsafe {
-        asm!(
-            "usmmla {sums:v}.4s, {rows:v}.16b, {codes:v}.16b",
-            sums = inout(vreg) sums,
-            rows = in(vreg) rows,
-            codes = in(vreg) codes,
-            options(pure, nomem, nostack, preserves_flags),
-        );
-    }
-    sums
-}
+square!(signed_square, "smmla");
+// Rows of unsigned bytes with signed codes.
+#[cfg(target_arch = "aarch64")]
+square!(unsigned_square, "usmmla");
 
 #[cfg(target_arch = "aarch64")]
 #[inline(always)]

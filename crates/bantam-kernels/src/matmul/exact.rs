@@ -5,11 +5,9 @@
 
 use std::ops::Range;
 
-use bytemuck::{Pod, Zeroable};
-
 use super::across::Across;
 use super::slab::CACHE_LINE;
-use super::widen::widen;
+use super::widen::{Brain, Half, Number, Single, widen};
 use super::{Layout, Part, Weights};
 use crate::Storage;
 use crate::lanes::{Kernel, LANES, Lanes, dispatch, groups};
@@ -48,52 +46,6 @@ impl Kernel for Dots<'_> {
             (Layout::OutIn, Storage::BF16) => self.as_they_lie::<L, Brain>(),
             _ => self.widened::<L>(),
         }
-    }
-}
-
-/// A number as it lies in memory.
-trait Number: Pod {
-    fn load<L: Lanes>(from: &[Self; LANES]) -> L;
-
-    /// Zero behind the end.
-    #[inline(always)]
-    fn load_part<L: Lanes>(from: &[Self]) -> L {
-        let mut all = [Self::zeroed(); LANES];
-        all[..from.len()].copy_from_slice(from);
-        Self::load(&all)
-    }
-}
-
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(transparent)]
-struct Single([u8; 4]);
-
-impl Number for Single {
-    #[inline(always)]
-    fn load<L: Lanes>(from: &[Self; LANES]) -> L {
-        L::load(&from.map(|number| f32::from_le_bytes(number.0)))
-    }
-}
-
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(transparent)]
-struct Half([u8; 2]);
-
-impl Number for Half {
-    #[inline(always)]
-    fn load<L: Lanes>(from: &[Self; LANES]) -> L {
-        L::load_f16(&from.map(|number| u16::from_le_bytes(number.0)))
-    }
-}
-
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(transparent)]
-struct Brain([u8; 2]);
-
-impl Number for Brain {
-    #[inline(always)]
-    fn load<L: Lanes>(from: &[Self; LANES]) -> L {
-        L::load_bf16(&from.map(|number| u16::from_le_bytes(number.0)))
     }
 }
 
@@ -221,16 +173,7 @@ impl Dots<'_> {
                     }
                 }
             }
-            // What lies two tiles ahead is asked for: rows are too short for the processor to see a pattern in all of them.
-            let mut ahead: &[N] = &[];
-            if row == rows.start && terms.len() == inputs {
-                ahead = w.get((out + 2 * O) * inputs..(out + 3 * O) * inputs).unwrap_or_default();
-            } else if row == rows.start {
-                for o in out + 2 * O..out + 3 * O {
-                    let first = o * inputs + terms.start;
-                    prefetch::<L, N>(w.get(first..first + terms.len()).unwrap_or_default());
-                }
-            }
+            let ahead = if row == rows.start { self.ahead::<L, N, O>(w, terms, out + 2 * O) } else { &[] };
             add_products::<L, N, O, R>(&weights, &x, ahead, &mut sums);
             for (r, sums) in sums.iter().enumerate() {
                 if terms.end < inputs {
@@ -243,6 +186,26 @@ impl Dots<'_> {
             }
         }
         R
+    }
+
+    /// The numbers of `O` outputs to ask for while others are multiplied, if these lie one after the other; else asks for them
+    /// at once. Rows are too short for the processor to see a pattern in all of them.
+    #[inline(always)]
+    fn ahead<'w, L: Lanes, N: Number, const O: usize>(
+        &self,
+        w: &'w [N],
+        terms: &Range<usize>,
+        output: usize,
+    ) -> &'w [N] {
+        let inputs = self.of.weights.inputs;
+        if terms.len() == inputs {
+            return w.get(output * inputs..(output + O) * inputs).unwrap_or_default();
+        }
+        for output in output..output + O {
+            let first = output * inputs + terms.start;
+            prefetch::<L, N>(w.get(first..first + terms.len()).unwrap_or_default());
+        }
+        &[]
     }
 
     /// Writes the first of some outputs of a row, or adds them.

@@ -2,8 +2,7 @@
 
 use std::marker::PhantomData;
 
-use bytemuck::Zeroable;
-use half::bf16;
+use bytemuck::{Pod, Zeroable};
 
 use crate::Storage;
 use crate::blocks::{Block, OverBlock, with_block};
@@ -38,34 +37,57 @@ impl Kernel for Widen<'_> {
 #[inline(always)]
 pub(crate) fn widen<L: Lanes>(storage: Storage, bytes: &[u8], out: &mut [f32]) {
     match storage {
-        Storage::F32 => {
-            for (out, bytes) in out.iter_mut().zip(bytes.as_chunks::<4>().0) {
-                *out = f32::from_le_bytes(*bytes);
-            }
-        }
-        Storage::F16 => halves::<L>(bytes, out),
-        Storage::BF16 => {
-            for (out, bytes) in out.iter_mut().zip(bytes.as_chunks::<2>().0) {
-                *out = bf16::from_le_bytes(*bytes).to_f32();
-            }
-        }
+        Storage::F32 => numbers::<L, Single>(bytes, out),
+        Storage::F16 => numbers::<L, Half>(bytes, out),
+        Storage::BF16 => numbers::<L, Brain>(bytes, out),
         quantized => {
             with_block(quantized, Blocks::<L>(bytes, out, PhantomData));
         }
     }
 }
 
+/// A number as it lies in memory.
+pub(super) trait Number: Pod {
+    fn load<L: Lanes>(from: &[Self; LANES]) -> L;
+
+    /// Zero behind the end.
+    #[inline(always)]
+    fn load_part<L: Lanes>(from: &[Self]) -> L {
+        let mut all = [Self::zeroed(); LANES];
+        all[..from.len()].copy_from_slice(from);
+        Self::load(&all)
+    }
+}
+
+macro_rules! number {
+    ($name:ident, $of:ty, $load:ident) => {
+        #[derive(Clone, Copy, Pod, Zeroable)]
+        #[repr(transparent)]
+        pub(super) struct $name([u8; size_of::<$of>()]);
+
+        impl Number for $name {
+            #[inline(always)]
+            fn load<L: Lanes>(from: &[Self; LANES]) -> L {
+                L::$load(&from.map(|number| <$of>::from_le_bytes(number.0)))
+            }
+        }
+    };
+}
+
+number!(Single, f32, load);
+number!(Half, u16, load_f16);
+number!(Brain, u16, load_bf16);
+
 #[inline(always)]
-fn halves<L: Lanes>(bytes: &[u8], out: &mut [f32]) {
-    let bits = |bytes: &[[u8; 2]; 16]| bytes.map(u16::from_le_bytes);
-    let (whole, rest) = groups(bytes.as_chunks::<2>().0);
+fn numbers<L: Lanes, N: Number>(bytes: &[u8], out: &mut [f32]) {
+    let (whole, rest) = groups(bytemuck::cast_slice::<u8, N>(bytes));
     let (out, out_rest) = groups_mut(out);
-    for (out, bytes) in out.iter_mut().zip(whole) {
-        L::load_f16(&bits(bytes)).store(out);
+    for (out, numbers) in out.iter_mut().zip(whole) {
+        N::load::<L>(numbers).store(out);
     }
-    for (out, bytes) in out_rest.iter_mut().zip(rest) {
-        *out = half::f16::from_le_bytes(*bytes).to_f32();
-    }
+    let mut last = [0.0; LANES];
+    N::load_part::<L>(rest).store(&mut last);
+    out_rest.copy_from_slice(&last[..out_rest.len()]);
 }
 
 struct Blocks<'a, L>(&'a [u8], &'a mut [f32], PhantomData<L>);
