@@ -58,3 +58,16 @@ fn the_default_arithmetic_is_near_to_the_exact_one() {
         (apart(&default, &exact(Storage::Q8_0)), apart(&exact(Storage::Q8_0), &exact(Storage::F32)));
     assert!(activations > 0.0 && activations < weights / 20.0, "{activations} beside {weights}");
 }
+
+/// Many rows against weights without blocks are rounded to BF16, where the processor multiplies pairs of these: logits change
+/// about as much as by weights rounded so.
+#[test]
+fn the_fastest_arithmetic_of_many_rows_is_as_near_as_weights_in_bf16() {
+    let tokens = ids(&read_json(&golden_dir().join("tinyllama.json"))["tokens"]).repeat(2);
+    let logits = |storage, numerics| Run { numerics, ..Run::default() }.whole(&model(storage), &tokens);
+    let apart = |a: &[Vec<f32>], b: &[Vec<f32>]| greatest_difference(&a.concat(), &b.concat());
+    let exact = logits(Storage::F16, Numerics::Exact);
+    let bound = 4.0 * apart(&exact, &logits(Storage::BF16, Numerics::Exact));
+    let fastest = apart(&exact, &logits(Storage::F16, Numerics::Fastest));
+    assert!(fastest < bound, "{fastest}, where {bound} is allowed");
+}

@@ -2,7 +2,7 @@
 
 use super::{Block, Units, each, halves_at, part, words_at};
 use crate::Storage;
-use crate::lanes::{LANES, Lanes};
+use crate::lanes::{DigitLanes, LANES, Lanes};
 
 /// `d, qs[16]`: `d * table[q]`.
 pub(super) struct Iq4Nl;
@@ -11,6 +11,13 @@ pub(super) struct Iq4Xs;
 
 /// The values of ggml's `kvalues_iq4nl`.
 const TABLE: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+
+/// The values at nibbles of four blocks, unsigned.
+#[inline(always)]
+fn fours_at<L: DigitLanes>(nibbles: [&[u8; 16]; 4]) -> [L::Fours; 2] {
+    let [first, second] = L::fours_of_nibbles(nibbles);
+    [L::fours_flip(L::fours_look_up(first, &TABLE)), L::fours_flip(L::fours_look_up(second, &TABLE))]
+}
 
 impl Block for Iq4Nl {
     const STORAGE: Storage = Storage::Iq4Nl;
@@ -22,6 +29,10 @@ impl Block for Iq4Nl {
     #[inline(always)]
     fn codes<L: Lanes>(block: &[u8; 18], _: usize) -> L::Bytes {
         L::bytes_look_up(L::bytes_of_nibbles(part(block, 2)), &TABLE)
+    }
+    #[inline(always)]
+    fn fours<L: DigitLanes>([a, b, c, d]: [&[u8; 18]; 4], _: usize) -> [L::Fours; 2] {
+        fours_at::<L>([part(a, 2), part(b, 2), part(c, 2), part(d, 2)])
     }
     #[inline(always)]
     fn scales<L: Lanes>(blocks: &[&[u8; 18]; LANES], scales: &mut Self::Scales, _: &mut Self::Scales) {
@@ -39,6 +50,11 @@ impl Block for Iq4Xs {
     #[inline(always)]
     fn codes<L: Lanes>(block: &[u8; 136], run: usize) -> L::Bytes {
         L::bytes_look_up(L::bytes_of_nibbles(part(block, 8 + 16 * run)), &TABLE)
+    }
+    #[inline(always)]
+    fn fours<L: DigitLanes>([a, b, c, d]: [&[u8; 136]; 4], run: usize) -> [L::Fours; 2] {
+        let at = 8 + 16 * run;
+        fours_at::<L>([part(a, at), part(b, at), part(c, at), part(d, at)])
     }
     #[inline(always)]
     fn scales<L: Lanes>(blocks: &[&[u8; 136]; LANES], scales: &mut Self::Scales, _: &mut Self::Scales) {

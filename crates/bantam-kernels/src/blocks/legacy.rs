@@ -142,6 +142,13 @@ impl Block for Q8_0 {
         L::bytes_load(part(block, 2))
     }
     #[inline(always)]
+    fn fours<L: DigitLanes>([a, b, c, d]: [&[u8; 34]; 4], run: usize) -> [L::Fours; 2] {
+        let [a, b] = [Self::codes::<L>(a, run), Self::codes::<L>(b, run)];
+        let [c, d] = [Self::codes::<L>(c, run), Self::codes::<L>(d, run)];
+        let [first, second] = L::fours_of([a, b, c, d]);
+        [L::fours_flip(first), L::fours_flip(second)]
+    }
+    #[inline(always)]
     fn scales<L: Lanes>(blocks: &[&[u8; 34]; LANES], scales: &mut Self::Scales, _: &mut Self::Scales) {
         halves_at::<L, 34>(blocks, 0).store(&mut scales[0]);
     }

@@ -11,15 +11,28 @@ use std::arch::x86_64::*;
 use super::avx512::{Avx512, EVEN_QUARTERS, ODD_QUARTERS, sum_four};
 use super::{LANES, Lanes, QuadLanes, RUN};
 
-/// Lanes with exact sums of four products of codes below 128 with either digit, in 32 bits.
+/// Digits of a code.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Digit {
+    High,
+    Low,
+}
+
+/// Lanes with exact sums of four products of codes with either digit, in 32 bits.
 pub(crate) trait DigitLanes: QuadLanes<Narrow = <Self as Lanes>::Ints> {
     /// Sixteen bytes of each of four rows.
     type Fours: Copy;
+    /// Which digits meet codes of weights as unsigned bytes, and the others as signed ones; below 128 these are the same.
+    const UNSIGNED_MEET: Digit;
 
     /// The first and the second sixteen bytes of four rows.
     fn fours_of(rows: [Self::Bytes; 4]) -> [Self::Fours; 2];
     /// The low halves of the bytes of four rows, and the high ones.
     fn fours_of_nibbles(rows: [&[u8; 16]; 4]) -> [Self::Fours; 2];
+    /// The number at each place of a table; places are below 16.
+    fn fours_look_up(places: Self::Fours, table: &[i8; 16]) -> Self::Fours;
+    /// 128 added to each byte, or taken off it: signed bytes become unsigned ones, and the other way round.
+    fn fours_flip(fours: Self::Fours) -> Self::Fours;
     /// Each byte with `value` added where the row's bit for it is set; rows have sixteen bits each.
     fn fours_add_where(fours: Self::Fours, bits: u64, value: u8) -> Self::Fours;
     /// Four times the same sixteen bytes.
@@ -28,6 +41,8 @@ pub(crate) trait DigitLanes: QuadLanes<Narrow = <Self as Lanes>::Ints> {
     fn fours_add_high(sums: Self::Ints, codes: Self::Fours, digits: Self::Fours) -> Self::Ints;
     /// The same with unsigned digits.
     fn fours_add_low(sums: Self::Ints, codes: Self::Fours, digits: Self::Fours) -> Self::Ints;
+    /// 128 times the sums of four digits in each 32 bits, of those that meet unsigned codes, taken off others.
+    fn fours_less_flip(sums: Self::Ints, digits: Self::Fours) -> Self::Ints;
     /// As [`QuadLanes::narrow_add_quads`] with unsigned digits.
     fn narrow_add_low_quads(sums: Self::Ints, codes: &[u8; 4 * LANES], quad: &[u8; 4]) -> Self::Ints;
     /// 256 times each.
@@ -62,6 +77,7 @@ pub(crate) trait DigitKernel {
 #[cfg(target_arch = "x86_64")]
 impl DigitLanes for Avx512 {
     type Fours = __m512i;
+    const UNSIGNED_MEET: Digit = Digit::High;
 
     #[inline(always)]
     fn fours_of([a, b, c, d]: [__m256i; 4]) -> [__m512i; 2] {
@@ -85,6 +101,17 @@ impl DigitLanes for Avx512 {
         }
     }
     #[inline(always)]
+    fn fours_look_up(places: __m512i, table: &[i8; 16]) -> __m512i {
+        let table = Self::fours_splat(bytemuck::cast_ref(table));
+        // SAFETY: as above; no memory is touched.
+        unsafe { _mm512_shuffle_epi8(table, places) }
+    }
+    #[inline(always)]
+    fn fours_flip(fours: __m512i) -> __m512i {
+        // SAFETY: as above; no memory is touched.
+        unsafe { _mm512_xor_si512(fours, _mm512_set1_epi8(i8::MIN)) }
+    }
+    #[inline(always)]
     fn fours_add_where(fours: __m512i, bits: u64, value: u8) -> __m512i {
         // SAFETY: as above; no memory is touched.
         unsafe { _mm512_mask_add_epi8(fours, bits, fours, _mm512_set1_epi8(value as i8)) }
@@ -103,6 +130,14 @@ impl DigitLanes for Avx512 {
     fn fours_add_low(sums: __m512i, codes: __m512i, digits: __m512i) -> __m512i {
         // SAFETY: as above; no memory is touched.
         unsafe { _mm512_dpbusd_epi32(sums, digits, codes) }
+    }
+    #[inline(always)]
+    fn fours_less_flip(sums: __m512i, digits: __m512i) -> __m512i {
+        // SAFETY: as above; no memory is touched.
+        unsafe {
+            let more = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(i8::MIN), digits);
+            _mm512_sub_epi32(sums, more)
+        }
     }
     #[inline(always)]
     fn narrow_add_low_quads(sums: __m512i, codes: &[u8; 4 * LANES], quad: &[u8; 4]) -> __m512i {

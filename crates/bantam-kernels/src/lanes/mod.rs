@@ -28,7 +28,7 @@ use crate::machine::{Isa, Level};
 pub(crate) use crate::width::{LANES, Pair, RUN};
 pub(crate) use bf16::{Bf16Kernel, Bf16Lanes};
 pub(crate) use bytes::{ByteKernel, ByteLanes, QuadKernel, QuadLanes};
-pub(crate) use digits::{ColumnKernel, ColumnLanes, DigitKernel, DigitLanes};
+pub(crate) use digits::{ColumnKernel, ColumnLanes, Digit, DigitKernel, DigitLanes};
 pub(crate) use matrices::{MatrixKernel, MatrixLanes, PanelEights};
 #[cfg(test)]
 pub(crate) use scalar::Scalar;

@@ -7,7 +7,7 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::{DigitKernel, DigitLanes, Kernel, LANES, Lanes, QuadKernel, QuadLanes, RUN};
+use super::{DigitKernel, Digit, DigitLanes, Kernel, LANES, Lanes, QuadKernel, QuadLanes, RUN};
 
 const _: () = assert!(cfg!(target_feature = "neon"), "these lanes need NEON in the base of the target");
 
@@ -413,6 +413,7 @@ impl QuadLanes for Neon<true> {
 impl DigitLanes for Neon<true> {
     /// One row in each.
     type Fours = Fours;
+    const UNSIGNED_MEET: Digit = Digit::Low;
 
     #[inline(always)]
     fn fours_of([a, b, c, d]: [Self::Bytes; 4]) -> [Fours; 2] {
@@ -428,6 +429,16 @@ impl DigitLanes for Neon<true> {
         };
         let masks = (mask, mask, mask, mask);
         [quarters!(vandq_u8(rows, masks)), quarters!(upper_nibbles(rows))]
+    }
+    #[inline(always)]
+    fn fours_look_up(places: Fours, table: &[i8; 16]) -> Fours {
+        let table = Self::fours_splat(bytemuck::cast_ref(table));
+        quarters!(vqtbl1q_u8(table, places))
+    }
+    #[inline(always)]
+    fn fours_flip(fours: Fours) -> Fours {
+        let flips = Self::fours_splat(&[128; 16]);
+        quarters!(veorq_u8(fours, flips))
     }
     #[inline(always)]
     fn fours_add_where(fours: Fours, bits: u64, value: u8) -> Fours {
@@ -448,6 +459,11 @@ impl DigitLanes for Neon<true> {
     #[inline(always)]
     fn fours_add_low(sums: Self::Ints, codes: Fours, digits: Fours) -> Self::Ints {
         quarters!(unsigned_dots(sums, codes, digits))
+    }
+    #[inline(always)]
+    fn fours_less_flip(sums: Self::Ints, digits: Fours) -> Self::Ints {
+        let more = Self::fours_add_low(Self::ints_zero(), Self::fours_splat(&[128; 16]), digits);
+        quarters!(vsubq_s32(sums, more))
     }
     #[inline(always)]
     fn narrow_add_low_quads(sums: Self::Ints, codes: &[u8; 4 * LANES], quad: &[u8; 4]) -> Self::Ints {

@@ -6,7 +6,6 @@ use bytemuck::Zeroable;
 
 use super::Weights;
 use super::codes::Row;
-use super::few_digits::is_by_digits;
 use super::integer::{Part, add_unit, code_sum, each_lane, scale_of, without_offset};
 use super::slab::{column_of, prefetch_ahead, prefetch_first, rows_of};
 use crate::blocks::{Block, OverBlock, with_block};
@@ -24,14 +23,11 @@ impl Kernel for FewRows<'_> {
             type Output = ();
             #[inline(always)]
             fn run<B: Block>(self) {
-                if const { is_by_digits::<L, B>() } {
-                    return;
-                }
                 self.0.few::<L, B, ByRows<Pairs>>();
             }
         }
         // The condition is known before code is made, so that others need not have the code.
-        if const { L::ROWS_OF_BLOCKS > 0 } && (1..=L::ROWS_OF_BLOCKS).contains(&self.0.x.rows()) {
+        if const { L::ROWS_OF_BLOCKS > 0 && L::DIGIT_ROWS == 0 } && (1..=L::ROWS_OF_BLOCKS).contains(&self.0.x.rows()) {
             with_block(self.0.weights.storage, WithLanes::<L>(self.0, PhantomData));
             return true;
         }

@@ -1,6 +1,7 @@
 //! Few rows of activations by their digits: codes straight out of their blocks, those of four rows in one register.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use super::Weights;
 use super::codes::Row;
@@ -8,7 +9,7 @@ use super::few::{Column, Columns};
 use super::integer::{Part, add_unit, code_sum, scale_of};
 use super::slab::prefetch_ahead;
 use crate::blocks::{Block, OverBlock, with_block};
-use crate::lanes::{DigitKernel, DigitLanes, Kernel, LANES, Lanes, RUN};
+use crate::lanes::{Digit, DigitKernel, DigitLanes, Kernel, LANES, Lanes, RUN};
 
 /// A part of a product whose rows may be few; gives whether they were, and are done. Each number of rows up to four has code of
 /// its own; `COUNTED` are more, for which there is one code. (Together they would not fit the compiler's registers.)
@@ -19,9 +20,10 @@ const FEW: usize = 4;
 /// Rows that are counted, at most.
 const COUNTED_MAX: usize = 8;
 
-/// Whether codes of weights are the same signed and not, which products of digits want.
-pub(super) const fn is_by_digits<L: Lanes, B: Block>() -> bool {
-    L::DIGIT_ROWS > 0 && B::BITS < 8
+/// Whether codes are of eight bits: as signed and as unsigned bytes they are not the same numbers, and what is multiplied as
+/// unsigned is 128 too great.
+const fn is_flipped<B: Block>() -> bool {
+    B::BITS == 8
 }
 
 impl<const COUNTED: bool> Kernel for FewRowsOfDigits<'_, COUNTED> {
@@ -43,22 +45,18 @@ impl<const COUNTED: bool> DigitKernel for FewRowsOfDigits<'_, COUNTED> {
     fn run<L: DigitLanes>(self) -> bool {
         struct WithLanes<'a, L, const COUNTED: bool>(&'a Part<'a>, PhantomData<L>);
         impl<L: DigitLanes, const COUNTED: bool> OverBlock for WithLanes<'_, L, COUNTED> {
-            type Output = bool;
+            type Output = ();
             #[inline(always)]
-            fn run<B: Block>(self) -> bool {
-                if const { !is_by_digits::<L, B>() } {
-                    return false;
-                }
+            fn run<B: Block>(self) {
                 if const { COUNTED } {
                     self.0.few_rows::<L, B, Digits, COUNTED_MAX>();
                 } else {
                     self.0.few::<L, B, Digits>();
                 }
-                true
             }
         }
         let work = WithLanes::<L, COUNTED>(self.0, PhantomData);
-        with_block(self.0.weights.storage, work) == Some(true)
+        with_block(self.0.weights.storage, work).is_some()
     }
 }
 
@@ -85,7 +83,7 @@ impl<L: DigitLanes, B: Block> Columns<L, B> for Digits {
                     let mut ints = unit_products::<L, B>(&fours, (&x[r], group), half);
                     let unit = run * (RUN / B::UNIT) + half;
                     let (scales, minima) = (L::load(&scales[unit]), L::load(&minima[unit]));
-                    if B::OFFSET > 0 {
+                    if B::OFFSET > 0 && !is_flipped::<B>() {
                         let codes = code_sum::<B::Unit>(&x[r], group, half);
                         ints = L::ints_less(ints, i32::from(B::OFFSET) * codes as i32);
                     }
@@ -119,26 +117,48 @@ fn unit_products<L: DigitLanes, B: Block>(
     (x, group): (&Row<'_>, usize),
     half: usize,
 ) -> L::Ints {
+    let parts = if B::UNIT == RUN { 0..2 } else { half..half + 1 };
     let mut sums = [L::ints_zero(); 4];
-    let (first, end) = if B::UNIT == RUN { (0, 2) } else { (half, half + 1) };
-    let high = &x.digits[0].as_chunks::<LANES>().0[2 * group..][..2];
-    for part in first..end {
-        let digits = L::fours_splat(&high[part]);
-        for j in 0..4 {
-            sums[j] = L::fours_add_high(sums[j], fours[j][part], digits);
-        }
-    }
+    sums = add_digits::<L, B>(Digit::High, sums, fours, digits_of(x, 0, group), parts.clone());
     for sums in &mut sums {
         *sums = L::ints_shift(*sums);
     }
-    // Codes of 8 bits have no lower digits.
-    if let Some(low) = x.digits[1].as_chunks::<LANES>().0.get(2 * group..2 * group + 2) {
-        for part in first..end {
-            let digits = L::fours_splat(&low[part]);
-            for j in 0..4 {
-                sums[j] = L::fours_add_low(sums[j], fours[j][part], digits);
+    sums = add_digits::<L, B>(Digit::Low, sums, fours, digits_of(x, 1, group), parts);
+    L::fours_sum(sums)
+}
+
+/// The digits of a group of activations; codes of 8 bits have no lower ones.
+#[inline(always)]
+fn digits_of<'x>(x: &Row<'x>, digit: usize, group: usize) -> &'x [[u8; LANES]] {
+    x.digits[digit].as_chunks().0.get(2 * group..2 * group + 2).unwrap_or_default()
+}
+
+/// Adds the products of the codes with either digits.
+#[inline(always)]
+fn add_digits<L: DigitLanes, B: Block>(
+    digit: Digit,
+    mut sums: [L::Ints; 4],
+    fours: &[[L::Fours; 2]; 4],
+    digits: &[[u8; LANES]],
+    parts: Range<usize>,
+) -> [L::Ints; 4] {
+    let is_unsigned = digit == L::UNSIGNED_MEET;
+    for part in parts {
+        let Some(digits) = digits.get(part) else { break };
+        let digits = L::fours_splat(digits);
+        for j in 0..4 {
+            let mut codes = fours[j][part];
+            if is_flipped::<B>() && !is_unsigned {
+                codes = L::fours_flip(codes);
+            }
+            sums[j] = match digit {
+                Digit::High => L::fours_add_high(sums[j], codes, digits),
+                Digit::Low => L::fours_add_low(sums[j], codes, digits),
+            };
+            if is_flipped::<B>() && is_unsigned {
+                sums[j] = L::fours_less_flip(sums[j], digits);
             }
         }
     }
-    L::fours_sum(sums)
+    sums
 }

@@ -1,5 +1,6 @@
 //! Products against loops in f64, and against themselves with other rows, threads and instruction sets.
 
+use bantam_kernels::backward::{Precision, multiply_rounded};
 use bantam_kernels::matmul::{self, Codes, Input, Layout, Rounding, Weights, multiply, multiply_all};
 use bantam_kernels::{Isa, Machine, Storage};
 
@@ -21,6 +22,8 @@ pub(crate) struct Product {
 pub(crate) enum Arithmetic {
     Exact,
     Coded(Rounding),
+    /// Both factors rounded to BF16, where the processor has pairs of these.
+    Pairs,
 }
 
 const DEFAULT: Arithmetic = Arithmetic::Coded(Rounding::Bits16);
@@ -49,6 +52,7 @@ impl Product {
                 codes.fill(machine, x, inputs, rounding);
                 multiply(machine, weights, Input::Coded(&codes), &mut y);
             }
+            Arithmetic::Pairs => multiply_rounded(machine, weights, Precision::Bf16, x, &mut y),
         }
         y
     }

@@ -38,6 +38,9 @@ const SHOWN_MAX: usize = 20;
 
 pub(crate) fn run(args: &FinetuneArgs, models: &Models, interrupt: &Interrupt) -> Result<()> {
     args.check()?;
+    if !args.dry_run {
+        Folder::check(&args.output, args.resume)?;
+    }
     let loaded = Loaded::open(&models.locate(&args.model)?)?;
     let dataset = lessons::dataset(args, &loaded)?;
     let report = dataset.report.clone();

@@ -41,18 +41,22 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// A folder for a new run, or that of a run to go on with.
-    pub(crate) fn open(path: &Path, resume: bool) -> Result<Self> {
-        let folder = Folder { path: path.to_owned() };
-        let is_run = folder.path.join(CONFIG).is_file();
-        match (resume, is_run) {
+    /// Whether a new run may begin in a folder, or one be gone on with. To be asked before work is done for it.
+    pub(crate) fn check(path: &Path, resume: bool) -> Result<()> {
+        match (resume, path.join(CONFIG).is_file()) {
             (true, false) => bail!("{} holds no run to go on with: leave out --resume", path.display()),
             (false, true) => bail!(
                 "{} holds a run already: go on with it by --resume, or choose another --output",
                 path.display()
             ),
-            _ => {}
+            _ => Ok(()),
         }
+    }
+
+    /// A folder for a new run, or that of a run to go on with.
+    pub(crate) fn open(path: &Path, resume: bool) -> Result<Self> {
+        Self::check(path, resume)?;
+        let folder = Folder { path: path.to_owned() };
         fs::create_dir_all(path).with_context(|| format!("cannot make the folder {}", path.display()))?;
         Ok(folder)
     }
