@@ -1,6 +1,6 @@
 //! Four-bit codes into a table of sixteen values.
 
-use super::{Block, Units, each, halves_at, part, words_at};
+use super::{Block, Units, each, four_words_at, halves_at, part};
 use crate::Storage;
 use crate::lanes::{DigitLanes, LANES, Lanes};
 
@@ -58,8 +58,8 @@ impl Block for Iq4Xs {
     }
     #[inline(always)]
     fn scales<L: Lanes>(blocks: &[&[u8; 136]; LANES], scales: &mut Self::Scales, _: &mut Self::Scales) {
-        let d = halves_at::<L, 136>(blocks, 0);
-        let (high, low) = (words_at(blocks, 0), words_at(blocks, 4));
+        let [high, low, ..] = four_words_at::<L, 136>(blocks, 0);
+        let (d, _) = L::load_f16_pairs(&high);
         for (unit, scales) in scales.iter_mut().enumerate() {
             let scale = each!(L, |i| {
                 let bits = low[i] >> (4 * unit) & 15 | (high[i] >> (16 + 2 * unit) & 3) << 4;

@@ -1,6 +1,6 @@
 //! Super-blocks of 256 weights: a scale and a minimum for the whole, small integers for its units.
 
-use super::{Block, Units, each, halves_at, part, two_halves_at, words_at};
+use super::{Block, Units, each, four_words_at, halves_at, part, two_halves_at, words_at};
 use crate::Storage;
 use crate::lanes::{LANES, Lanes};
 
@@ -29,8 +29,7 @@ impl Block for Q2K {
     #[inline(always)]
     fn scales<L: Lanes>(blocks: &[&[u8; 84]; LANES], scales: &mut Self::Scales, minima: &mut Self::Scales) {
         let (d, dmin) = two_halves_at::<L, 84>(blocks, 80);
-        for four in 0..4 {
-            let words = words_at(blocks, 4 * four);
+        for (four, words) in four_words_at::<L, 84>(blocks, 0).into_iter().enumerate() {
             for k in 0..4 {
                 d.mul(each!(L, |i| words[i] >> (8 * k) & 15)).store(&mut scales[4 * four + k]);
                 dmin.mul(each!(L, |i| words[i] >> (8 * k + 4) & 15)).store(&mut minima[4 * four + k]);
@@ -77,8 +76,8 @@ fn scales_and_minima<L: Lanes, const N: usize>(
     scales: &mut [[f32; LANES]; 8],
     minima: &mut [[f32; LANES]; 8],
 ) {
-    let (d, dmin) = two_halves_at::<L, N>(blocks, 0);
-    let (a, b, c) = (words_at(blocks, 4), words_at(blocks, 8), words_at(blocks, 12));
+    let [both, a, b, c] = four_words_at::<L, N>(blocks, 0);
+    let (d, dmin) = L::load_f16_pairs(&both);
     for k in 0..4 {
         let byte = 8 * k;
         d.mul(each!(L, |i| a[i] >> byte & 63)).store(&mut scales[k]);
@@ -142,8 +141,7 @@ impl Block for Q6K {
     #[inline(always)]
     fn scales<L: Lanes>(blocks: &[&[u8; 210]; LANES], scales: &mut Self::Scales, _: &mut Self::Scales) {
         let d = halves_at::<L, 210>(blocks, 208);
-        for four in 0..4 {
-            let words = words_at(blocks, 192 + 4 * four);
+        for (four, words) in four_words_at::<L, 210>(blocks, 192).into_iter().enumerate() {
             for k in 0..4 {
                 d.mul(each!(L, |i| (words[i] >> (8 * k)) as u8 as i8)).store(&mut scales[4 * four + k]);
             }

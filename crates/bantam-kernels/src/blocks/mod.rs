@@ -161,6 +161,16 @@ fn words_at<const N: usize>(blocks: &[&[u8; N]; LANES], offset: usize) -> [u32; 
     words
 }
 
+/// Sixteen bytes at an offset of each block, word by word.
+#[inline(always)]
+fn four_words_at<L: Lanes, const N: usize>(blocks: &[&[u8; N]; LANES], offset: usize) -> [[u32; LANES]; 4] {
+    let mut rows = [part(blocks[0], offset); LANES];
+    for i in 0..LANES {
+        rows[i] = part(blocks[i], offset);
+    }
+    L::words_across(&rows)
+}
+
 /// A whole number made of each lane's number `i` as a lane.
 macro_rules! each {
     ($lanes:ident, |$i:ident| $number:expr) => {{

@@ -7,6 +7,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::avx2::Avx2;
+use super::digits::{load_fours, turned};
 use super::{ColumnKernel, DigitKernel, Kernel, LANES, Lanes, QuadKernel, QuadLanes, RUN};
 
 #[derive(Clone, Copy)]
@@ -282,6 +283,17 @@ impl Lanes for Avx512 {
     #[inline(always)]
     fn bytes_store(bytes: Self::Bytes, to: &mut [u8; RUN]) {
         Avx2::bytes_store(bytes, to);
+    }
+    #[inline(always)]
+    fn words_across(rows: &[&[u8; 16]; LANES]) -> [[u32; LANES]; 4] {
+        // SAFETY: lanes of AVX-512 are only reached where it was detected; registers are as long as the words.
+        unsafe {
+            let mut fours = [_mm512_setzero_si512(); 4];
+            for j in 0..4 {
+                fours[j] = load_fours([rows[j], rows[4 + j], rows[8 + j], rows[12 + j]]);
+            }
+            std::mem::transmute(turned(fours))
+        }
     }
     #[inline(always)]
     fn bytes_to_codes(bytes: Self::Bytes, codes: &mut [i16; RUN]) {

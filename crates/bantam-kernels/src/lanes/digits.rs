@@ -47,8 +47,8 @@ pub(crate) trait DigitLanes: QuadLanes<Narrow = <Self as Lanes>::Ints> {
     fn narrow_add_low_quads(sums: Self::Ints, codes: &[u8; 4 * LANES], quad: &[u8; 4]) -> Self::Ints;
     /// 256 times each.
     fn ints_shift(ints: Self::Ints) -> Self::Ints;
-    /// `value` taken off each.
-    fn ints_less(ints: Self::Ints, value: i32) -> Self::Ints;
+    /// A whole number taken off each.
+    fn ints_less(ints: Self::Ints, value: f32) -> Self::Ints;
     /// The whole sums of sixteen rows, lane `4 i + j` that of row `i` of `sums[j]`.
     fn fours_sum(sums: [Self::Ints; 4]) -> Self::Ints;
 }
@@ -90,12 +90,9 @@ impl DigitLanes for Avx512 {
     }
     #[inline(always)]
     fn fours_of_nibbles([a, b, c, d]: [&[u8; 16]; 4]) -> [__m512i; 2] {
-        // SAFETY: as above; sixteen bytes can be read from each row.
+        // SAFETY: as above; no memory is touched.
         unsafe {
-            let bytes = _mm512_castsi128_si512(_mm_loadu_si128(a.as_ptr().cast()));
-            let bytes = _mm512_inserti32x4::<1>(bytes, _mm_loadu_si128(b.as_ptr().cast()));
-            let bytes = _mm512_inserti32x4::<2>(bytes, _mm_loadu_si128(c.as_ptr().cast()));
-            let bytes = _mm512_inserti32x4::<3>(bytes, _mm_loadu_si128(d.as_ptr().cast()));
+            let bytes = load_fours([a, b, c, d]);
             let mask = _mm512_set1_epi8(15);
             [_mm512_and_si512(bytes, mask), _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), mask)]
         }
@@ -153,9 +150,9 @@ impl DigitLanes for Avx512 {
         unsafe { _mm512_slli_epi32::<8>(ints) }
     }
     #[inline(always)]
-    fn ints_less(ints: __m512i, value: i32) -> __m512i {
+    fn ints_less(ints: __m512i, value: f32) -> __m512i {
         // SAFETY: as above; no memory is touched.
-        unsafe { _mm512_sub_epi32(ints, _mm512_set1_epi32(value)) }
+        unsafe { _mm512_sub_epi32(ints, _mm512_cvttps_epi32(_mm512_set1_ps(value))) }
     }
     #[inline(always)]
     fn fours_sum([a, b, c, d]: [__m512i; 4]) -> __m512i {
@@ -201,15 +198,36 @@ impl ColumnLanes for Avx512 {
 fn columns_of(fours: &[[__m512i; 2]; 4]) -> [__m512i; RUN / 4] {
     let mut columns = [_mm512_setzero_si512(); RUN / 4];
     for (half, columns) in columns.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-        let [a, b, c, d] = [fours[0][half], fours[1][half], fours[2][half], fours[3][half]];
-        let (ab, cd) = (_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d));
-        let (ef, gh) = (_mm512_unpackhi_epi32(a, b), _mm512_unpackhi_epi32(c, d));
-        *columns = [
-            _mm512_unpacklo_epi64(ab, cd),
-            _mm512_unpackhi_epi64(ab, cd),
-            _mm512_unpacklo_epi64(ef, gh),
-            _mm512_unpackhi_epi64(ef, gh),
-        ];
+        *columns = turned([fours[0][half], fours[1][half], fours[2][half], fours[3][half]]);
     }
     columns
+}
+
+/// The first to fourth words of sixteen rows; rows `j`, `4 + j`, `8 + j` and `12 + j` come in `fours[j]`.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn turned([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
+    let (ab, cd) = (_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d));
+    let (ef, gh) = (_mm512_unpackhi_epi32(a, b), _mm512_unpackhi_epi32(c, d));
+    [
+        _mm512_unpacklo_epi64(ab, cd),
+        _mm512_unpackhi_epi64(ab, cd),
+        _mm512_unpacklo_epi64(ef, gh),
+        _mm512_unpackhi_epi64(ef, gh),
+    ]
+}
+
+/// Sixteen bytes of each of four rows.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn load_fours([a, b, c, d]: [&[u8; 16]; 4]) -> __m512i {
+    // SAFETY: sixteen bytes can be read from each row.
+    unsafe {
+        let bytes = _mm512_castsi128_si512(_mm_loadu_si128(a.as_ptr().cast()));
+        let bytes = _mm512_inserti32x4::<1>(bytes, _mm_loadu_si128(b.as_ptr().cast()));
+        let bytes = _mm512_inserti32x4::<2>(bytes, _mm_loadu_si128(c.as_ptr().cast()));
+        _mm512_inserti32x4::<3>(bytes, _mm_loadu_si128(d.as_ptr().cast()))
+    }
 }

@@ -114,6 +114,18 @@ pub(crate) trait Lanes: Copy {
     fn bytes_add(bytes: Self::Bytes, value: i8) -> Self::Bytes;
     fn bytes_store(bytes: Self::Bytes, to: &mut [u8; RUN]);
 
+    /// The four words of each of sixteen rows, word by word.
+    #[inline(always)]
+    fn words_across(rows: &[&[u8; 16]; LANES]) -> [[u32; LANES]; 4] {
+        let mut words = [[0; LANES]; 4];
+        for (i, row) in rows.iter().enumerate() {
+            for (words, bytes) in words.iter_mut().zip(row.as_chunks().0) {
+                words[i] = u32::from_le_bytes(*bytes);
+            }
+        }
+        words
+    }
+
     /// Bytes as signed numbers.
     fn bytes_to_codes(bytes: Self::Bytes, codes: &mut [i16; RUN]);
 

@@ -7,7 +7,7 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::{DigitKernel, Digit, DigitLanes, Kernel, LANES, Lanes, QuadKernel, QuadLanes, RUN};
+use super::{Digit, DigitKernel, DigitLanes, Kernel, LANES, Lanes, QuadKernel, QuadLanes, RUN};
 
 const _: () = assert!(cfg!(target_feature = "neon"), "these lanes need NEON in the base of the target");
 
@@ -475,9 +475,9 @@ impl DigitLanes for Neon<true> {
         quarters!(shift(ints))
     }
     #[inline(always)]
-    fn ints_less(ints: Self::Ints, value: i32) -> Self::Ints {
+    fn ints_less(ints: Self::Ints, value: f32) -> Self::Ints {
         // SAFETY: NEON is in the base.
-        let value = unsafe { vdupq_n_s32(value) };
+        let value = unsafe { vdupq_n_s32(value as i32) };
         let values = (value, value, value, value);
         quarters!(vsubq_s32(ints, values))
     }

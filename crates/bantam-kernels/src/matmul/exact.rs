@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::across::Across;
-use super::slab::CACHE_LINE;
+use super::rows::CACHE_LINE;
 use super::widen::{Brain, Half, Number, Single, widen};
 use super::{Layout, Part, Weights};
 use crate::Storage;

@@ -4,10 +4,9 @@ use std::marker::PhantomData;
 
 use bytemuck::Zeroable;
 
-use super::Weights;
 use super::codes::Row;
 use super::integer::{Part, add_unit, code_sum, each_lane, scale_of, without_offset};
-use super::slab::{column_of, prefetch_ahead, prefetch_first, rows_of};
+use super::rows::{SixteenRows, prefetch_first};
 use crate::blocks::{Block, OverBlock, with_block};
 use crate::lanes::{ByteKernel, ByteLanes, Kernel, LANES, Lanes, RUN};
 
@@ -27,7 +26,9 @@ impl Kernel for FewRows<'_> {
             }
         }
         // The condition is known before code is made, so that others need not have the code.
-        if const { L::ROWS_OF_BLOCKS > 0 && L::DIGIT_ROWS == 0 } && (1..=L::ROWS_OF_BLOCKS).contains(&self.0.x.rows()) {
+        if const { L::ROWS_OF_BLOCKS > 0 && L::DIGIT_ROWS == 0 }
+            && (1..=L::ROWS_OF_BLOCKS).contains(&self.0.x.rows())
+        {
             with_block(self.0.weights.storage, WithLanes::<L>(self.0, PhantomData));
             return true;
         }
@@ -146,11 +147,9 @@ impl<L: ByteLanes, B: Block> Products<L, B> for Quads {
 
 /// A column of the blocks of sixteen rows of weights.
 pub(super) struct Column<'a, B: Block> {
-    /// Of the first row.
-    pub(super) output: usize,
+    pub(super) rows: &'a SixteenRows<'a, B>,
     /// The place of the blocks in their rows.
     pub(super) index: usize,
-    pub(super) blocks: &'a [&'a B::Bytes; LANES],
     /// `[LEN / UNIT][16]`
     pub(super) scales: &'a [[f32; LANES]],
     pub(super) minima: &'a [[f32; LANES]],
@@ -160,12 +159,7 @@ pub(super) struct Column<'a, B: Block> {
 pub(super) trait Columns<L: Lanes, B: Block> {
     /// Adds the products with a column to the sums of so many rows of activations, `N` at most. Its codes are taken apart once
     /// for all of them.
-    fn add<const N: usize>(
-        weights: &Weights<'_>,
-        column: &Column<'_, B>,
-        x: (&[Row<'_>; N], usize),
-        sums: [L; N],
-    ) -> [L; N];
+    fn add<const N: usize>(column: &Column<'_, B>, x: (&[Row<'_>; N], usize), sums: [L; N]) -> [L; N];
 }
 
 impl Part<'_> {
@@ -190,16 +184,15 @@ impl Part<'_> {
         let mut output = self.outputs.start;
         prefetch_first::<L, B>(&self.weights, output);
         while output < self.outputs.end {
-            let rows = rows_of::<B>(&self.weights, output);
+            let rows = SixteenRows::<B>::of(&self.weights, output);
             let mut sums = [L::splat(0.0); N];
             for index in 0..self.weights.inputs / B::LEN {
-                let blocks = &column_of::<B>(&rows, index);
                 let (mut scales, mut minima) = (B::Scales::zeroed(), B::Scales::zeroed());
-                B::scales::<L>(blocks, &mut scales, &mut minima);
+                B::scales::<L>(&rows.column(index), &mut scales, &mut minima);
                 let scales = bytemuck::cast_slice(std::slice::from_ref(&scales));
                 let minima = bytemuck::cast_slice(std::slice::from_ref(&minima));
-                let column = Column { output, index, blocks, scales, minima };
-                sums = C::add(&self.weights, &column, (&x, count), sums);
+                let column = Column { rows: &rows, index, scales, minima };
+                sums = C::add(&column, (&x, count), sums);
             }
             for (r, sums) in sums.into_iter().enumerate().take(count) {
                 self.store(r, output, sums);
@@ -215,14 +208,14 @@ struct ByRows<P>(PhantomData<P>);
 impl<L: Lanes, B: Block, P: Products<L, B>> Columns<L, B> for ByRows<P> {
     #[inline(always)]
     fn add<const N: usize>(
-        weights: &Weights<'_>,
         column: &Column<'_, B>,
         (x, _): (&[Row<'_>; N], usize),
         mut sums: [L; N],
     ) -> [L; N] {
-        let Column { output, index, blocks, scales, minima } = *column;
+        let Column { rows, index, scales, minima } = *column;
         for run in 0..B::LEN / RUN {
-            prefetch_ahead::<L, B>(weights, output, index, run);
+            rows.prefetch_ahead::<L>(index, run);
+            let blocks = rows.column(index);
             let group = index * (B::LEN / RUN) + run;
             // For one row of activations codes need not leave the registers.
             let codes = if N > 1 {

@@ -3,11 +3,9 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::Weights;
 use super::codes::Row;
 use super::few::{Column, Columns};
 use super::integer::{Part, add_unit, code_sum, scale_of};
-use super::slab::prefetch_ahead;
 use crate::blocks::{Block, OverBlock, with_block};
 use crate::lanes::{Digit, DigitKernel, DigitLanes, Kernel, LANES, Lanes, RUN};
 
@@ -66,26 +64,25 @@ struct Digits;
 impl<L: DigitLanes, B: Block> Columns<L, B> for Digits {
     #[inline(always)]
     fn add<const N: usize>(
-        weights: &Weights<'_>,
         column: &Column<'_, B>,
         (x, count): (&[Row<'_>; N], usize),
         mut sums: [L; N],
     ) -> [L; N] {
-        let Column { output, index, blocks, scales, minima } = *column;
+        let Column { rows, index, scales, minima } = *column;
         for run in 0..B::LEN / RUN {
-            prefetch_ahead::<L, B>(weights, output, index, run);
+            rows.prefetch_ahead::<L>(index, run);
             let group = index * (B::LEN / RUN) + run;
-            let fours = fours_of_column::<L, B>(blocks, run);
+            let fours = fours_of_column::<L, B>(&rows.column(index), run);
             // As many as have code for their number are not counted.
-            let rows = if N > FEW { count.min(N) } else { N };
-            for r in 0..rows {
+            let count = if N > FEW { count.min(N) } else { N };
+            for r in 0..count {
                 for half in 0..RUN / B::UNIT {
                     let mut ints = unit_products::<L, B>(&fours, (&x[r], group), half);
                     let unit = run * (RUN / B::UNIT) + half;
                     let (scales, minima) = (L::load(&scales[unit]), L::load(&minima[unit]));
                     if B::OFFSET > 0 && !is_flipped::<B>() {
                         let codes = code_sum::<B::Unit>(&x[r], group, half);
-                        ints = L::ints_less(ints, i32::from(B::OFFSET) * codes as i32);
+                        ints = L::ints_less(ints, f32::from(B::OFFSET) * codes);
                     }
                     let (products, scale) = (L::ints_to_f32(ints), scale_of::<B::Unit>(&x[r], group, half));
                     sums[r] = add_unit::<L, B::Unit>(sums[r], products, scales, minima, scale);

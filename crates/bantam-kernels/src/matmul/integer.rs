@@ -10,6 +10,7 @@ use std::ops::Range;
 use super::codes::{GROUP, Row, Scale};
 use super::few::{FewRows, FewRowsOfBytes};
 use super::few_digits::FewRowsOfDigits;
+use super::one::OneRow;
 use super::panel::ManyRows;
 use super::tiled::TiledRows;
 use super::{Codes, Weights};
@@ -23,7 +24,8 @@ use crate::tiles::Amx;
 pub(super) fn multiply(isa: Isa, of: &super::Part<'_>, x: &Codes, outputs: Range<usize>) {
     let part = Part { isa, weights: of.weights, x, y: &of.y, outputs };
     assert!(part.weights.storage.is_quantized(), "{} has no codes", part.weights.storage);
-    let few = dispatch(isa, FewRowsOfDigits::<false>(&part))
+    let few = dispatch(isa, OneRow(&part))
+        || dispatch(isa, FewRowsOfDigits::<false>(&part))
         || dispatch(isa, FewRowsOfDigits::<true>(&part))
         || dispatch(isa, FewRowsOfBytes(&part))
         || dispatch(isa, FewRows(&part));

@@ -19,11 +19,13 @@ mod exact;
 mod few;
 mod few_digits;
 mod integer;
+mod one;
 #[cfg_attr(
     not(target_arch = "x86_64"),
     allow(dead_code, reason = "other processors have no products of bytes")
 )]
 mod panel;
+mod rows;
 mod slab;
 mod tiled;
 mod widen;

@@ -137,7 +137,7 @@ impl DigitKernel for SlabOfDigits<'_> {
             #[inline(always)]
             fn run<U: Unit>(self) {
                 let SlabOfBytes { slab, offset, .. } = self.0;
-                slab.all_rows::<L, U, Digits>(&Digits { offset: i32::from(offset) });
+                slab.all_rows::<L, U, Digits>(&Digits { offset: f32::from(offset) });
             }
         }
         with_unit(self.0.slab.part.weights.storage, WithLanes::<L>(self.0, PhantomData));
@@ -434,7 +434,7 @@ impl<L: QuadLanes, const QUADS: usize> Products<L> for Quads<QUADS> {
 /// Codes of 16 bits by their digits.
 struct Digits {
     /// What codes of weights are too great by.
-    offset: i32,
+    offset: f32,
 }
 
 impl<L: DigitLanes> Products<L> for Digits {
@@ -470,7 +470,7 @@ impl<L: DigitLanes> Products<L> for Digits {
             for r in 0..N {
                 let mut ints = L::ints_add_narrow(low[p][r], high[p][r]);
                 if !U::MINIMA {
-                    ints = L::ints_less(ints, self.offset * code_sums[r] as i32);
+                    ints = L::ints_less(ints, self.offset * code_sums[r]);
                 }
                 products[p][r] = L::ints_to_f32(ints);
             }

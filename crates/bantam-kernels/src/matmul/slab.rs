@@ -9,14 +9,13 @@ use bytemuck::Zeroable;
 use super::Weights;
 use super::few_digits::fours_of_column;
 use super::integer::Part;
+use super::rows::SixteenRows;
 use super::tiled::TiledSums;
 use crate::blocks::{Block, OverBlock, unit_of, with_block};
 use crate::lanes::{ColumnKernel, ColumnLanes, Kernel, LANES, Lanes, PanelEights, RUN, dispatch};
 
 /// Weights of a row that are taken apart at a time: 16 rows of codes then take 8 KiB.
 const CHUNK: usize = 256;
-/// Bytes that a processor fetches together.
-pub(super) const CACHE_LINE: usize = 64;
 /// Units in a chunk, at most.
 const UNITS: usize = CHUNK / 16;
 /// Rows up to this many take panels two at a time.
@@ -301,17 +300,16 @@ impl<B: Block, F: Form> ColumnKernel for FillColumns<'_, B, F> {
     #[inline(always)]
     fn run<L: ColumnLanes>(self) {
         let FillColumns { panel, weights, output, .. } = self;
-        let rows = rows_of::<B>(weights, output);
+        let rows = SixteenRows::<B>::of(weights, output);
         let scales: &mut [B::Scales] = bytemuck::cast_slice_mut(&mut panel.scales);
         let minima: &mut [B::Scales] = bytemuck::cast_slice_mut(&mut panel.minima);
         let mut none = B::Scales::zeroed();
         let columns = panel.lines.chunks_exact_mut(B::LEN * F::WIDTH / 4);
         for (index, (lines, scales)) in columns.zip(scales).enumerate() {
-            let blocks = column_of::<B>(&rows, index);
-            B::scales::<L>(&blocks, scales, minima.get_mut(index).unwrap_or(&mut none));
+            B::scales::<L>(&rows.column(index), scales, minima.get_mut(index).unwrap_or(&mut none));
             for (run, lines) in lines.chunks_exact_mut(RUN * F::WIDTH / 4).enumerate() {
-                prefetch_ahead::<L, B>(weights, output, index, run);
-                F::take_column::<L, B>(&fours_of_column::<L, B>(&blocks, run), lines);
+                rows.prefetch_ahead::<L>(index, run);
+                F::take_column::<L, B>(&fours_of_column::<L, B>(&rows.column(index), run), lines);
             }
         }
     }
@@ -341,9 +339,10 @@ impl Chunk {
         columns: Range<usize>,
     ) {
         let (first, count) = (columns.start / B::LEN, columns.len() / B::LEN);
-        let rows = rows_of::<B>(weights, output);
-        for (row, codes) in rows.iter().zip(self.codes.chunks_exact_mut(CHUNK * F::WIDTH / Words::WIDTH)) {
-            let blocks = &row[first..first + count];
+        let rows = SixteenRows::<B>::of(weights, output);
+        let codes = self.codes.chunks_exact_mut(CHUNK * F::WIDTH / Words::WIDTH);
+        for (row, codes) in codes.enumerate().take(LANES) {
+            let blocks = rows.part(row, first, count);
             for (block, codes) in blocks.iter().zip(codes.chunks_exact_mut(B::LEN * F::WIDTH / Words::WIDTH))
             {
                 for run in 0..B::LEN / RUN {
@@ -354,66 +353,12 @@ impl Chunk {
         let scales: &mut [B::Scales] = bytemuck::cast_slice_mut(&mut self.scales);
         let minima: &mut [B::Scales] = bytemuck::cast_slice_mut(&mut self.minima);
         for (index, (scales, minima)) in scales.iter_mut().zip(minima).enumerate().take(count) {
-            let blocks = column_of::<B>(&rows, first + index);
+            let blocks = rows.column(first + index);
             for run in 0..B::LEN / RUN {
-                prefetch_ahead::<L, B>(weights, output, first + index, run);
+                rows.prefetch_ahead::<L>(first + index, run);
             }
             B::scales::<L>(&blocks, scales, minima);
         }
-    }
-}
-
-/// The blocks of the sixteen rows from `output` on. Rows behind the last one are copies of it; nobody stores what
-/// comes of them.
-#[inline(always)]
-pub(super) fn rows_of<'a, B: Block>(weights: &Weights<'a>, output: usize) -> [&'a [B::Bytes]; LANES] {
-    let row_blocks = weights.inputs / B::LEN;
-    let all: &[B::Bytes] = bytemuck::cast_slice(weights.bytes);
-    let mut rows: [&[B::Bytes]; LANES] = [&[]; LANES];
-    for (row, blocks) in rows.iter_mut().enumerate() {
-        *blocks = &all[(output + row).min(weights.outputs - 1) * row_blocks..][..row_blocks];
-    }
-    rows
-}
-
-/// Block `index` of each row.
-#[inline(always)]
-pub(super) fn column_of<'a, B: Block>(rows: &[&'a [B::Bytes]; LANES], index: usize) -> [&'a B::Bytes; LANES] {
-    let mut blocks = [&rows[0][index]; LANES];
-    for (block, row) in blocks.iter_mut().zip(rows) {
-        *block = &row[index];
-    }
-    blocks
-}
-
-/// Asks for a share of the sixteen rows behind the next sixteen, as many bytes as a run of a column of blocks has:
-/// rows are too short for the processor to see a pattern, and a whole column of large blocks is more than it can wait
-/// for at a time.
-#[inline(always)]
-pub(super) fn prefetch_ahead<L: Lanes, B: Block>(
-    weights: &Weights<'_>,
-    output: usize,
-    index: usize,
-    run: usize,
-) {
-    let (row_blocks, runs) = (weights.inputs / B::LEN, B::LEN / RUN);
-    let column = LANES * size_of::<B::Bytes>();
-    let begin = (output + 2 * LANES) * row_blocks * size_of::<B::Bytes>() + index * column;
-    let (from, to) = (begin + column * run / runs, begin + column * (run + 1) / runs);
-    if let Some(bytes) = weights.bytes.get(from..to) {
-        for line in bytes.chunks(CACHE_LINE) {
-            L::prefetch(&line[0]);
-        }
-    }
-}
-
-/// Asks for the rows that a part begins with, for which nobody has asked ahead.
-#[inline(always)]
-pub(super) fn prefetch_first<L: Lanes, B: Block>(weights: &Weights<'_>, output: usize) {
-    let row = weights.inputs / B::LEN * size_of::<B::Bytes>();
-    let end = ((output + 2 * LANES) * row).min(weights.bytes.len());
-    for line in weights.bytes[output * row..end].chunks(CACHE_LINE) {
-        L::prefetch(&line[0]);
     }
 }
 
