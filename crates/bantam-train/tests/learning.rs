@@ -322,8 +322,10 @@ fn a_student_comes_near_its_teacher() {
     for divergence in [Divergence::Forward, Divergence::Reverse, Divergence::JensenShannon { share: 0.5 }] {
         let how = Distillation { divergence, temperature: 1.5, hard_share: 0.0 };
         let mut student = Trainer::new(golden_model("llama3"), None, settings(Wanted::All)).unwrap();
+        let evaluated = student.evaluate_distill(&machine, &teacher, how, &all).unwrap().loss;
         let step = |student: &mut Trainer| student.step_distill(&machine, &teacher, how, &all).unwrap().loss;
         let losses: Vec<f64> = (0..10).map(|_| step(&mut student)).collect();
+        assert!((evaluated - losses[0]).abs() < 1e-9, "{divergence:?}: {evaluated} {losses:?}");
         assert!(losses[9] < 0.7 * losses[0] && losses[9] > 0.0, "{divergence:?}: {losses:?}");
         let mut same = Trainer::new(teacher.clone(), None, settings(Wanted::All)).unwrap();
         let loss = same.step_distill(&machine, &teacher, how, &all).unwrap().loss;

@@ -153,7 +153,8 @@ impl Lessons {
         }
     }
 
-    /// The loss of some of what is not learnt; of a teacher's pupil that of the next token. None of nothing.
+    /// The loss of some of what is not learnt, as steps make it small; where a teacher's predictions are stored that of the next
+    /// token, since there are none of these examples. None of nothing.
     pub(crate) fn evaluate(
         &self,
         trainer: &mut Trainer,
@@ -168,7 +169,13 @@ impl Lessons {
             return Ok(Some(trainer.evaluate_pairs(machine, *preference, &pairs)?.loss));
         }
         let examples: Vec<&Example> = self.validation()[which].iter().collect();
-        Ok(Some(trainer.evaluate(machine, &examples)?.loss))
+        let evaluation = match self {
+            Lessons::Taught(_, teacher) => {
+                trainer.evaluate_distill(machine, &teacher.model, teacher.how, &examples)
+            }
+            _ => trainer.evaluate(machine, &examples),
+        };
+        Ok(Some(evaluation?.loss))
     }
 
     /// Whether what is kept must not depend on examples.
