@@ -151,6 +151,9 @@ impl Lora {
             (_, _, Some(original)) if is_other(original) => refuse(
                 "has another model for its original; wanted the one that was quantised, in the same form",
             ),
+            (Start::Residual, _, Some(original)) if self.has_same_weights(model, original) => refuse(
+                "is what quantising took from the weights, and the original has the same ones; wanted the model before it was quantised",
+            ),
             (Start::Zero, ..) => Ok(()),
             (_, Variant::Dora, _) => refuse("is not zero; lengths of rows (DoRA) begin from zero alone"),
             (Start::Residual, _, None) => {
@@ -161,6 +164,14 @@ impl Lora {
             }
             _ => Ok(()),
         }
+    }
+
+    fn has_same_weights(&self, model: &Model, other: &Model) -> bool {
+        let mut pairs = self.linears(model).zip(self.linears(other));
+        pairs.all(|(linear, other)| {
+            let (tensor, other) = (&linear.matrix.tensor, &other.matrix.tensor);
+            tensor.storage() == other.storage() && tensor.bytes()[..] == other.bytes()[..]
+        })
     }
 
     fn linears<'m>(&self, model: &'m Model) -> impl Iterator<Item = &'m Linear> {

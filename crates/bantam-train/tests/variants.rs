@@ -237,6 +237,8 @@ fn a_residual_start_is_nearer_to_the_original() {
     assert!(with < 0.9 * without, "{with}, {without}");
     let other = golden_model("qwen2");
     assert!(lora.start_from(&model, &other).is_err());
+    // Nothing would ever be learnt from two zero factors.
+    assert!(lora.start_from(&model, &model).is_err());
 }
 
 #[test]
