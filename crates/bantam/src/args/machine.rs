@@ -52,7 +52,7 @@ pub(crate) enum NumericsArg {
     /// Activations against quantised weights are 16-bit integers
     #[default]
     Default,
-    /// Activations are 8-bit integers: faster on processors with AMX, and less precise (see docs/kernels.md)
+    /// Activations are 8-bit integers, and those that meet weights of 16 bits BF16: faster, less precise (see docs/kernels.md)
     Fastest,
     /// All products in 32-bit floating point
     Exact,
