@@ -64,7 +64,7 @@ fn the_scale_follows_ranks_alphas_and_patterns() {
 fn what_is_more_than_products_is_refused_by_name() {
     for (key, value, told) in [
         ("peft_type", json!("LOHA"), "LOHA"),
-        ("use_dora", json!(true), "no lora_magnitude_vector"),
+        ("use_dora", json!(true), "no lengths of rows"),
         ("modules_to_save", json!(["lm_head"]), "\"lm_head\" was trained and saved whole"),
         ("bias", json!("lora_only"), "biases"),
         ("init_lora_weights", json!("pissa_niter_16"), "pissa_niter_16"),
@@ -80,7 +80,7 @@ fn what_is_more_than_products_is_refused_by_name() {
         assert!(error.contains(told), "{key}: {error}");
     }
     for (name, told) in [
-        ("a.q.lora_magnitude_vector", "without use_dora"),
+        ("a.q.lora_magnitude_vector", "without DoRA"),
         ("a.embed.lora_embedding_A", "embeddings"),
         ("lm_head.weight", "saved whole"),
         ("a.q.lora_B.bias", "saved whole"),

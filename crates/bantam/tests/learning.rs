@@ -222,10 +222,10 @@ fn a_prefix_takes_its_positions_from_the_examples() {
     machine.text(&["train", &config, "-o", &machine.at("run")], "");
 
     let (model, data) = (machine.at("run/model"), machine.at("texts.jsonl"));
-    let learn =
-        ["finetune", &model, &data, "-o", &machine.at("prefix"), "--method", "prefix", "--steps", "2"];
-    machine.json(&[&learn[..], &["--max-length", "64", "--json"]].concat());
-    let (code, error) = machine.failure(&[&learn[..], &["--virtual-tokens", "63"]].concat());
+    let learn = ["finetune", &model, &data, "--method", "prefix", "--steps", "2"];
+    machine.json(&[&learn[..], &["-o", &machine.at("prefix"), "--max-length", "64", "--json"]].concat());
+    let none = ["-o", &machine.at("none"), "--virtual-tokens", "63"];
+    let (code, error) = machine.failure(&[&learn[..], &none].concat());
     assert!(code == 1 && error.contains("63 virtual tokens"), "{error}");
 }
 

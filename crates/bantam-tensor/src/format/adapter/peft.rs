@@ -65,7 +65,7 @@ fn pairs<'a>(
     let (lengths, halves) = tensors.partition::<Vec<_>, _>(|tensor| lengths_of(tensor.name()).is_some());
     let modules = pair_up(halves.into_iter(), half_of)?.into_iter();
     let pairs = modules.map(|(module, [a, b])| scaling.pair(module, a, b)).collect::<Result<_, _>>()?;
-    with_lengths(pairs, &lengths, is_dora(config))
+    with_lengths(pairs, &lengths, lengths_of, is_dora(config))
 }
 
 /// An adapter's config, of bounded size.
@@ -201,19 +201,20 @@ fn lengths_of(name: &str) -> Option<&str> {
     ENDS.contains(&end).then(|| module.strip_prefix(PREFIX).unwrap_or(module))
 }
 
-/// The pairs with the lengths of their rows.
-fn with_lengths(
+/// The pairs with the lengths of their rows; `module_of` is the module that a tensor is of.
+pub(super) fn with_lengths(
     mut pairs: Vec<AdapterPair>,
     lengths: &[&Tensor],
+    module_of: fn(&str) -> Option<&str>,
     is_dora: bool,
 ) -> Result<Vec<AdapterPair>, Error> {
     for tensor in lengths {
-        let module = lengths_of(tensor.name()).unwrap_or_default();
+        let module = module_of(tensor.name()).unwrap_or_default();
         let pair = pairs.iter_mut().find(|pair| pair.module == module);
         let pair = pair.filter(|_| is_dora).ok_or_else(|| {
             Error::tensor(
                 tensor.name(),
-                "it is a length of rows, without use_dora in the config or without lora_A",
+                "it is a length of rows, without DoRA in the config or without a product",
             )
         })?;
         if tensor.elements() != pair.b.rows() {
@@ -224,7 +225,7 @@ fn with_lengths(
     }
     match pairs.iter().find(|pair| is_dora && pair.magnitude.is_none()) {
         Some(pair) => Err(Error::adapter(format!(
-            "use_dora is set, and {} has no lora_magnitude_vector",
+            "the config asks for DoRA, and {} has no lengths of rows",
             Quoted(&pair.module)
         ))),
         None => Ok(pairs),

@@ -129,10 +129,12 @@ fn chart(curves: &[Curve]) -> String {
     let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">");
     for share in [0.0, 0.5, 1.0] {
         let ((left, y), (end, _)) = (at((0.0, share * top)), at((right, 0.0)));
+        // Around its middle the last number would leave the picture.
+        let anchor = if share < 1.0 { "middle" } else { "end" };
         let _ = write!(
             svg,
             "<path d=\"M{left} {y}H{end}\" stroke=\"#8884\"/><text x=\"0\" y=\"{:.1}\">{}</text>\
-             <text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{:.0}</text>",
+             <text x=\"{:.1}\" y=\"{}\" text-anchor=\"{anchor}\">{:.0}</text>",
             y + 4.0,
             number(share * top),
             at((share * right, 0.0)).0,
