@@ -323,7 +323,7 @@ fn contradictions_are_counted() {
 fn parquet_is_named_where_it_is_left_out() {
     let folder = Folder::new(&[("a.parquet", "PAR1")]);
     let error = Loader::new(encoder(None)).load(&[folder.path()]).unwrap_err().to_string();
-    assert!(error.contains("--features parquet"), "{error}");
+    assert!(error.contains("built with Parquet"), "{error}");
 }
 
 #[cfg(feature = "parquet")]
@@ -333,6 +333,47 @@ fn a_broken_parquet_file_is_an_error() {
         let folder = Folder::new(&[("a.parquet", content)]);
         assert!(matches!(Loader::new(encoder(None)).load(&[folder.path()]), Err(Error::File { .. })));
     }
+}
+
+#[cfg(feature = "parquet")]
+#[test]
+fn columns_of_a_parquet_file_are_read_by_their_names() {
+    use bantam_data::Columns;
+    use parquet::basic::Compression;
+    use parquet::data_type::{ByteArray, ByteArrayType};
+    use parquet::file::properties::WriterProperties;
+    use parquet::file::writer::SerializedFileWriter;
+    use parquet::schema::parser::parse_message_type;
+
+    let folder = Folder::new(&[]);
+    let schema = "message rows { required binary reply (UTF8); required binary question (UTF8); }";
+    let settings = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+    let file = std::fs::File::create(folder.path().join("a.parquet")).unwrap();
+    let schema = parse_message_type(schema).unwrap();
+    let mut writer = SerializedFileWriter::new(file, schema.into(), settings.into()).unwrap();
+    let mut rows = writer.next_row_group().unwrap();
+    for texts in [["one", "two"], ["a b", "c d e"]] {
+        let mut column = rows.next_column().unwrap().unwrap();
+        let texts = texts.map(ByteArray::from);
+        column.typed::<ByteArrayType>().write_batch(&texts, None, None).unwrap();
+        column.close().unwrap();
+    }
+    rows.close().unwrap();
+    writer.close().unwrap();
+
+    let columns =
+        Columns { prompt: Some("question".into()), completion: Some("reply".into()), ..Columns::default() };
+    let (parquet, lines) = (folder.path().join("a.parquet"), folder.path().join("a.jsonl"));
+    let same = "{\"question\": \"a b\", \"reply\": \"one\"}\n{\"question\": \"c d e\", \"reply\": \"two\"}\n";
+    std::fs::write(&lines, same).unwrap();
+    let [found, wanted] = [parquet, lines].map(|path| {
+        let mut loader = Loader::new(encoder(None));
+        loader.columns = columns.clone();
+        let dataset = loader.load(&[path]).unwrap();
+        dataset.train.all().map(|example| example.ids.clone()).collect::<Vec<_>>()
+    });
+    assert_eq!(found.len(), 2);
+    assert_eq!(found, wanted);
 }
 
 /// With `BANTAM_DATA`: real files load with few bad lines.

@@ -90,8 +90,7 @@ fn read_parquet(path: &Path, file: File, sink: &mut Sink<'_>) -> Result<(), Erro
 
 #[cfg(not(feature = "parquet"))]
 fn read_parquet(path: &Path, _: File, _: &mut Sink<'_>) -> Result<(), Error> {
-    let wanted =
-        "a program that was built with Parquet (cargo build --features parquet), or the data as JSONL";
+    let wanted = "a program that was built with Parquet (as it is without --no-default-features), or the data as JSONL";
     Err(Error::file(path, wanted, "a Parquet file"))
 }
 
