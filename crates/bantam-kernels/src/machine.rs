@@ -118,9 +118,12 @@ impl Isa {
     }
 
     /// Whether products of pairs of BF16 are formed in tiles; then lanes have such pairs, too.
-    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    pub(crate) fn has_bf16_tiles(self) -> bool {
-        self.has_tiles() && tiles::of_bf16()
+    pub fn has_bf16_tiles(self) -> bool {
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        let tiles = self.has_tiles() && tiles::of_bf16();
+        #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+        let tiles = false;
+        tiles
     }
 }
 

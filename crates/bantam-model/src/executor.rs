@@ -7,9 +7,11 @@ use changes::Changes;
 use bantam_tensor::kernels::activation::{Activation, activate, activate_gated};
 use bantam_tensor::kernels::attention::{AttendSpec, KvShape, QueryRow, attend};
 use bantam_tensor::kernels::backward::{Precision, multiply_rounded};
-use bantam_tensor::kernels::matmul::{Codes, Input, Product, Rounding, dequantize, multiply_all};
+use bantam_tensor::kernels::matmul::{
+    Codes, Form, Input, Layout, Product, Rounded, Rounding, dequantize, multiply_all,
+};
 use bantam_tensor::kernels::norm::normalize;
-use bantam_tensor::kernels::{Machine, elementwise, rope};
+use bantam_tensor::kernels::{Isa, Machine, elementwise, rope};
 
 use crate::description::{Attention, PositionScale};
 use crate::names::Site;
@@ -20,10 +22,12 @@ use crate::{Batch, Error, Model, Ops, State, forward};
 /// How products are rounded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Numerics {
-    /// Activations against quantised weights are 16-bit integers with a scale for each 32.
+    /// Activations against quantised weights are 16-bit integers with a scale for each 32. Other weights and their activations are
+    /// rounded to BF16 where the processor has tiles of it.
     #[default]
     Default,
-    /// As the default with activations of 8 bits, at the peers' loss of precision; many rows against weights without blocks are
+    /// Where the processor has tiles of BF16, as the default with many rows rounded to it, for all weights and for attention. Elsewhere
+    /// activations have 8 bits, at the peers' loss of precision; many rows against weights without blocks are
     /// rounded to BF16, as these are, where the processor multiplies pairs of such numbers.
     Fastest,
     /// All products in f32 from exactly dequantised weights.
@@ -31,14 +35,19 @@ pub enum Numerics {
 }
 
 impl Numerics {
-    /// How activations are rounded that meet a matrix; `None` if they are not.
-    pub fn rounding(self, matrix: &Matrix) -> Option<Rounding> {
-        let codes = matrix.tensor.storage().is_quantized() && Codes::fits(matrix.inputs);
-        match self {
-            Numerics::Default if codes => Some(Rounding::Bits16),
-            Numerics::Fastest if codes => Some(Rounding::Bits8),
-            _ => None,
+    /// How so many rows of activations are rounded that meet a matrix; `None` if they are not.
+    pub fn form(self, isa: Isa, matrix: &Matrix, rows: usize) -> Option<Form> {
+        if self == Numerics::Exact {
+            return None;
         }
+        let tiles = isa.has_bf16_tiles() && matrix.layout == Layout::OutIn;
+        let fastest = self == Numerics::Fastest;
+        let quantized = matrix.tensor.storage().is_quantized();
+        if tiles && (!quantized || fastest && rows >= ROUNDED_ROWS_MIN) {
+            return Some(Form::Pairs);
+        }
+        let rounding = if fastest && !tiles { Rounding::Bits8 } else { Rounding::Bits16 };
+        (quantized && Codes::fits(matrix.inputs)).then_some(Form::Codes(rounding))
     }
 }
 
@@ -63,7 +72,7 @@ pub struct Outputs {
 /// Memory that is kept from one pass to the next.
 #[derive(Default)]
 pub struct Scratch {
-    codes: Codes,
+    rounded: Rounded,
     free: Vec<Vec<f32>>,
 }
 
@@ -180,7 +189,7 @@ impl<'a> Executor<'a> {
         out
     }
 
-    /// The products, and the first halves of what adapters change; codes of `x` are in the scratch if one of the matrices
+    /// The products, and the first halves of what adapters change; `x` is rounded in the scratch if one of the matrices
     /// wants them.
     fn multiply_prepared<const N: usize>(
         &mut self,
@@ -192,15 +201,15 @@ impl<'a> Executor<'a> {
         let mut all = matrices.map(|matrix| self.take(rows, matrix.outputs));
         let is_rounded = |matrix: &Matrix| {
             let fast = self.numerics == Numerics::Fastest && rows >= ROUNDED_ROWS_MIN;
-            fast && !matrix.tensor.storage().is_quantized()
+            fast && !matrix.tensor.storage().is_quantized() && self.form(matrix, rows).is_none()
         };
         for (matrix, y) in matrices.iter().zip(&mut all).filter(|(matrix, _)| is_rounded(matrix)) {
             multiply_rounded(self.machine, matrix.for_kernels(), Precision::Bf16, &x.data, &mut y.data);
         }
         let others = matrices.iter().zip(&mut all).filter(|(matrix, _)| !is_rounded(matrix));
         let products = others.map(|(matrix, y)| {
-            let input = match self.numerics.rounding(matrix) {
-                Some(_) => Input::Coded(&self.scratch.codes),
+            let input = match self.form(matrix, rows) {
+                Some(form) => self.scratch.rounded.input(form),
                 None => Input::Exact(&x.data),
             };
             Product { weights: matrix.for_kernels(), input, y: &mut y.data, added: None }
@@ -209,9 +218,14 @@ impl<'a> Executor<'a> {
         all
     }
 
+    fn form(&self, matrix: &Matrix, rows: usize) -> Option<Form> {
+        self.numerics.form(self.machine.isa(), matrix, rows)
+    }
+
     fn prepare<'m>(&mut self, x: &Rows, mut matrices: impl Iterator<Item = &'m Matrix>) {
-        if let Some(rounding) = matrices.find_map(|matrix| self.numerics.rounding(matrix)) {
-            self.scratch.codes.fill(self.machine, &x.data, x.width, rounding);
+        let rows = x.data.len() / x.width;
+        if let Some(form) = matrices.find_map(|matrix| self.form(matrix, rows)) {
+            self.scratch.rounded.fill(self.machine, &x.data, x.width, form);
         }
     }
 
@@ -348,7 +362,7 @@ impl Ops for Executor<'_> {
             let positions = span.position - begin..span.position - begin + span.rows.len();
             rows.extend(positions.map(|position| QueryRow { pages, position }));
         }
-        attend(self.machine, &attend_spec(a), &rows, &q.data, &mut out.data);
+        attend(self.machine, &attend_spec(a, self.numerics), &rows, &q.data, &mut out.data);
         out
     }
 
@@ -429,7 +443,7 @@ impl Ops for Executor<'_> {
     }
 }
 
-fn attend_spec(a: &Attention) -> AttendSpec<'static> {
+fn attend_spec(a: &Attention, numerics: Numerics) -> AttendSpec<'static> {
     AttendSpec {
         kv: KvShape { num_kv_heads: a.num_kv_heads, head_dim: a.head_dim },
         num_heads: a.num_heads,
@@ -437,5 +451,6 @@ fn attend_spec(a: &Attention) -> AttendSpec<'static> {
         window: a.window,
         soft_cap: a.soft_cap,
         sinks: None,
+        rounded: numerics == Numerics::Fastest,
     }
 }

@@ -14,7 +14,7 @@ use bantam_model::rope::Rope;
 use bantam_model::weights::Vector;
 use bantam_model::{Adapter, Batch, Machine, Numerics};
 use bantam_tensor::kernels::backward::Precision;
-use bantam_tensor::kernels::matmul::{Codes, Rounding};
+use bantam_tensor::kernels::matmul::{Form, Input, Rounded};
 
 use crate::angles::Angles;
 use crate::pool::Pool;
@@ -182,8 +182,8 @@ pub struct Tape<'a> {
     /// Keys and values of each layer, if they are asked for.
     pub(crate) attended: Option<Vec<[Vec<f32>; 2]>>,
     pub(crate) pool: Pool,
-    /// The codes of a node's values, which several products share.
-    codes: (Option<Place>, Codes),
+    /// A node's values rounded, which several products share.
+    rounded: (Option<Place>, Rounded),
     nodes: Vec<Node>,
     /// The first layer whose output was not finite.
     pub(crate) fault: Option<usize>,
@@ -218,7 +218,7 @@ impl<'a> Tape<'a> {
             adapter: adapter.map(|place| &*batch.adapters[place]),
             attended: None,
             pool: Pool::default(),
-            codes: (None, Codes::new()),
+            rounded: (None, Rounded::default()),
             nodes: Vec::new(),
             fault: None,
         })
@@ -276,7 +276,7 @@ impl<'a> Tape<'a> {
 
     /// Takes all nodes off the tape, of which `y` is the last that counts; [`Tape::put_back`] puts them back.
     pub(crate) fn lift(&mut self, y: Var) -> Recording {
-        self.codes.0 = None;
+        self.rounded.0 = None;
         Recording { nodes: std::mem::take(&mut self.nodes), y: y.0 }
     }
 
@@ -292,7 +292,7 @@ impl<'a> Tape<'a> {
         while !self.nodes.is_empty() {
             self.drop_last();
         }
-        self.codes.0 = None;
+        self.rounded.0 = None;
     }
 
     fn drop_last(&mut self) {
@@ -337,14 +337,14 @@ impl<'a> Tape<'a> {
         self.pool.copy(&self.nodes[of.0].rows.data)
     }
 
-    /// The codes of a node's values; all that are asked for are rounded in the same way.
-    pub(crate) fn codes(&mut self, of: Place, rounding: Rounding) -> &Codes {
+    /// A node's values rounded; all that are asked for are rounded in the same way.
+    pub(crate) fn rounded(&mut self, of: Place, form: Form) -> Input<'_> {
         let rows = &self.nodes[of.0].rows;
-        if self.codes.0 != Some(of) {
-            self.codes.1.fill(self.machine, &rows.data, rows.width, rounding);
-            self.codes.0 = Some(of);
+        if self.rounded.0 != Some(of) {
+            self.rounded.1.fill(self.machine, &rows.data, rows.width, form);
+            self.rounded.0 = Some(of);
         }
-        &self.codes.1
+        self.rounded.1.input(form)
     }
 
     /// The values of a node for an operation that changes them: moved if nobody else reads them, else copied.

@@ -9,7 +9,8 @@ use super::PAGE;
 use super::coded::{CodedHead, GROUP, PAIRS};
 use super::page::KvShape;
 use super::tile::{GROUPS, Scores};
-use crate::lanes::{LANES, Lanes};
+use crate::lanes::{Bf16Lanes, LANES, Lanes};
+use crate::tiles::Tile;
 
 /// Keys and values of one head of a page.
 pub(super) trait Head: Copy {
@@ -19,6 +20,12 @@ pub(super) trait Head: Copy {
         group: usize,
         queries: &[[f32; N]],
     ) -> [[L; N]; G];
+
+    /// A tile of the keys of sixteen positions: pairs of numbers `32 * step + i` and `32 * step + 16 + i`, zeros behind the last.
+    fn key_tile<L: Bf16Lanes>(self, group: usize, step: usize, to: &mut Tile);
+
+    /// A tile of the values of 32 positions, in pairs of neighbours: numbers `16 * column ..`; zeros at positions that nobody sees.
+    fn value_tile<L: Bf16Lanes>(self, column: usize, step: usize, seen: &Range<usize>, to: &mut Tile);
 
     /// The sums of the values, each times its weight, in the order of the positions; `[N][stride]`.
     fn weigh<L: Lanes, const N: usize>(
@@ -132,6 +139,38 @@ impl<'a, T> Plain<'a, T> {
 
 impl<T: Kept> Head for Plain<'_, T> {
     #[inline(always)]
+    fn key_tile<L: Bf16Lanes>(self, group: usize, step: usize, to: &mut Tile) {
+        let rows = self.keys.as_chunks::<LANES>().0.as_chunks::<GROUPS>().0.as_chunks::<{ 2 * LANES }>().0;
+        if let Some(rows) = rows.get(step) {
+            for i in 0..LANES {
+                L::pairs_of(T::load(&rows[i][group]), T::load(&rows[LANES + i][group]), &mut to.0[i]);
+            }
+            return;
+        }
+        for (i, line) in to.0.iter_mut().enumerate() {
+            let first = 2 * LANES * step + i;
+            L::pairs_of(self.keys_at(first, group), self.keys_at(first + LANES, group), line);
+        }
+    }
+
+    #[inline(always)]
+    fn value_tile<L: Bf16Lanes>(self, column: usize, step: usize, seen: &Range<usize>, to: &mut Tile) {
+        let positions = 2 * LANES * step..2 * LANES * (step + 1);
+        if seen.start <= positions.start && positions.end <= seen.end && (column + 1) * LANES <= self.stride {
+            let rows = self.values[positions.start * self.stride..positions.end * self.stride].chunks_exact(2 * self.stride);
+            for (row, line) in rows.zip(&mut to.0) {
+                let (first, second) = row.split_at(self.stride);
+                L::pairs_of(T::load(group_at(first, column * LANES)), T::load(group_at(second, column * LANES)), line);
+            }
+            return;
+        }
+        for (i, line) in to.0.iter_mut().enumerate() {
+            let slot = 2 * (LANES * step + i);
+            L::pairs_of(self.values_at(slot, column, seen), self.values_at(slot + 1, column, seen), line);
+        }
+    }
+
+    #[inline(always)]
     fn products<L: Lanes, const N: usize, const G: usize>(
         self,
         group: usize,
@@ -177,6 +216,25 @@ impl<T: Kept> Head for Plain<'_, T> {
 }
 
 impl<T: Kept> Plain<'_, T> {
+    /// A number of the keys of sixteen positions, zeros behind the last.
+    #[inline(always)]
+    fn keys_at<L: Lanes>(self, number: usize, group: usize) -> L {
+        match self.keys.get(number * PAGE + group * LANES..).and_then(|keys| keys.first_chunk()) {
+            Some(keys) => T::load(keys),
+            None => L::splat(0.0),
+        }
+    }
+
+    /// Sixteen numbers of a position's values, if somebody sees it.
+    #[inline(always)]
+    fn values_at<L: Lanes>(self, slot: usize, column: usize, seen: &Range<usize>) -> L {
+        let begin = slot * self.stride + column * LANES;
+        match self.values.get(begin..).and_then(|values| values.first_chunk()) {
+            Some(values) if seen.contains(&slot) && (column + 1) * LANES <= self.stride => T::load(values),
+            _ => L::splat(0.0),
+        }
+    }
+
     /// Weighs `C` times sixteen columns.
     #[inline(always)]
     fn weigh_columns<L: Lanes, const N: usize, const C: usize>(
@@ -257,6 +315,42 @@ impl<'a, B> CodedNumbers<'a, B> {
 }
 
 impl<B: Bits> Head for CodedNumbers<'_, B> {
+    #[inline(always)]
+    fn key_tile<L: Bf16Lanes>(self, group: usize, step: usize, to: &mut Tile) {
+        let row = PAGE * B::PAIR;
+        let rows = self.of.keys[step * PAIRS * row..][..PAIRS * row].chunks_exact(row);
+        let scales: L = f16::load(group_at(self.of.key_scales, step * PAGE + group * LANES));
+        for (row, line) in rows.zip(&mut to.0) {
+            let first = B::first::<L>(row, group * LANES).mul(scales);
+            L::pairs_of(first, B::second::<L>(row, group * LANES, PAGE).mul(scales), line);
+        }
+    }
+
+    #[inline(always)]
+    fn value_tile<L: Bf16Lanes>(self, column: usize, step: usize, seen: &Range<usize>, to: &mut Tile) {
+        let (group, half) = (column / 2, column % 2);
+        let row = self.of.values.len() / PAGE;
+        let mut scales = [0.0; LANES];
+        for (i, line) in to.0.iter_mut().enumerate() {
+            let slot = 2 * (LANES * step + i);
+            if i % (LANES / 2) == 0 {
+                f16::load::<L>(group_at(self.of.value_scales, group * PAGE + slot)).store(&mut scales);
+            }
+            let mut both = [L::splat(0.0); 2];
+            for (k, values) in both.iter_mut().enumerate() {
+                if seen.contains(&(slot + k)) {
+                    let at = (slot + k) * row + group * PAIRS * B::PAIR;
+                    let codes = match half {
+                        0 => B::first::<L>(self.of.values, at),
+                        _ => B::second::<L>(self.of.values, at, PAIRS),
+                    };
+                    *values = codes.mul(L::splat(scales[(slot + k) % LANES]));
+                }
+            }
+            L::pairs_of(both[0], both[1], line);
+        }
+    }
+
     #[inline(always)]
     fn products<L: Lanes, const N: usize, const G: usize>(
         self,

@@ -14,13 +14,18 @@ mod coded;
 mod head;
 mod page;
 mod tile;
+#[cfg_attr(
+    not(all(target_arch = "x86_64", target_os = "linux")),
+    allow(dead_code, reason = "other processors and systems have no tiles of BF16")
+)]
+mod tiled;
 
 use std::ops::Range;
 
 pub use page::{KvShape, KvStorage, PAGE, Page, append};
 
 use crate::Machine;
-use crate::lanes::dispatch;
+use crate::lanes::{LANES, dispatch};
 use crate::machine::Isa;
 use crate::share::Shared;
 use tile::{MergePage, OnePage, QUERIES_MAX, Tile, Total, queries_max};
@@ -40,6 +45,9 @@ pub struct AttendSpec<'a> {
     pub soft_cap: Option<f32>,
     /// One more logit for each query head that takes part in the softmax and carries no value.
     pub sinks: Option<&'a [f32]>,
+    /// Whether products of many queries may be rounded to BF16, as they are where there are tiles of it ([`Isa::has_bf16_tiles`]); else they
+    /// are in f32.
+    pub rounded: bool,
 }
 
 /// One row of queries: the pages of its sequence and its own position, which lies within them.
@@ -70,6 +78,14 @@ pub fn attend(
     }
     let plan = Plan::new(spec, rows, queries_max(machine.isa()));
     let shared = Shared::new(out);
+    if spec.rounded && machine.isa().has_bf16_tiles() {
+        let plan = Plan::new(spec, rows, LANES);
+        // Fewer queries do not pay for the rounding of pages.
+        if plan.tiles.iter().map(|tile| tile.count).sum::<usize>() >= plan.tiles.len() * LANES / 2 {
+            let work = Work { spec, rows, queries, plan: &plan, out: &shared };
+            return work.tiles_together(machine);
+        }
+    }
     let work = Work { spec, rows, queries, plan: &plan, out: &shared };
     if plan.tiles.len() * kv_heads >= 2 * machine.threads() || plan.pages_max == 1 {
         work.whole_tiles(machine);
@@ -115,6 +131,19 @@ impl Plan {
         }
         let pages_max = tiles.iter().map(|tile| tile.pages.len()).max().unwrap_or(0);
         Plan { tiles, pages_max }
+    }
+
+    /// Ranges of up to `together` tiles of one sequence.
+    fn bundles(&self, together: usize, rows: &[QueryRow<'_>], group: usize) -> Vec<Range<usize>> {
+        let pages = |tile: usize| rows[self.tiles[tile].first / group].pages;
+        let mut bundles: Vec<Range<usize>> = Vec::new();
+        for tile in 0..self.tiles.len() {
+            match bundles.last_mut() {
+                Some(last) if last.len() < together && std::ptr::eq(pages(last.start), pages(tile)) => last.end += 1,
+                _ => bundles.push(tile..tile + 1),
+            }
+        }
+        bundles
     }
 }
 
@@ -204,6 +233,25 @@ impl Work<'_> {
                     merged.add(machine.isa(), values, totals);
                 }
                 merged.finish(self.out);
+            }
+        });
+    }
+
+    /// Tiles of BF16: each thread takes some tiles of queries of a head, for which a page is rounded once.
+    fn tiles_together(&self, machine: &Machine) {
+        let (heads, count) = (self.spec.kv.num_kv_heads, self.plan.tiles.len());
+        let together = (count * heads).div_ceil(4 * machine.threads()).clamp(1, tiled::TOGETHER);
+        let bundles = self.plan.bundles(together, self.rows, self.spec.num_heads / heads);
+        machine.split(bundles.len() * heads, 1, |items| {
+            for item in items {
+                // As in `whole_tiles`.
+                let place = item / heads;
+                let place = if place % 2 == 0 { place / 2 } else { bundles.len() - 1 - place / 2 };
+                let ranges = &self.plan.tiles[bundles[place].clone()];
+                let tiles: Vec<_> =
+                    ranges.iter().map(|range| (self.tile(range, item % heads), range.pages.clone())).collect();
+                let together = tiled::Together { tiles: &tiles, out: self.out };
+                tiled::run(machine.isa(), &together);
             }
         });
     }

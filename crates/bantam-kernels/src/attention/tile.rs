@@ -43,7 +43,7 @@ pub(super) struct Tile<'a> {
 }
 
 impl<'a> Tile<'a> {
-    fn group(&self) -> usize {
+    pub(super) fn group(&self) -> usize {
         self.spec.num_heads / self.spec.kv.num_kv_heads
     }
 
@@ -59,16 +59,16 @@ impl<'a> Tile<'a> {
         (row * self.spec.num_heads + head) * self.spec.kv.head_dim
     }
 
-    fn query(&self, query: usize) -> &'a [f32] {
+    pub(super) fn query(&self, query: usize) -> &'a [f32] {
         &self.queries[self.offset(query)..][..self.spec.kv.head_dim]
     }
 
-    fn page_numbers(&self, page: usize) -> &'a Numbers {
+    pub(super) fn page_numbers(&self, page: usize) -> &'a Numbers {
         &self.rows[self.place(0).0].pages[page].numbers
     }
 
     /// Whether keys and values are turned; all pages of a sequence are alike.
-    fn is_turned(&self) -> bool {
+    pub(super) fn is_turned(&self) -> bool {
         matches!(self.page_numbers(0), Numbers::Coded(_))
     }
 
@@ -87,7 +87,7 @@ impl<'a> Tile<'a> {
         })
     }
 
-    fn seen(&self, row: usize, places: &Range<usize>) -> Range<usize> {
+    pub(super) fn seen(&self, row: usize, places: &Range<usize>) -> Range<usize> {
         // Behind the last row are queries that are filled up.
         let Some(row) = self.rows.get(row) else { return 0..0 };
         let seen = self.spec.seen_by(row.position);
@@ -104,7 +104,7 @@ impl<'a> Tile<'a> {
         totals
     }
 
-    fn beginning_of(&self, query: usize) -> Total {
+    pub(super) fn beginning_of(&self, query: usize) -> Total {
         match self.spec.sinks {
             Some(sinks) => Total { greatest: sinks[self.place(query).1], sum: 1.0 },
             None => Total::EMPTY,
@@ -119,7 +119,7 @@ impl<'a> Tile<'a> {
         }
     }
 
-    fn finish_one(&self, query: usize, whole: &mut [f32], total: Total, out: &Shared<'_, f32>) {
+    pub(super) fn finish_one(&self, query: usize, whole: &mut [f32], total: Total, out: &Shared<'_, f32>) {
         if self.is_turned() {
             rotate(whole);
         }
@@ -217,8 +217,8 @@ impl Kernel for MergePage<'_> {
 /// The greatest score so far, and the sum of all `exp(score - greatest)`.
 #[derive(Clone, Copy)]
 pub(super) struct Total {
-    greatest: f32,
-    sum: f32,
+    pub(super) greatest: f32,
+    pub(super) sum: f32,
 }
 
 impl Total {
@@ -235,15 +235,31 @@ fn merge<L: Lanes>(
     pages: &[Total; QUERIES_MAX],
     partials: &[f32],
 ) {
+    let factors = merge_totals::<L>(&mut wholes[..count], &pages[..count]);
+    let values = values.chunks_exact_mut(stride).zip(partials.chunks_exact(stride));
+    for (i, (values, partials)) in values.take(count).enumerate() {
+        if pages[i].sum == 0.0 {
+            continue;
+        }
+        let (old, new) = (L::splat(factors[0][i]), L::splat(factors[1][i]));
+        for (value, partial) in groups_mut(values).0.iter_mut().zip(groups(partials).0) {
+            L::load(partial).mul_add(new, L::load(value).mul(old)).store(value);
+        }
+    }
+}
+
+/// Adds a page's totals, of up to sixteen queries, to those of the pages before. Gives what their values are multiplied with, and what the
+/// page's are.
+#[inline(always)]
+pub(super) fn merge_totals<L: Lanes>(wholes: &mut [Total], pages: &[Total]) -> [[f32; LANES]; 2] {
     let mut down = [0.0; LANES];
-    for i in 0..count {
-        down[i] = -(pages[i].greatest - wholes[i].greatest).abs();
+    for ((down, whole), page) in down.iter_mut().zip(&*wholes).zip(pages) {
+        *down = -(page.greatest - whole.greatest).abs();
     }
     // What the lesser one's sums are multiplied with; the greater one keeps its own.
     exp(L::load(&down)).store(&mut down);
-    let values = values.chunks_exact_mut(stride).zip(partials.chunks_exact(stride));
-    for (i, (values, partials)) in values.take(count).enumerate() {
-        let (whole, page) = (&mut wholes[i], &pages[i]);
+    let mut factors = [[1.0; LANES], [0.0; LANES]];
+    for (i, (whole, page)) in wholes.iter_mut().zip(pages).enumerate() {
         if page.sum == 0.0 {
             continue;
         }
@@ -253,11 +269,9 @@ fn merge<L: Lanes>(
         let old = if whole.sum == 0.0 { 0.0 } else { old };
         whole.greatest = if page.greatest < whole.greatest { whole.greatest } else { page.greatest };
         whole.sum = whole.sum * old + page.sum * new;
-        let (old, new) = (L::splat(old), L::splat(new));
-        for (value, partial) in groups_mut(values).0.iter_mut().zip(groups(partials).0) {
-            L::load(partial).mul_add(new, L::load(value).mul(old)).store(value);
-        }
+        (factors[0][i], factors[1][i]) = (old, new);
     }
+    factors
 }
 
 impl Tile<'_> {

@@ -1,8 +1,8 @@
 //! Four-bit codes into a table of sixteen values.
 
-use super::{Block, Units, each, four_words_at, halves_at, part};
+use super::{Block, Units, each, four_words_at, halves_at, part, values_of};
 use crate::Storage;
-use crate::lanes::{DigitLanes, LANES, Lanes};
+use crate::lanes::{DigitLanes, LANES, Lanes, Nibbles};
 
 /// `d, qs[16]`: `d * table[q]`.
 pub(super) struct Iq4Nl;
@@ -26,6 +26,12 @@ impl Block for Iq4Nl {
     type Bytes = [u8; 18];
     type Scales = [[f32; LANES]; 1];
 
+    const VALUES: Option<[f32; LANES]> = values_of(TABLE);
+    #[inline(always)]
+    fn nibbles(block: &[u8; 18], _: usize) -> Nibbles<'_> {
+        Nibbles::Both(part(block, 2))
+    }
+
     #[inline(always)]
     fn codes<L: Lanes>(block: &[u8; 18], _: usize) -> L::Bytes {
         L::bytes_look_up(L::bytes_of_nibbles(part(block, 2)), &TABLE)
@@ -46,6 +52,12 @@ impl Block for Iq4Xs {
     type Unit = Units<32, false>;
     type Bytes = [u8; 136];
     type Scales = [[f32; LANES]; 8];
+
+    const VALUES: Option<[f32; LANES]> = values_of(TABLE);
+    #[inline(always)]
+    fn nibbles(block: &[u8; 136], run: usize) -> Nibbles<'_> {
+        Nibbles::Both(part(block, 8 + 16 * run))
+    }
 
     #[inline(always)]
     fn codes<L: Lanes>(block: &[u8; 136], run: usize) -> L::Bytes {

@@ -1,8 +1,8 @@
 //! Super-blocks of 256 weights: a scale and a minimum for the whole, small integers for its units.
 
-use super::{Block, Units, each, four_words_at, halves_at, part, two_halves_at, words_at};
+use super::{Block, Units, each, four_bits, four_words_at, halves_at, part, two_halves_at, words_at};
 use crate::Storage;
-use crate::lanes::{LANES, Lanes};
+use crate::lanes::{LANES, Lanes, Nibbles};
 
 /// `scales[16], qs[64], d, dmin`: for each 16 weights `d * (s & 15) * q - dmin * (s >> 4)`.
 pub(super) struct Q2K;
@@ -95,6 +95,13 @@ impl Block for Q4K {
     type Unit = Units<32, true>;
     type Bytes = [u8; 144];
     type Scales = [[f32; LANES]; 8];
+
+    const VALUES: Option<[f32; LANES]> = four_bits(0);
+    #[inline(always)]
+    fn nibbles(block: &[u8; 144], run: usize) -> Nibbles<'_> {
+        let bytes = part(block, 16 + 32 * (run / 2));
+        if run % 2 == 0 { Nibbles::Low(bytes) } else { Nibbles::High(bytes) }
+    }
 
     #[inline(always)]
     fn codes<L: Lanes>(block: &[u8; 144], run: usize) -> L::Bytes {

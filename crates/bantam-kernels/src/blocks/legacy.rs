@@ -1,8 +1,8 @@
 //! Blocks of 32 weights with one scale.
 
-use super::{Block, Units, halves_at, part, two_halves_at};
+use super::{Block, Units, four_bits, halves_at, part, two_halves_at};
 use crate::Storage;
-use crate::lanes::{DigitLanes, LANES, Lanes};
+use crate::lanes::{DigitLanes, LANES, Lanes, Nibbles};
 
 /// `d, qs[16]`: `d * (q - 8)`.
 pub(super) struct Q4_0;
@@ -47,6 +47,12 @@ impl Block for Q4_0 {
     type Bytes = [u8; 18];
     type Scales = [[f32; LANES]; 1];
 
+    const VALUES: Option<[f32; LANES]> = four_bits(8);
+    #[inline(always)]
+    fn nibbles(block: &[u8; 18], _: usize) -> Nibbles<'_> {
+        Nibbles::Both(part(block, 2))
+    }
+
     #[inline(always)]
     fn codes<L: Lanes>(block: &[u8; 18], _: usize) -> L::Bytes {
         L::bytes_add(L::bytes_of_nibbles(part(block, 2)), -8)
@@ -67,6 +73,12 @@ impl Block for Q4_1 {
     type Unit = Units<32, true>;
     type Bytes = [u8; 20];
     type Scales = [[f32; LANES]; 1];
+
+    const VALUES: Option<[f32; LANES]> = four_bits(0);
+    #[inline(always)]
+    fn nibbles(block: &[u8; 20], _: usize) -> Nibbles<'_> {
+        Nibbles::Both(part(block, 4))
+    }
 
     #[inline(always)]
     fn codes<L: Lanes>(block: &[u8; 20], _: usize) -> L::Bytes {

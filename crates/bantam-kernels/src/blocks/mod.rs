@@ -13,7 +13,7 @@ mod legacy;
 use bytemuck::Pod;
 
 use crate::Storage;
-use crate::lanes::{DigitLanes, LANES, Lanes};
+use crate::lanes::{DigitLanes, LANES, Lanes, Nibbles};
 
 /// A storage's blocks. The associated types are arrays, so that the compiler knows all lengths.
 pub(crate) trait Block {
@@ -34,6 +34,14 @@ pub(crate) trait Block {
 
     /// The codes of weights `RUN * run ..` of a block, signed.
     fn codes<L: Lanes>(block: &Self::Bytes, run: usize) -> L::Bytes;
+
+    /// The values that codes of four bits stand for, where [`Block::nibbles`] has these.
+    const VALUES: Option<[f32; LANES]> = None;
+
+    /// The codes of weights `RUN * run ..`, of four bits, as they lie.
+    fn nibbles(_: &Self::Bytes, _: usize) -> Nibbles<'_> {
+        unreachable!("no codes of four bits")
+    }
 
     /// The same, unsigned: each the greater by [`Block::OFFSET`].
     #[inline(always)]
@@ -107,6 +115,27 @@ pub(crate) fn bits_of(storage: Storage) -> Option<(usize, u8)> {
         }
     }
     with_block(storage, Bits)
+}
+
+/// Codes of four bits, less by an offset.
+const fn four_bits(offset: i8) -> Option<[f32; LANES]> {
+    let mut table = [0; LANES];
+    let mut i = 0;
+    while i < LANES {
+        table[i] = i as i8 - offset;
+        i += 1;
+    }
+    values_of(table)
+}
+
+const fn values_of(table: [i8; LANES]) -> Option<[f32; LANES]> {
+    let mut values = [0.0; LANES];
+    let mut i = 0;
+    while i < LANES {
+        values[i] = table[i] as f32;
+        i += 1;
+    }
+    Some(values)
 }
 
 /// Work over a storage's blocks, chosen at run time.

@@ -26,7 +26,7 @@ mod scalar;
 use crate::machine::{Isa, Level};
 
 pub(crate) use crate::width::{LANES, Pair, RUN};
-pub(crate) use bf16::{Bf16Kernel, Bf16Lanes};
+pub(crate) use bf16::{Bf16Kernel, Bf16Lanes, Nibbles};
 pub(crate) use bytes::{ByteKernel, ByteLanes, QuadKernel, QuadLanes};
 pub(crate) use digits::{ColumnKernel, ColumnLanes, Digit, DigitKernel, DigitLanes};
 pub(crate) use matrices::{MatrixKernel, MatrixLanes, PanelEights};
@@ -266,6 +266,20 @@ where
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         Level::Amx if isa.has_bf16_tiles() => unsafe { bf16::run(kernel) },
         _ => dispatch(isa, kernel),
+    }
+}
+
+/// Runs a kernel with pairs of BF16 beside tiles of them, where there are some ([`Isa::has_bf16_tiles`]).
+#[inline]
+pub(crate) fn with_bf16_tiles<K: Bf16Kernel>(isa: Isa, kernel: K) -> Option<K::Output> {
+    match isa.0 {
+        // SAFETY: as in `dispatch_bf16`; AVX512-VBMI is there by what was just asked, too.
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        Level::Amx if isa.has_bf16_tiles() => Some(unsafe { bf16::run_with_tiles(kernel) }),
+        _ => {
+            let _ = kernel;
+            None
+        }
     }
 }
 

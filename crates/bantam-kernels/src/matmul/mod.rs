@@ -21,16 +21,24 @@ mod few_digits;
 mod integer;
 mod one;
 #[cfg_attr(
+    not(all(target_arch = "x86_64", target_os = "linux")),
+    allow(dead_code, reason = "other processors and systems have no tiles of BF16")
+)]
+mod pairs;
+#[cfg_attr(
     not(target_arch = "x86_64"),
     allow(dead_code, reason = "other processors have no products of bytes")
 )]
 mod panel;
+mod rounded;
 mod rows;
 mod slab;
 mod tiled;
 mod widen;
 
 pub use codes::{Codes, Rounding};
+pub use pairs::PairRows;
+pub use rounded::{Form, Rounded};
 pub use widen::dequantize;
 pub(crate) use widen::widen;
 
@@ -88,6 +96,8 @@ pub enum Input<'a> {
     Exact(&'a [f32]),
     /// Rounded once to 16-bit codes.
     Coded(&'a Codes),
+    /// Rounded once to BF16, as the weights are.
+    Pairs(&'a PairRows),
 }
 
 /// A product to be formed: `y` is `[rows][weights.outputs]`.
@@ -124,6 +134,7 @@ pub fn multiply_all<'a>(machine: &Machine, products: impl IntoIterator<Item = Pr
         let width = match input {
             Input::Exact(x) => x.len() / weights.inputs.max(1) * weights.inputs,
             Input::Coded(x) => x.rows() * x.width(),
+            Input::Pairs(x) => x.rows() * x.width(),
         };
         let rows = y.len() / weights.outputs.max(1);
         assert!(weights.outputs == 0 || width == rows * weights.inputs, "rows of another width");
@@ -144,6 +155,7 @@ pub fn multiply_all<'a>(machine: &Machine, products: impl IntoIterator<Item = Pr
                 match part.input {
                     Input::Exact(x) => exact::multiply(machine.isa(), part, x, outputs),
                     Input::Coded(x) => integer::multiply(machine.isa(), part, x, outputs),
+                    Input::Pairs(x) => pairs::multiply(machine.isa(), part, x, outputs),
                 }
             }
             first = end;

@@ -30,10 +30,16 @@ impl<'a, B: Block> SixteenRows<'a, B> {
         SixteenRows { blocks, ahead: weights.bytes.get(ahead..).unwrap_or_default() }
     }
 
+    /// Blocks in a row.
+    #[inline(always)]
+    pub(super) fn columns(&self) -> usize {
+        self.blocks.len() / LANES
+    }
+
     /// Block `index` of each row.
     #[inline(always)]
     pub(super) fn column(&self, index: usize) -> [&B::Bytes; LANES] {
-        let row = self.blocks.len() / LANES;
+        let row = self.columns();
         assert!(index < row, "a row has {row} blocks");
         let s = row * size_of::<B::Bytes>();
         // Sixteen pointers would not fit the registers; from these six numbers each is one address.
@@ -66,7 +72,7 @@ impl<'a, B: Block> SixteenRows<'a, B> {
     /// Blocks `first ..` of a row, so many of them.
     #[inline(always)]
     pub(super) fn part(&self, row: usize, first: usize, count: usize) -> &[B::Bytes] {
-        &self.blocks[row * (self.blocks.len() / LANES) + first..][..count]
+        &self.blocks[row * self.columns() + first..][..count]
     }
 
     /// Asks for a share of the sixteen rows behind the next sixteen, as many bytes as a run of a column of blocks has:

@@ -21,11 +21,13 @@ pub(crate) fn permitted() -> bool {
     *PERMITTED.get_or_init(|| detected() && saved() && granted())
 }
 
-/// Whether the same processor multiplies tiles of BF16, too (AMX-BF16), and rounds to it (AVX512-BF16).
+/// Whether the same processor multiplies tiles of BF16, too (AMX-BF16), rounds to it (AVX512-BF16) and permutes bytes (AVX512-VBMI), as all
+/// that have the first do.
 pub(crate) fn of_bf16() -> bool {
     const BF16: u32 = 1 << 22;
     static FOUND: OnceLock<bool> = OnceLock::new();
-    *FOUND.get_or_init(|| is_x86_feature_detected!("avx512bf16") && cpuid(7, 0).edx & BF16 != 0)
+    let lanes = || is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512vbmi");
+    *FOUND.get_or_init(|| lanes() && cpuid(7, 0).edx & BF16 != 0)
 }
 
 /// The processor's own word. Intel's manual, volume 2, CPUID leaves 7 and 1DH.

@@ -103,7 +103,7 @@ impl Bf16Tiles for Bf16Model {
 
 /// Intel's manual, volume 2, TDPBF16PS.
 #[cfg(test)]
-fn added(sum: f32, firsts: &[Pair], seconds: impl Iterator<Item = Pair>) -> f32 {
+pub(super) fn added(sum: f32, firsts: &[Pair], seconds: impl Iterator<Item = Pair>) -> f32 {
     let flushed = |x: f32| if x.is_subnormal() { 0.0_f32.copysign(x) } else { x };
     let wide = |pair: Pair| [pair << 16, pair & 0xffff_0000].map(|bits| flushed(f32::from_bits(bits)));
     let mut apart = [0.0_f32; 2];

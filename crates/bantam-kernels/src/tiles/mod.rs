@@ -8,21 +8,35 @@
 mod amx;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod amx_bf16;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod amx_pairs;
 #[cfg_attr(
     not(all(target_arch = "x86_64", target_os = "linux")),
     allow(dead_code, reason = "other processors and systems have no such tiles")
 )]
 mod bf16;
+#[cfg_attr(
+    not(all(target_arch = "x86_64", target_os = "linux")),
+    allow(dead_code, reason = "other processors and systems have no such tiles")
+)]
+mod pairs;
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) use amx::{Amx, of_bf16, permitted};
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) use amx_bf16::AmxBf16;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub(crate) use amx_pairs::AmxPairs;
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
 pub(crate) use bf16::AmxBf16;
 #[cfg(test)]
 pub(crate) use bf16::Bf16Model;
 pub(crate) use bf16::{Bf16Square, Bf16Tiles};
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+pub(crate) use pairs::AmxPairs;
+#[cfg(test)]
+pub(crate) use pairs::PairsModel;
+pub(crate) use pairs::{PairTiles, Tile, TileSums};
 
 use crate::Isa;
 use crate::width::{LANES, RUN};

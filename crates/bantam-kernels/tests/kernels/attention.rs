@@ -99,6 +99,7 @@ impl Sequence {
             window: self.window,
             soft_cap: self.soft_cap,
             sinks: self.sinks.as_deref(),
+            rounded: false,
         };
         let rows: Vec<_> = positions.iter().map(|position| QueryRow { pages, position: *position }).collect();
         let mut out = vec![f32::NAN; queries.len()];

@@ -104,6 +104,7 @@ fn attention_in_groups_windows_and_caps() {
         window: None,
         soft_cap: None,
         sinks: None,
+        rounded: false,
     };
     let grouped = AttendSpec { kv: KvShape { num_kv_heads: 2, head_dim: 20 }, num_heads: 6, ..plain };
     let windowed = AttendSpec { window: Some(70), ..grouped };

@@ -75,6 +75,7 @@ fn spec(of: &Attention) -> AttendSpec<'static> {
         window: of.window,
         soft_cap: of.soft_cap,
         sinks: None,
+        rounded: false,
     }
 }
 

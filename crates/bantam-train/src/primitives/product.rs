@@ -4,20 +4,17 @@ use bantam_model::weights::Matrix;
 use bantam_tensor::kernels::backward::{
     Precision, multiply_backward_input, multiply_backward_weights, multiply_rounded,
 };
-use bantam_tensor::kernels::matmul::{Input, multiply};
+use bantam_tensor::kernels::matmul::multiply;
 
 use crate::tape::{Derivative, Needs, Place, Sink, Step, Tape, Var};
 
-/// `x Wᵀ`: through blocks rounded as the executor rounds it; else by factors as those of derivatives.
+/// `x Wᵀ`: rounded as the executor rounds it where it does; else by factors as those of derivatives.
 pub(crate) fn product(tape: &mut Tape<'_>, x: &Var, matrix: &Matrix) -> Var {
     let (x, machine) = (x.0, tape.machine);
     let count = tape.rows(x).count();
     let mut y = tape.blank(count, matrix.outputs);
-    match tape.numerics.rounding(matrix) {
-        Some(rounding) => {
-            let codes = Input::Coded(tape.codes(x, rounding));
-            multiply(machine, matrix.for_kernels(), codes, &mut y.data);
-        }
+    match tape.numerics.form(machine.isa(), matrix, count) {
+        Some(form) => multiply(machine, matrix.for_kernels(), tape.rounded(x, form), &mut y.data),
         None => {
             let (precision, x) = (tape.precision(), &tape.rows(x).data);
             multiply_rounded(machine, matrix.for_kernels(), precision, x, &mut y.data);

@@ -1,0 +1,239 @@
+//! The arithmetic of processors with tiles of BF16: both factors are rounded to BF16, and each 32 inputs are added to a
+//! sum in f32 by one instruction, in order ([`crate::tiles`]). One row takes the same instructions as many.
+//!
+//! Few rows are multiplied with weights as they come out of their blocks. For more the weights of a slab of outputs are
+//! rounded once into tiles that stay in the second-level cache, and a stretch of two panels of them in the first while
+//! all rows pass.
+
+mod rows;
+mod weights;
+
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use bytemuck::Zeroable;
+
+pub use rows::PairRows;
+
+use super::Part;
+use super::widen::{Brain, Half, Single};
+use crate::Storage;
+use crate::blocks::{Block, OverBlock, with_block};
+use crate::lanes::{Bf16Kernel, Bf16Lanes, LANES, with_bf16_tiles};
+use crate::machine::Isa;
+use crate::tiles::{AmxPairs, PairTiles, Tile, TileSums};
+use weights::{Panel, PanelOfBlocks, PanelOfNumbers};
+
+/// Bytes of weights in a slab, and of activations that are multiplied with it at a time. Both stay in a second-level cache of 2 MiB,
+/// as every processor with tiles has.
+const SLAB: usize = 768 << 10;
+const ROWS: usize = 512 << 10;
+/// Tiles of a row of tiles that are multiplied at a time: 32 KiB of two panels, for a first-level cache of 48.
+const STRETCH: usize = 64;
+
+/// The outputs `outputs` of a product, for all its rows.
+pub(super) fn multiply(isa: Isa, of: &Part<'_>, x: &PairRows, outputs: Range<usize>) {
+    let part = PairsPart { isa, of, x, outputs, tiles: PhantomData::<AmxPairs> };
+    assert!(with_bf16_tiles(isa, part).is_some(), "{isa} has no tiles of BF16");
+}
+
+/// The part of a product that one thread computes: a range of the outputs, for all rows.
+struct PairsPart<'a, T> {
+    isa: Isa,
+    of: &'a Part<'a>,
+    x: &'a PairRows,
+    outputs: Range<usize>,
+    tiles: PhantomData<T>,
+}
+
+impl<T: PairTiles> Bf16Kernel for PairsPart<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Bf16Lanes>(self) {
+        struct WithLanes<'a, L, T>(PairsPart<'a, T>, PhantomData<L>);
+        impl<L: Bf16Lanes, T: PairTiles> OverBlock for WithLanes<'_, L, T> {
+            type Output = ();
+            #[inline(always)]
+            fn run<B: Block>(self) {
+                self.0.products::<L, PanelOfBlocks<'_, B>>();
+            }
+        }
+        match self.of.weights.storage {
+            Storage::F32 => self.products::<L, PanelOfNumbers<'_, Single>>(),
+            Storage::F16 => self.products::<L, PanelOfNumbers<'_, Half>>(),
+            Storage::BF16 => self.products::<L, PanelOfNumbers<'_, Brain>>(),
+            blocks => {
+                with_block(blocks, WithLanes::<L, T>(self, PhantomData));
+            }
+        }
+    }
+}
+
+impl<T: PairTiles> PairsPart<'_, T> {
+    #[inline(always)]
+    fn products<'w, L: Bf16Lanes, P: Panel<'w>>(&'w self) {
+        let Some(mut tiles) = T::configure(self.isa, self.x.columns()) else { return };
+        if self.x.rows() <= LANES {
+            self.few_rows::<L, P>(&mut tiles);
+        } else {
+            self.many_rows::<L, P>(&mut tiles);
+        }
+    }
+
+    /// Two panels of sixteen outputs at a time, straight out of the blocks.
+    #[inline(always)]
+    fn few_rows<'w, L: Bf16Lanes, P: Panel<'w>>(&'w self, tiles: &mut T) {
+        for output in self.outputs.clone().step_by(2 * LANES) {
+            let panels = self.two_panels::<P>(output);
+            let mut held = [[Tile::ZERO; 2]; 2];
+            let mut scales = [P::Scales::zeroed(); 2];
+            tiles.begin();
+            let mut before = None;
+            for column in 0..panels[0].columns() {
+                for i in 0..2 {
+                    panels[i].scales::<L>(column, &mut scales[i]);
+                }
+                for step in 0..P::STEPS {
+                    let (at, now) = (column * P::STEPS + step, &mut held[(column * P::STEPS + step) % 2]);
+                    for i in 0..2 {
+                        panels[i].tile::<L>(column, step, &scales[i], &mut now[i]);
+                        panels[i].prefetch_ahead::<L>(column, step);
+                    }
+                    // A tile is loaded from the first-level cache alone, so what was just stored is left some time to get there.
+                    if let Some(before) = before.replace(at) {
+                        let [first, second] = &held[before % 2];
+                        tiles.add([first, second], self.x.step(before));
+                    }
+                }
+            }
+            if let Some(before) = before {
+                let [first, second] = &held[before % 2];
+                tiles.add([first, second], self.x.step(before));
+            }
+            let mut sums = [TileSums::ZERO; 2];
+            tiles.end(&mut sums);
+            for (i, sums) in sums.iter_mut().enumerate() {
+                self.store::<L>(0, output + i * LANES, sums);
+            }
+        }
+    }
+
+    /// The sixteen outputs from one on, and the next sixteen; behind the last are copies, which nobody stores.
+    #[inline(always)]
+    fn two_panels<'w, P: Panel<'w>>(&'w self, output: usize) -> [P; 2] {
+        let weights = &self.of.weights;
+        let next = if output + LANES < weights.outputs { output + LANES } else { output };
+        [P::of(weights, output), P::of(weights, next)]
+    }
+
+    #[inline(always)]
+    fn many_rows<'w, L: Bf16Lanes, P: Panel<'w>>(&'w self, tiles: &mut T) {
+        let steps = self.x.steps();
+        let row = (steps * size_of::<Tile>()).max(1);
+        let panels_max = (SLAB / row / 2 * 2).max(2);
+        let groups_max = (ROWS / row / 2 * 2).clamp(2, 16);
+        let mut held = Workspace::take();
+        for output in self.outputs.clone().step_by(panels_max * LANES) {
+            let end = (output + panels_max * LANES).min(self.outputs.end);
+            let count = (end - output).div_ceil(2 * LANES);
+            held.weights.resize(2 * count * steps, Tile::ZERO);
+            for (pair, slab) in held.weights.chunks_exact_mut((2 * steps).max(1)).enumerate() {
+                let panels = self.two_panels::<P>(output + 2 * pair * LANES);
+                let (first, second) = slab.split_at_mut(steps);
+                fill::<L, P>(&panels[0], first);
+                fill::<L, P>(&panels[1], second);
+            }
+            for group in (0..self.x.groups()).step_by(groups_max) {
+                let groups = group..(group + groups_max).min(self.x.groups());
+                for (pair, slab) in held.weights.chunks_exact((2 * steps).max(1)).enumerate() {
+                    let slab = slab.split_at(steps);
+                    let output = output + 2 * pair * LANES;
+                    self.squares::<L>(tiles, slab, groups.clone(), output, &mut held.sums);
+                }
+            }
+        }
+        held.put_back();
+    }
+
+    /// Two panels with some groups of sixteen rows.
+    #[inline(always)]
+    fn squares<L: Bf16Lanes>(
+        &self,
+        tiles: &mut T,
+        (first, second): (&[Tile], &[Tile]),
+        groups: Range<usize>,
+        output: usize,
+        held: &mut Vec<[[TileSums; 2]; 2]>,
+    ) {
+        held.resize(groups.len() / 2, [[TileSums::ZERO; 2]; 2]);
+        for begin in (0..first.len()).step_by(STRETCH) {
+            let stretch = begin..(begin + STRETCH).min(first.len());
+            let weights = [&first[stretch.clone()], &second[stretch.clone()]];
+            for (group, sums) in groups.clone().step_by(2).zip(&mut *held) {
+                let x = [&self.x.group(group)[stretch.clone()], &self.x.group(group + 1)[stretch.clone()]];
+                tiles.square(weights, x, begin == 0, sums);
+                if stretch.end == first.len() {
+                    for (i, sums) in sums.iter_mut().enumerate() {
+                        for (j, sums) in sums.iter_mut().enumerate() {
+                            self.store::<L>((group + j) * LANES, output + i * LANES, sums);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes the sums of sixteen outputs, those that are there, for up to sixteen rows.
+    #[inline(always)]
+    fn store<L: Bf16Lanes>(&self, row: usize, output: usize, sums: &mut TileSums) {
+        let count = LANES.min(self.outputs.end.saturating_sub(output));
+        if count == 0 {
+            return;
+        }
+        L::turn(bytemuck::cast_mut(sums));
+        for (row, sums) in (row..self.x.rows()).zip(&sums.0) {
+            // SAFETY: these outputs belong to this thread's range, and no other slice of them is in use.
+            let y = unsafe { self.of.y.slice_mut(row * self.of.weights.outputs + output, count) };
+            match y.first_chunk_mut() {
+                Some(whole) => *whole = *sums,
+                None => y.copy_from_slice(&sums[..count]),
+            }
+        }
+    }
+}
+
+/// Rounds a panel into tiles.
+#[inline(always)]
+fn fill<'w, L: Bf16Lanes, P: Panel<'w>>(panel: &P, to: &mut [Tile]) {
+    let mut scales = P::Scales::zeroed();
+    for (column, tiles) in to.chunks_exact_mut(P::STEPS).enumerate() {
+        panel.scales::<L>(column, &mut scales);
+        for (step, tile) in tiles.iter_mut().enumerate() {
+            panel.tile::<L>(column, step, &scales, tile);
+            panel.prefetch_ahead::<L>(column, step);
+        }
+    }
+}
+
+/// What a thread rounds weights into. It is kept from one call to the next, since a thread is called for small parts of a product,
+/// and empty memory is not free.
+#[derive(Default)]
+struct Workspace {
+    weights: Vec<Tile>,
+    sums: Vec<[[TileSums; 2]; 2]>,
+}
+
+thread_local! {
+    static WORKSPACE: RefCell<Workspace> = RefCell::new(Workspace::default());
+}
+
+impl Workspace {
+    fn take() -> Self {
+        WORKSPACE.with(|kept| kept.take())
+    }
+
+    fn put_back(self) {
+        WORKSPACE.with(|kept| kept.replace(self));
+    }
+}

@@ -1,0 +1,146 @@
+//! Sixteen outputs' weights, rounded to BF16 tile by tile.
+
+use std::marker::PhantomData;
+
+use bytemuck::Zeroable;
+
+use super::super::Weights;
+use super::super::rows::{SixteenRows, prefetch};
+use super::super::widen::Number;
+use crate::blocks::Block;
+use crate::lanes::{Bf16Lanes, LANES, RUN};
+use crate::tiles::Tile;
+
+/// Sixteen rows of weights, which are read column by column of blocks.
+pub(super) trait Panel<'w>: Sized {
+    /// What the weights of a column are multiplied with.
+    type Scales: Copy + Zeroable;
+    /// Tiles in a column.
+    const STEPS: usize;
+
+    /// The rows from `output` on. Rows behind the last one are copies of it.
+    fn of(weights: &Weights<'w>, output: usize) -> Self;
+    fn columns(&self) -> usize;
+    fn scales<L: Bf16Lanes>(&self, column: usize, scales: &mut Self::Scales);
+    /// Rounds the weights of 32 inputs, zeros behind the last.
+    fn tile<L: Bf16Lanes>(&self, column: usize, step: usize, scales: &Self::Scales, to: &mut Tile);
+    /// Asks for as many bytes of the panel after the next as a tile is made of.
+    fn prefetch_ahead<L: Bf16Lanes>(&self, column: usize, step: usize);
+}
+
+/// Of quantised weights.
+pub(super) struct PanelOfBlocks<'w, B: Block>(SixteenRows<'w, B>);
+
+impl<'w, B: Block> Panel<'w> for PanelOfBlocks<'w, B> {
+    /// Scales, and minima with their sign turned.
+    type Scales = [B::Scales; 2];
+    const STEPS: usize = B::LEN / RUN;
+
+    #[inline(always)]
+    fn of(weights: &Weights<'w>, output: usize) -> Self {
+        PanelOfBlocks(SixteenRows::of(weights, output))
+    }
+
+    #[inline(always)]
+    fn columns(&self) -> usize {
+        self.0.columns()
+    }
+
+    #[inline(always)]
+    fn scales<L: Bf16Lanes>(&self, column: usize, [scales, minima]: &mut Self::Scales) {
+        B::scales::<L>(&self.0.column(column), scales, minima);
+        if B::MINIMA {
+            let minima: &mut [[f32; LANES]] = bytemuck::cast_slice_mut(std::slice::from_mut(minima));
+            for minima in minima {
+                L::splat(0.0).sub(L::load(minima)).store(minima);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn tile<L: Bf16Lanes>(&self, column: usize, step: usize, scales: &Self::Scales, to: &mut Tile) {
+        let blocks = self.0.column(column);
+        let [scales, minima] = scales;
+        let scales: &[[f32; LANES]] = bytemuck::cast_slice(std::slice::from_ref(scales));
+        let minima: &[[f32; LANES]] = bytemuck::cast_slice(std::slice::from_ref(minima));
+        let first = step * (RUN / B::UNIT);
+        let units = [first, first + RUN / B::UNIT - 1];
+        if let Some(values) = &B::VALUES {
+            for (two, to) in to.0.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+                let rows = [2 * two, 2 * two + 1];
+                let nibbles = rows.map(|row| B::nibbles(blocks[row], step));
+                let shifts = if B::MINIMA { Some(rows.map(|row| minima[first][row])) } else { None };
+                L::pairs_of_nibbles(values, nibbles, rows.map(|row| scales[first][row]), shifts, to);
+            }
+            return;
+        }
+        for row in 0..LANES {
+            let mut halves = L::numbers_of(B::codes::<L>(blocks[row], step));
+            for i in 0..2 {
+                let scale = L::splat(scales[units[i]][row]);
+                halves[i] = match B::MINIMA {
+                    true => halves[i].mul_add(scale, L::splat(minima[units[i]][row])),
+                    false => halves[i].mul(scale),
+                };
+            }
+            L::pairs_placed(halves[0], halves[1], &mut to.0[row]);
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch_ahead<L: Bf16Lanes>(&self, column: usize, step: usize) {
+        self.0.prefetch_ahead::<L>(column, step);
+    }
+}
+
+/// Of weights that are numbers as they lie.
+pub(super) struct PanelOfNumbers<'w, N> {
+    /// From the first row on.
+    numbers: &'w [N],
+    inputs: usize,
+    /// The last row that there is.
+    last: usize,
+    number: PhantomData<N>,
+}
+
+impl<'w, N: Number> Panel<'w> for PanelOfNumbers<'w, N> {
+    type Scales = [f32; 0];
+    const STEPS: usize = 1;
+
+    #[inline(always)]
+    fn of(weights: &Weights<'w>, output: usize) -> Self {
+        let numbers = &bytemuck::cast_slice(weights.bytes)[output * weights.inputs..];
+        let last = weights.outputs - 1 - output;
+        PanelOfNumbers { numbers, inputs: weights.inputs, last, number: PhantomData }
+    }
+
+    #[inline(always)]
+    fn columns(&self) -> usize {
+        self.inputs.div_ceil(RUN)
+    }
+
+    #[inline(always)]
+    fn scales<L: Bf16Lanes>(&self, _: usize, _: &mut Self::Scales) {}
+
+    #[inline(always)]
+    fn tile<L: Bf16Lanes>(&self, column: usize, _: usize, _: &Self::Scales, to: &mut Tile) {
+        let (first, end) = (column * RUN, (column * RUN + RUN).min(self.inputs));
+        for row in 0..LANES {
+            let begin = row.min(self.last) * self.inputs;
+            let numbers = &self.numbers[begin + first..begin + end];
+            let (low, high) = match numbers.as_chunks() {
+                ([low, high], _) => (N::load::<L>(low), N::load(high)),
+                ([low], rest) => (N::load(low), N::load_part(rest)),
+                (_, rest) => (N::load_part(rest), L::splat(0.0)),
+            };
+            L::pairs_placed(low, high, &mut to.0[row]);
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch_ahead<L: Bf16Lanes>(&self, column: usize, _: usize) {
+        let first = (2 * LANES * self.inputs) + column * RUN * LANES;
+        let numbers = self.numbers.get(first..first + RUN * LANES).unwrap_or_default();
+        prefetch::<L>(bytemuck::cast_slice(numbers));
+    }
+}
