@@ -83,7 +83,15 @@ fn main() {
 /// Spans of 256 rows.
 fn attention(machine: &Machine, rows: usize, limit: f64) {
     let kv = KvShape { num_kv_heads: 3, head_dim: 64 };
-    let spec = AttendSpec { kv, num_heads: 9, scale: 0.125, window: None, soft_cap: None, sinks: None, rounded: false };
+    let spec = AttendSpec {
+        kv,
+        num_heads: 9,
+        scale: 0.125,
+        window: None,
+        soft_cap: None,
+        sinks: None,
+        rounded: false,
+    };
     let (width, kv_width) = (9 * 64, 3 * 64);
     let (q, k) = (numbers(rows * width), numbers(rows * kv_width));
     let spans: Vec<_> = (0..rows).step_by(256).map(|begin| begin..(begin + 256).min(rows)).collect();

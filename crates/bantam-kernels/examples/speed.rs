@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use bantam_kernels::attention::{AttendSpec, KvShape, KvStorage, PAGE, Page, QueryRow, attend};
-use bantam_kernels::matmul::{PairRows, Codes, Input, Layout, Rounding, Weights, multiply};
+use bantam_kernels::matmul::{Codes, Input, Layout, PairRows, Rounding, Weights, multiply};
 use bantam_kernels::{Isa, Machine, Storage, limits};
 
 /// Name, outputs, inputs and storages of the matrices.
@@ -62,7 +62,11 @@ fn time_product(
 ) -> (f64, f64) {
     let size = storage.bytes_of(inputs).map_or(0, |row| row * outputs);
     // Copies, so that a small matrix is not read from the cache, as in a model it is not.
-    let copies = (128usize << 20).div_ceil(size).min(if rows > 16 || std::env::var("ONCE").is_ok() { 1 } else { usize::MAX });
+    let copies = (128usize << 20).div_ceil(size).min(if rows > 16 || std::env::var("ONCE").is_ok() {
+        1
+    } else {
+        usize::MAX
+    });
     let bytes = bytes(size * copies);
     let x = activations(rows * inputs);
     let mut codes = Codes::new();
@@ -71,7 +75,11 @@ fn time_product(
     let input = if machine.isa().has_bf16_tiles() && rounding == Rounding::Bits8 {
         pairs.fill(machine, &x, inputs);
         Input::Pairs(&pairs)
-    } else if storage.is_quantized() { Input::Coded(&codes) } else { Input::Exact(&x) };
+    } else if storage.is_quantized() {
+        Input::Coded(&codes)
+    } else {
+        Input::Exact(&x)
+    };
     let mut y = vec![0.0; rows * outputs];
     let mut next = bytes.chunks_exact(size).cycle();
     time(|| {
@@ -94,7 +102,8 @@ fn time_attention(
     storage: KvStorage,
     (depth, rows): (usize, usize),
 ) -> (f64, f64) {
-    let spec = AttendSpec { kv, num_heads, scale: 0.125, window: None, soft_cap: None, sinks: None, rounded: true };
+    let spec =
+        AttendSpec { kv, num_heads, scale: 0.125, window: None, soft_cap: None, sinks: None, rounded: true };
     let mut pages = vec![Page::new(kv, storage); depth / PAGE];
     for position in 0..depth {
         let numbers = activations(kv.num_kv_heads * kv.head_dim);

@@ -2,6 +2,7 @@
 
 use crate::Machine;
 use crate::lanes::{Kernel, LANES, Lanes, RUN, dispatch};
+use crate::tiles::{AmxPairs, PairTiles, Tile, TileSums};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -49,6 +50,24 @@ pub fn multiply_codes(machine: &Machine, rounds: usize) -> u64 {
         }
     }
     4 * on_all_threads(machine, || dispatch(machine.isa(), MultiplyCodes(rounds)))
+}
+
+/// Multiplies tiles of BF16 out of the first-level cache on all threads; gives the number of floating-point operations, 0 where there are
+/// no such tiles.
+pub fn multiply_tiles(machine: &Machine, rounds: usize) -> u64 {
+    /// Tiles in a row: few, so that all stay in the cache.
+    const STEPS: usize = 8;
+    let products = 4 * STEPS * LANES * LANES * RUN;
+    2 * on_all_threads(machine, || {
+        let Some(mut tiles) = AmxPairs::configure(machine.isa(), LANES) else { return 0 };
+        let factors = black_box(vec![Tile::ZERO; STEPS]);
+        let mut sums = [[TileSums::ZERO; 2]; 2];
+        for _ in 0..rounds {
+            tiles.square([&factors, &factors], [&factors, &factors], true, &mut sums);
+        }
+        black_box(&sums);
+        rounds * products
+    })
 }
 
 /// What each thread gives, summed.

@@ -24,7 +24,8 @@ pub(crate) fn read_gb_s(machine: &Machine, model: &Model) -> f64 {
 pub(crate) fn matrix_tflop_s(machine: &Machine) -> f64 {
     let floats = best(|| limits::multiply_add(machine, 2_000_000) as f64);
     let codes = best(|| limits::multiply_codes(machine, 2_000_000) as f64);
-    floats.max(codes) / 1e12
+    let tiles = best(|| limits::multiply_tiles(machine, 20_000) as f64);
+    floats.max(codes).max(tiles) / 1e12
 }
 
 /// The highest amount of work in a second.

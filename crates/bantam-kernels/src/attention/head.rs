@@ -157,10 +157,15 @@ impl<T: Kept> Head for Plain<'_, T> {
     fn value_tile<L: Bf16Lanes>(self, column: usize, step: usize, seen: &Range<usize>, to: &mut Tile) {
         let positions = 2 * LANES * step..2 * LANES * (step + 1);
         if seen.start <= positions.start && positions.end <= seen.end && (column + 1) * LANES <= self.stride {
-            let rows = self.values[positions.start * self.stride..positions.end * self.stride].chunks_exact(2 * self.stride);
+            let rows = self.values[positions.start * self.stride..positions.end * self.stride]
+                .chunks_exact(2 * self.stride);
             for (row, line) in rows.zip(&mut to.0) {
                 let (first, second) = row.split_at(self.stride);
-                L::pairs_of(T::load(group_at(first, column * LANES)), T::load(group_at(second, column * LANES)), line);
+                L::pairs_of(
+                    T::load(group_at(first, column * LANES)),
+                    T::load(group_at(second, column * LANES)),
+                    line,
+                );
             }
             return;
         }

@@ -139,7 +139,9 @@ impl Plan {
         let mut bundles: Vec<Range<usize>> = Vec::new();
         for tile in 0..self.tiles.len() {
             match bundles.last_mut() {
-                Some(last) if last.len() < together && std::ptr::eq(pages(last.start), pages(tile)) => last.end += 1,
+                Some(last) if last.len() < together && std::ptr::eq(pages(last.start), pages(tile)) => {
+                    last.end += 1
+                }
                 _ => bundles.push(tile..tile + 1),
             }
         }
@@ -248,8 +250,10 @@ impl Work<'_> {
                 let place = item / heads;
                 let place = if place % 2 == 0 { place / 2 } else { bundles.len() - 1 - place / 2 };
                 let ranges = &self.plan.tiles[bundles[place].clone()];
-                let tiles: Vec<_> =
-                    ranges.iter().map(|range| (self.tile(range, item % heads), range.pages.clone())).collect();
+                let tiles: Vec<_> = ranges
+                    .iter()
+                    .map(|range| (self.tile(range, item % heads), range.pages.clone()))
+                    .collect();
                 let together = tiled::Together { tiles: &tiles, out: self.out };
                 tiled::run(machine.isa(), &together);
             }

@@ -50,7 +50,9 @@ impl<T: PairTiles> Bf16Kernel for With<'_, T> {
     #[inline(always)]
     fn run<L: Bf16Lanes>(self) {
         let (isa, Together { tiles, out }) = (self.isa, self.work);
-        let (Some(mut instructions), Some((first, _))) = (T::configure(isa, LANES), tiles.first()) else { return };
+        let (Some(mut instructions), Some((first, _))) = (T::configure(isa, LANES), tiles.first()) else {
+            return;
+        };
         let columns = columns(first.spec);
         let mut held = Held::take();
         held.fit(first.spec, tiles.len());
@@ -76,7 +78,14 @@ impl<T: PairTiles> Bf16Kernel for With<'_, T> {
                 let steps = first.spec.kv.padded_dim() / RUN;
                 let queries = &held.queries[i * steps..][..steps];
                 let mut of_page = [Total::EMPTY; LANES];
-                tile.page_of_tiles::<L, T>(&mut instructions, queries, page, &held.page, &mut held.partial, &mut of_page);
+                tile.page_of_tiles::<L, T>(
+                    &mut instructions,
+                    queries,
+                    page,
+                    &held.page,
+                    &mut held.partial,
+                    &mut of_page,
+                );
                 let whole = &mut held.whole[i * columns..][..columns];
                 merge::<L>(&mut totals[i][..tile.count], whole, &of_page[..tile.count], &held.partial);
             }
@@ -91,14 +100,14 @@ impl<T: PairTiles> Bf16Kernel for With<'_, T> {
 /// The places of a page that some query sees.
 #[inline(always)]
 fn seen_by(tiles: &[(Queries<'_>, Range<usize>)], page: usize) -> Range<usize> {
-    let mut all = PAGE..0;
+    let (mut start, mut end) = (PAGE, 0);
     for (tile, pages) in tiles {
         if pages.contains(&page) {
             let seen = tile.seen_in(page);
-            all = all.start.min(seen.start)..all.end.max(seen.end);
+            (start, end) = (start.min(seen.start), end.max(seen.end));
         }
     }
-    all
+    start..end.max(start)
 }
 
 impl Queries<'_> {
@@ -166,11 +175,13 @@ impl Queries<'_> {
         }
         let mut weights = [Tile::ZERO; PAGE / RUN];
         let places = page * PAGE..(page + 1) * PAGE;
-        for i in 0..self.count {
+        for (i, total) in totals.iter_mut().enumerate().take(self.count) {
             let seen = self.seen((self.first + i) / self.group(), &places);
-            totals[i] = self.soften_row::<L>(&scores, i, &seen, &mut weights);
+            *total = self.soften_row::<L>(&scores, i, &seen, &mut weights);
         }
-        for (kept, values) in kept_values.as_chunks::<{ 2 * PAGE / RUN }>().0.iter().zip(values.as_chunks_mut::<2>().0) {
+        for (kept, values) in
+            kept_values.as_chunks::<{ 2 * PAGE / RUN }>().0.iter().zip(values.as_chunks_mut::<2>().0)
+        {
             let (left, right) = kept.split_at(PAGE / RUN);
             instructions.strip(&weights, [left, right], values);
         }
@@ -209,8 +220,8 @@ impl Queries<'_> {
         let most = row[0].maximum(row[1]).maximum(row[2].maximum(row[3]));
         let greatest = most.greatest();
         let shift = L::splat(-greatest * LOG2_E);
-        for g in 0..GROUPS {
-            row[g] = row[g].mul_add(L::splat(LOG2_E), shift).exp2();
+        for scores in &mut row {
+            *scores = scores.mul_add(L::splat(LOG2_E), shift).exp2();
         }
         L::pairs_along(row[0], row[1], &mut weights[0].0[query]);
         L::pairs_along(row[2], row[3], &mut weights[1].0[query]);
@@ -237,7 +248,12 @@ fn head_in_tiles<L: Bf16Lanes, H: Head>(head: H, seen: &Range<usize>, to: &mut [
 
 /// Adds a page's partial results to those of the pages before.
 #[inline(always)]
-fn merge<L: Bf16Lanes>(wholes: &mut [Total], values: &mut [TileSums], pages: &[Total], partials: &[TileSums]) {
+fn merge<L: Bf16Lanes>(
+    wholes: &mut [Total],
+    values: &mut [TileSums],
+    pages: &[Total],
+    partials: &[TileSums],
+) {
     let [old, new] = merge_totals::<L>(wholes, pages);
     for (values, partials) in values.iter_mut().zip(partials) {
         for i in 0..wholes.len() {
@@ -253,11 +269,11 @@ fn merge<L: Bf16Lanes>(wholes: &mut [Total], values: &mut [TileSums], pages: &[T
 
 fn finish(tile: &Queries<'_>, values: &[TileSums], totals: &[Total; LANES], out: &Shared<'_, f32>) {
     let mut whole = vec![0.0; values.len() * LANES];
-    for query in 0..tile.count {
+    for (query, total) in totals.iter().enumerate().take(tile.count) {
         for (whole, values) in whole.as_chunks_mut().0.iter_mut().zip(values) {
             *whole = values.0[query];
         }
-        tile.finish_one(query, &mut whole, totals[query], out);
+        tile.finish_one(query, &mut whole, *total, out);
     }
 }
 
@@ -294,5 +310,117 @@ impl Held {
         self.partial.resize(columns, TileSums::ZERO);
         self.whole.clear();
         self.whole.resize(tiles * columns, TileSums::ZERO);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{KvShape, KvStorage, Page, Plan, QueryRow, Work, attend};
+    use super::*;
+    use crate::Machine;
+    use crate::lanes::Scalar;
+    use crate::tiles::PairsModel;
+
+    fn numbers(count: usize, seed: usize) -> Vec<f32> {
+        let bits = |i: usize| (i + 1 + seed * 65_537).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+        (0..count).map(|i| bits(i) as f32 / (1 << 22) as f32 - 2.0).collect()
+    }
+
+    fn pages(kv: KvShape, storage: KvStorage, positions: usize) -> Vec<Page> {
+        let width = kv.num_kv_heads * kv.head_dim;
+        let mut pages = vec![Page::new(kv, storage); positions.div_ceil(PAGE)];
+        for position in 0..positions {
+            let (keys, values) = (numbers(width, 3 * position), numbers(width, 5 * position + 1));
+            pages[position / PAGE].put(position % PAGE, &keys, &values);
+        }
+        // Places that nothing was put into yet must not matter.
+        for slot in positions % PAGE..PAGE {
+            if let Some(last) = pages.last_mut().filter(|_| !positions.is_multiple_of(PAGE)) {
+                last.put(slot, &vec![f32::NAN; width], &vec![f32::NAN; width]);
+            }
+        }
+        pages
+    }
+
+    /// All bundles, one after the other.
+    fn by_model(spec: &AttendSpec<'_>, rows: &[QueryRow<'_>], queries: &[f32], together: usize) -> Vec<f32> {
+        let mut out = vec![f32::NAN; queries.len()];
+        let (plan, shared) = (Plan::new(spec, rows, LANES), Shared::new(&mut out));
+        let work = Work { spec, rows, queries, plan: &plan, out: &shared };
+        for bundle in plan.bundles(together, rows, spec.num_heads / spec.kv.num_kv_heads) {
+            for head in 0..spec.kv.num_kv_heads {
+                let ranges = plan.tiles[bundle.clone()].iter();
+                let tiles: Vec<_> =
+                    ranges.map(|range| (work.tile(range, head), range.pages.clone())).collect();
+                let work = &Together { tiles: &tiles, out: &shared };
+                With { isa: Isa::SCALAR, work, tiles: PhantomData::<PairsModel> }.run::<Scalar>();
+            }
+        }
+        out
+    }
+
+    fn apart(truth: &[f32], found: &[f32]) -> f64 {
+        let square = |x: f32| f64::from(x) * f64::from(x);
+        let error: f64 = truth.iter().zip(found).map(|(truth, found)| square(truth - found)).sum();
+        error / truth.iter().map(|x| square(*x)).sum::<f64>()
+    }
+
+    fn check(
+        kv: KvShape,
+        group: usize,
+        storage: KvStorage,
+        rows: std::ops::Range<usize>,
+        change: fn(&mut AttendSpec<'_>),
+    ) {
+        let pages = pages(kv, storage, rows.end);
+        let num_heads = kv.num_kv_heads * group;
+        let scale = 1.0 / (kv.head_dim as f32).sqrt();
+        let mut spec =
+            AttendSpec { kv, num_heads, scale, window: None, soft_cap: None, sinks: None, rounded: false };
+        change(&mut spec);
+        let what = format!("{kv:?}, {group} in a group, {storage}, {rows:?}");
+        let rows: Vec<_> = rows.map(|position| QueryRow { pages: &pages, position }).collect();
+        let queries = numbers(rows.len() * num_heads * kv.head_dim, 2);
+        let mut truth = vec![0.0; queries.len()];
+        attend(&Machine::new(Isa::SCALAR, 1), &spec, &rows, &queries, &mut truth);
+        let model = by_model(&spec, &rows, &queries, TOGETHER);
+        let bits = |y: &[f32]| y.iter().map(|y| y.to_bits()).collect::<Vec<_>>();
+        assert_eq!(
+            bits(&model),
+            bits(&by_model(&spec, &rows, &queries, 1)),
+            "{what}: tiles of queries one by one"
+        );
+        assert!(apart(&truth, &model) < 1e-4, "{what}: {:e}", apart(&truth, &model));
+        spec.rounded = true;
+        for isa in Isa::available().into_iter().filter(|isa| isa.has_bf16_tiles()) {
+            let found = [1, 2, 3].map(|threads| {
+                let mut found = vec![f32::NAN; queries.len()];
+                attend(&Machine::new(isa, threads), &spec, &rows, &queries, &mut found);
+                found
+            });
+            // Powers of two are not those of the model.
+            assert!(apart(&truth, &found[0]) < 1e-4, "{what} on {isa}: {:e}", apart(&truth, &found[0]));
+            for other in &found[1..] {
+                assert_eq!(bits(other), bits(&found[0]), "{what} on {isa}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_storage_and_head_in_tiles() {
+        for storage in KvStorage::ALL {
+            for head_dim in [24, 64, 80] {
+                check(KvShape { num_kv_heads: 2, head_dim }, 3, storage, 58..75, |_| ());
+            }
+        }
+        check(KvShape { num_kv_heads: 1, head_dim: 256 }, 4, KvStorage::F16, 0..20, |_| ());
+    }
+
+    #[test]
+    fn windows_caps_and_sinks_in_tiles() {
+        let kv = KvShape { num_kv_heads: 1, head_dim: 32 };
+        check(kv, 2, KvStorage::F16, 100..200, |spec| spec.window = Some(70));
+        check(kv, 2, KvStorage::F16, 60..140, |spec| spec.soft_cap = Some(0.5));
+        check(kv, 2, KvStorage::F32, 0..80, |spec| spec.sinks = Some(&[-1.0, 2.0]));
     }
 }

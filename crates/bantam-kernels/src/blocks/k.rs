@@ -100,7 +100,7 @@ impl Block for Q4K {
     #[inline(always)]
     fn nibbles(block: &[u8; 144], run: usize) -> Nibbles<'_> {
         let bytes = part(block, 16 + 32 * (run / 2));
-        if run % 2 == 0 { Nibbles::Low(bytes) } else { Nibbles::High(bytes) }
+        if run.is_multiple_of(2) { Nibbles::Low(bytes) } else { Nibbles::High(bytes) }
     }
 
     #[inline(always)]

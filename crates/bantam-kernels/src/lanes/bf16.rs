@@ -71,7 +71,9 @@ pub(super) fn run<K: Bf16Kernel>(kernel: K) -> K::Output {
 ///
 /// As there, and the processor must have AVX512-VBMI.
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512vbmi,avx512bf16,avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+#[target_feature(
+    enable = "avx512vbmi,avx512bf16,avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"
+)]
 pub(super) fn run_with_tiles<K: Bf16Kernel>(kernel: K) -> K::Output {
     kernel.run::<Avx512>()
 }
@@ -155,7 +157,8 @@ impl Bf16Lanes for Avx512 {
             let mut columns = rows;
             for i in 0..LANES / 4 {
                 let four = [rows[4 * i], rows[4 * i + 1], rows[4 * i + 2], rows[4 * i + 3]];
-                let [low, high] = [_mm512_unpacklo_epi32(four[0], four[1]), _mm512_unpackhi_epi32(four[0], four[1])];
+                let [low, high] =
+                    [_mm512_unpacklo_epi32(four[0], four[1]), _mm512_unpackhi_epi32(four[0], four[1])];
                 let [low_next, high_next] =
                     [_mm512_unpacklo_epi32(four[2], four[3]), _mm512_unpackhi_epi32(four[2], four[3])];
                 columns[4 * i] = _mm512_unpacklo_epi64(low, low_next);

@@ -132,8 +132,8 @@ impl PairTiles for PairsModel {
             for (step, tile) in activations.iter().enumerate() {
                 self.add(weights.map(|weights| &weights[step]), tile.0.as_flattened());
             }
-            for i in 0..2 {
-                sums[i][j] = self.sums[i];
+            for (sums, whole) in sums.iter_mut().zip(&self.sums) {
+                sums[j] = *whole;
             }
         }
     }
@@ -174,7 +174,8 @@ mod tests {
         let all: Vec<Tile> = (0..3).map(tile).collect();
         for isa in Isa::available() {
             for rows in 1..=LANES {
-                let (Some(real), Some(model)) = (AmxPairs::configure(isa, rows), PairsModel::configure(isa, rows))
+                let (Some(real), Some(model)) =
+                    (AmxPairs::configure(isa, rows), PairsModel::configure(isa, rows))
                 else {
                     continue;
                 };

@@ -14,6 +14,7 @@ pub(crate) struct Sequence {
     soft_cap: Option<f32>,
     sinks: Option<Vec<f32>>,
     storage: KvStorage,
+    rounded: bool,
     /// `[len][num_kv_heads][head_dim]`
     keys: Vec<f32>,
     values: Vec<f32>,
@@ -37,6 +38,7 @@ impl Sequence {
             soft_cap: None,
             sinks: None,
             storage: KvStorage::F32,
+            rounded: false,
             keys: random.normals(len * num_kv_heads * head_dim),
             values: random.normals(len * num_kv_heads * head_dim),
             positions: positions.to_vec(),
@@ -46,6 +48,12 @@ impl Sequence {
 
     pub(crate) fn keep_in(mut self, storage: KvStorage) -> Self {
         self.storage = storage;
+        self
+    }
+
+    /// Rounded to BF16 where there are tiles of it.
+    pub(crate) fn rounded(mut self) -> Self {
+        self.rounded = true;
         self
     }
 
@@ -99,7 +107,7 @@ impl Sequence {
             window: self.window,
             soft_cap: self.soft_cap,
             sinks: self.sinks.as_deref(),
-            rounded: false,
+            rounded: self.rounded,
         };
         let rows: Vec<_> = positions.iter().map(|position| QueryRow { pages, position: *position }).collect();
         let mut out = vec![f32::NAN; queries.len()];

@@ -19,7 +19,7 @@ use crate::random::{Random, nmse, widened};
 use crate::rows::{naive_norm, naive_rope};
 
 /// The bound of each kernel.
-const TABLE: [(&str, f64); 17] = [
+const TABLE: [(&str, f64); 18] = [
     ("product, exact", 5e-14),
     ("product, coded", 1e-9),
     ("product, fastest", 5e-5),
@@ -31,6 +31,7 @@ const TABLE: [(&str, f64); 17] = [
     ("attention over bf16 pages", 1e-5),
     ("attention over q8_0 pages", 1e-4),
     ("attention over q4_0 pages", 3e-2),
+    ("attention, in tiles of BF16", 3e-5),
     ("norm, root mean square", 2e-14),
     ("norm, layer", 2e-14),
     ("rope", 5e-15),
@@ -67,6 +68,10 @@ fn products() {
         let error = nmse(&truth, &product.multiply(&machine(), Arithmetic::Pairs, &product.x));
         // Processors without pairs of BF16 multiply exactly.
         check(if error < 1e-12 { "product, exact" } else { "product, in pairs of BF16" }, error);
+        if machine().isa().has_bf16_tiles() {
+            let y = product.multiply(&machine(), Arithmetic::Tiles, &product.x);
+            check("product, in pairs of BF16", nmse(&truth, &y));
+        }
     }
 }
 
@@ -106,6 +111,9 @@ fn attention() {
     for storage in KvStorage::ALL {
         let out = sequence().keep_in(storage).attend(&machine());
         check(&format!("attention over {storage} pages"), nmse(&truth, &out));
+    }
+    if machine().isa().has_bf16_tiles() {
+        check("attention, in tiles of BF16", nmse(&truth, &sequence().rounded().attend(&machine())));
     }
 }
 

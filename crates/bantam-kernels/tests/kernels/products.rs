@@ -1,7 +1,9 @@
 //! Products against loops in f64, and against themselves with other rows, threads and instruction sets.
 
 use bantam_kernels::backward::{Precision, multiply_rounded};
-use bantam_kernels::matmul::{self, Codes, Input, Layout, Rounding, Weights, multiply, multiply_all};
+use bantam_kernels::matmul::{
+    self, Codes, Input, Layout, PairRows, Rounding, Weights, multiply, multiply_all,
+};
 use bantam_kernels::{Isa, Machine, Storage};
 
 use crate::ggml;
@@ -24,6 +26,8 @@ pub(crate) enum Arithmetic {
     Coded(Rounding),
     /// Both factors rounded to BF16, where the processor has pairs of these.
     Pairs,
+    /// The same in tiles, where there are some.
+    Tiles,
 }
 
 const DEFAULT: Arithmetic = Arithmetic::Coded(Rounding::Bits16);
@@ -51,6 +55,11 @@ impl Product {
                 let mut codes = Codes::new();
                 codes.fill(machine, x, inputs, rounding);
                 multiply(machine, weights, Input::Coded(&codes), &mut y);
+            }
+            Arithmetic::Tiles => {
+                let mut rows = PairRows::new();
+                rows.fill(machine, x, inputs);
+                multiply(machine, weights, Input::Pairs(&rows), &mut y);
             }
             Arithmetic::Pairs => multiply_rounded(machine, weights, Precision::Bf16, x, &mut y),
         }

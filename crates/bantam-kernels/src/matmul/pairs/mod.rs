@@ -29,7 +29,8 @@ use weights::{Panel, PanelOfBlocks, PanelOfNumbers};
 /// as every processor with tiles has.
 const SLAB: usize = 768 << 10;
 const ROWS: usize = 512 << 10;
-/// Tiles of a row of tiles that are multiplied at a time: 32 KiB of two panels, for a first-level cache of 48.
+/// Tiles of a row of tiles that are multiplied at a time. (Fewer, so that the first-level cache keeps them for all rows, gain less than
+/// loading and storing their sums more often costs.)
 const STRETCH: usize = 64;
 
 /// The outputs `outputs` of a product, for all its rows.
@@ -235,5 +236,124 @@ impl Workspace {
 
     fn put_back(self) {
         WORKSPACE.with(|kept| kept.replace(self));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Machine;
+    use crate::lanes::Scalar;
+    use crate::matmul::{Input, Layout, Weights, dequantize, multiply};
+    use crate::share::Shared;
+    use crate::tiles::PairsModel;
+
+    /// Bytes whose halves are no special numbers.
+    fn bytes(count: usize) -> Vec<u8> {
+        (0..count).map(|i| 0x28 + (i.wrapping_mul(2_654_435_761) >> 13) as u8 % 16).collect()
+    }
+
+    fn activations(count: usize) -> Vec<f32> {
+        (0..count).map(|i| (i as f32 * 0.37).sin() * (1 + i % 41) as f32).collect()
+    }
+
+    struct Case<'a> {
+        weights: Weights<'a>,
+        rows: usize,
+        x: Vec<f32>,
+    }
+
+    impl Case<'_> {
+        fn by_model(&self, x: &[f32]) -> Vec<f32> {
+            let rows = PairRows::of_model(x, self.weights.inputs);
+            let mut y = vec![f32::NAN; rows.rows() * self.weights.outputs];
+            let input = Input::Pairs(&rows);
+            let of =
+                Part { weights: self.weights, input, rows: rows.rows(), y: Shared::new(&mut y), added: None };
+            let outputs = 0..self.weights.outputs;
+            let (isa, tiles) = (Isa::SCALAR, PhantomData::<PairsModel>);
+            PairsPart { isa, of: &of, x: &rows, outputs, tiles }.run::<Scalar>();
+            y
+        }
+
+        /// In f64, of factors rounded to BF16; with what a sum may be off.
+        fn truth(&self) -> Vec<(f64, f64)> {
+            let Weights { storage, outputs, inputs, bytes, .. } = self.weights;
+            let mut weights = vec![0.0; outputs * inputs];
+            dequantize(Isa::SCALAR, storage, bytes, &mut weights);
+            let sum = |i: usize| {
+                let x = &self.x[i / outputs * inputs..][..inputs];
+                let w = &weights[i % outputs * inputs..][..inputs];
+                let products = x
+                    .iter()
+                    .zip(w)
+                    .map(|(x, w)| half::bf16::from_f32(*x).to_f64() * half::bf16::from_f32(*w).to_f64());
+                // A weight with a minimum may be rounded the other way: it is formed with one rounding and not with two.
+                let size: f64 = products.clone().map(f64::abs).sum();
+                (products.sum(), size * (2f64.powi(-9) / (inputs as f64).sqrt() + 1e-6))
+            };
+            (0..self.rows * outputs).map(sum).collect()
+        }
+    }
+
+    fn check(storage: Storage, rows: usize, outputs: usize, inputs: usize) {
+        let bytes = match storage {
+            Storage::F32 => activations(outputs * inputs).iter().flat_map(|x| x.to_le_bytes()).collect(),
+            _ => bytes(storage.bytes_of(inputs).expect("whole blocks") * outputs),
+        };
+        let weights = Weights { storage, layout: Layout::OutIn, outputs, inputs, bytes: &bytes };
+        let case = Case { weights, rows, x: activations(rows * inputs) };
+        let what = format!("{storage}: {rows} rows, {outputs} x {inputs}");
+        let model = case.by_model(&case.x);
+        for (i, (found, (truth, bound))) in model.iter().zip(case.truth()).enumerate() {
+            assert!(
+                (f64::from(*found) - truth).abs() <= bound,
+                "{what}, number {i}: {found} and not {truth}"
+            );
+        }
+        let bits = |y: &[f32]| y.iter().map(|y| y.to_bits()).collect::<Vec<_>>();
+        let last = case.by_model(&case.x[(rows - 1) * inputs..]);
+        assert_eq!(bits(&last), bits(&model[(rows - 1) * outputs..]), "{what}: the last row alone");
+        for isa in Isa::available().into_iter().filter(|isa| isa.has_bf16_tiles()) {
+            for threads in [1, 3] {
+                let machine = Machine::new(isa, threads);
+                let (mut x, mut y) = (PairRows::new(), vec![f32::NAN; rows * outputs]);
+                x.fill(&machine, &case.x, inputs);
+                multiply(&machine, weights, Input::Pairs(&x), &mut y);
+                assert_eq!(bits(&y), bits(&model), "{what} on {isa} with {threads} threads");
+            }
+        }
+    }
+
+    #[test]
+    fn every_storage_in_pairs() {
+        for storage in Storage::ALL {
+            for rows in [2, 18] {
+                check(storage, rows, 21, 512);
+            }
+        }
+    }
+
+    #[test]
+    fn every_number_of_rows_and_outputs_in_pairs() {
+        for rows in 1..=36 {
+            check(Storage::Q4_1, rows, 1 + rows * 7 % 40, 96);
+        }
+        // More groups of rows than are multiplied at a time.
+        check(Storage::Q8_0, 290, 3, 32);
+    }
+
+    #[test]
+    fn every_width_of_numbers_in_pairs() {
+        for inputs in (1..=70).step_by(3) {
+            check(Storage::F32, 3, 17, inputs);
+            check(Storage::BF16, 19, 5, inputs);
+        }
+    }
+
+    #[test]
+    fn slabs_and_stretches_in_pairs() {
+        // More outputs than a slab holds, and more tiles than a stretch.
+        check(Storage::Q4_0, 17, 2 * (SLAB / (65 * size_of::<Tile>())) * LANES + 3, 32 * 65);
     }
 }

@@ -45,10 +45,26 @@ impl PairRows {
         });
     }
 
+    /// Rows in plain Rust, for tests on processors without tiles.
+    #[cfg(test)]
+    pub(super) fn of_model(x: &[f32], width: usize) -> Self {
+        let mut of = PairRows::new();
+        of.fit(x.len() / width, width);
+        let (rows, steps) = (of.rows, of.steps());
+        if rows <= LANES {
+            Few { x, width, rows, pairs: bytemuck::cast_slice_mut(&mut of.tiles) }
+                .run::<crate::lanes::Scalar>();
+        } else {
+            Many { x, width, rows, steps, first: 0, tiles: &mut of.tiles }.run::<crate::lanes::Scalar>();
+        }
+        of
+    }
+
     /// Room for so many rows.
     fn fit(&mut self, rows: usize, width: usize) {
         (self.rows, self.width) = (rows, width);
-        let tiles = if rows <= LANES { (self.steps() * rows).div_ceil(LANES) } else { self.groups() * self.steps() };
+        let tiles =
+            if rows <= LANES { (self.steps() * rows).div_ceil(LANES) } else { self.groups() * self.steps() };
         self.tiles.resize(tiles, Tile::ZERO);
     }
 
