@@ -22,12 +22,11 @@ use crate::{Batch, Error, Model, Ops, State, forward};
 /// How products are rounded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Numerics {
-    /// Activations against quantised weights are 16-bit integers with a scale for each 32. Other weights and their activations are
-    /// rounded to BF16 where the processor has tiles of it.
+    /// Activations against quantised weights are 16-bit integers with a scale for each 32: the same bits on every processor.
     #[default]
     Default,
-    /// Where the processor has tiles of BF16, as the default with many rows rounded to it, for all weights and for attention. Elsewhere
-    /// activations have 8 bits, at the peers' loss of precision; many rows against weights without blocks are
+    /// Where the processor has tiles of BF16, many rows are rounded to it, and so are weights, keys and values; few rows as by default.
+    /// Elsewhere as the default with activations of 8 bits, at the peers' loss of precision; many rows against weights without blocks are
     /// rounded to BF16, as these are, where the processor multiplies pairs of such numbers.
     Fastest,
     /// All products in f32 from exactly dequantised weights.
@@ -43,7 +42,7 @@ impl Numerics {
         let tiles = isa.has_bf16_tiles() && matrix.layout == Layout::OutIn;
         let fastest = self == Numerics::Fastest;
         let quantized = matrix.tensor.storage().is_quantized();
-        if tiles && (!quantized || fastest && rows >= ROUNDED_ROWS_MIN) {
+        if fastest && tiles && rows >= TILED_ROWS_MIN {
             return Some(Form::Pairs);
         }
         let rounding = if fastest && !tiles { Rounding::Bits8 } else { Rounding::Bits16 };
@@ -53,6 +52,8 @@ impl Numerics {
 
 /// Rows from which on [`Numerics::Fastest`] rounds to BF16: fewer are bound by reading weights.
 const ROUNDED_ROWS_MIN: usize = 16;
+/// The same where there are tiles of it, in which one row costs as much as sixteen.
+const TILED_ROWS_MIN: usize = 8;
 
 /// Rows of activations, `[rows][width]`.
 pub struct Rows {

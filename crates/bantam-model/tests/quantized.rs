@@ -32,6 +32,10 @@ fn logits_of_quantised_weights_do_not_depend_on_how_they_are_computed() {
     ] {
         let model = model(storage);
         for numerics in [Numerics::Default, Numerics::Fastest, Numerics::Exact] {
+            if numerics == Numerics::Fastest && Isa::best().has_bf16_tiles() {
+                // Many rows are rounded to BF16 there, few ones are not.
+                continue;
+            }
             let run = Run { numerics, ..Run::default() };
             let whole = run.whole(&model, &tokens);
             assert_eq!(

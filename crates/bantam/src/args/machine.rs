@@ -52,7 +52,8 @@ pub(crate) enum NumericsArg {
     /// Activations against quantised weights are 16-bit integers
     #[default]
     Default,
-    /// Activations are 8-bit integers, and those that meet weights of 16 bits BF16: faster, less precise (see docs/kernels.md)
+    /// Prompts in tiles of BF16 where the processor has AMX; elsewhere activations are 8-bit integers, and those that meet weights of
+    /// 16 bits BF16: faster, less precise (see docs/kernels.md)
     Fastest,
     /// All products in 32-bit floating point
     Exact,
