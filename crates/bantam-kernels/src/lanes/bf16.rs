@@ -70,7 +70,7 @@ pub(super) fn run<K: Bf16Kernel>(kernel: K) -> K::Output {
 /// # Safety
 ///
 /// As there, and the processor must have AVX512-VBMI.
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 #[target_feature(
     enable = "avx512vbmi,avx512bf16,avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"
 )]

@@ -2,8 +2,7 @@
 //! sum in f32 by one instruction, in order ([`crate::tiles`]). One row takes the same instructions as many.
 //!
 //! Few rows are multiplied with weights as they come out of their blocks. For more the weights of a slab of outputs are
-//! rounded once into tiles that stay in the second-level cache, and a stretch of two panels of them in the first while
-//! all rows pass.
+//! rounded once into tiles that stay in the second-level cache while all rows pass.
 
 mod rows;
 mod weights;
@@ -29,8 +28,8 @@ use weights::{Panel, PanelOfBlocks, PanelOfNumbers};
 /// as every processor with tiles has.
 const SLAB: usize = 768 << 10;
 const ROWS: usize = 512 << 10;
-/// Tiles of a row of tiles that are multiplied at a time. (Fewer, so that the first-level cache keeps them for all rows, gain less than
-/// loading and storing their sums more often costs.)
+/// Tiles of a row of tiles that are multiplied at a time, a multiple of those in any block, so that enough outputs and rows stay in that
+/// cache. (Fewer, so that the first-level cache keeps them for all rows, gain less than loading and storing their sums more often costs.)
 const STRETCH: usize = 64;
 
 /// The outputs `outputs` of a product, for all its rows.
@@ -131,56 +130,77 @@ impl<T: PairTiles> PairsPart<'_, T> {
     #[inline(always)]
     fn many_rows<'w, L: Bf16Lanes, P: Panel<'w>>(&'w self, tiles: &mut T) {
         let steps = self.x.steps();
-        let row = (steps * size_of::<Tile>()).max(1);
+        let row = steps.clamp(1, STRETCH) * size_of::<Tile>();
         let panels_max = (SLAB / row / 2 * 2).max(2);
         let groups_max = (ROWS / row / 2 * 2).clamp(2, 16);
         let mut held = Workspace::take();
         for output in self.outputs.clone().step_by(panels_max * LANES) {
-            let end = (output + panels_max * LANES).min(self.outputs.end);
-            let count = (end - output).div_ceil(2 * LANES);
-            held.weights.resize(2 * count * steps, Tile::ZERO);
-            for (pair, slab) in held.weights.chunks_exact_mut((2 * steps).max(1)).enumerate() {
-                let panels = self.two_panels::<P>(output + 2 * pair * LANES);
-                let (first, second) = slab.split_at_mut(steps);
-                fill::<L, P>(&panels[0], first);
-                fill::<L, P>(&panels[1], second);
-            }
-            for group in (0..self.x.groups()).step_by(groups_max) {
-                let groups = group..(group + groups_max).min(self.x.groups());
-                for (pair, slab) in held.weights.chunks_exact((2 * steps).max(1)).enumerate() {
-                    let slab = slab.split_at(steps);
-                    let output = output + 2 * pair * LANES;
-                    self.squares::<L>(tiles, slab, groups.clone(), output, &mut held.sums);
+            let outputs = output..(output + panels_max * LANES).min(self.outputs.end);
+            for begin in (0..steps).step_by(STRETCH) {
+                let stretch = begin..(begin + STRETCH).min(steps);
+                self.fill_slab::<L, P>(outputs.clone(), &stretch, &mut held.weights);
+                for group in (0..self.x.groups()).step_by(groups_max) {
+                    let groups = group..(group + groups_max).min(self.x.groups());
+                    self.squares::<L>(tiles, &mut held, &stretch, groups, outputs.clone());
                 }
             }
         }
         held.put_back();
     }
 
-    /// Two panels with some groups of sixteen rows.
+    /// Rounds a stretch of the weights of some outputs, two panels one behind the other.
+    #[inline(always)]
+    fn fill_slab<'w, L: Bf16Lanes, P: Panel<'w>>(
+        &'w self,
+        outputs: Range<usize>,
+        stretch: &Range<usize>,
+        slab: &mut Vec<Tile>,
+    ) {
+        let pairs = outputs.len().div_ceil(2 * LANES);
+        slab.resize(2 * pairs * stretch.len(), Tile::ZERO);
+        for (pair, slab) in slab.chunks_exact_mut(2 * stretch.len()).enumerate() {
+            let panels = self.two_panels::<P>(outputs.start + 2 * pair * LANES);
+            let (first, second) = slab.split_at_mut(stretch.len());
+            fill::<L, P>(&panels[0], stretch.start / P::STEPS, first);
+            fill::<L, P>(&panels[1], stretch.start / P::STEPS, second);
+        }
+    }
+
+    /// A slab with some groups of sixteen rows. Sums are kept from stretch to stretch, if there are several.
     #[inline(always)]
     fn squares<L: Bf16Lanes>(
         &self,
         tiles: &mut T,
-        (first, second): (&[Tile], &[Tile]),
+        held: &mut Workspace,
+        stretch: &Range<usize>,
         groups: Range<usize>,
-        output: usize,
-        held: &mut Vec<[[TileSums; 2]; 2]>,
+        outputs: Range<usize>,
     ) {
-        held.resize(groups.len() / 2, [[TileSums::ZERO; 2]; 2]);
-        for begin in (0..first.len()).step_by(STRETCH) {
-            let stretch = begin..(begin + STRETCH).min(first.len());
-            let weights = [&first[stretch.clone()], &second[stretch.clone()]];
-            for (group, sums) in groups.clone().step_by(2).zip(&mut *held) {
+        let (first, last) = (stretch.start == 0, stretch.end == self.x.steps());
+        let kept = if first && last { 0 } else { self.x.groups() / 2 };
+        for (pair, slab) in held.weights.chunks_exact(2 * stretch.len()).enumerate() {
+            let output = outputs.start + 2 * pair * LANES;
+            let (above, below) = slab.split_at(stretch.len());
+            let place = if kept > 0 { pair * kept + groups.start / 2 } else { 0 };
+            let count = groups.len() / 2;
+            if held.sums.len() < place + count {
+                held.sums.resize(place + count, [[TileSums::ZERO; 2]; 2]);
+            }
+            for (group, sums) in groups.clone().step_by(2).zip(&mut held.sums[place..place + count]) {
                 let x = [&self.x.group(group)[stretch.clone()], &self.x.group(group + 1)[stretch.clone()]];
-                tiles.square(weights, x, begin == 0, sums);
-                if stretch.end == first.len() {
-                    for (i, sums) in sums.iter_mut().enumerate() {
-                        for (j, sums) in sums.iter_mut().enumerate() {
-                            self.store::<L>((group + j) * LANES, output + i * LANES, sums);
-                        }
-                    }
+                tiles.square([above, below], x, first, sums);
+                if last {
+                    self.store_square::<L>(group * LANES, output, sums);
                 }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn store_square<L: Bf16Lanes>(&self, row: usize, output: usize, sums: &mut [[TileSums; 2]; 2]) {
+        for (i, sums) in sums.iter_mut().enumerate() {
+            for (j, sums) in sums.iter_mut().enumerate() {
+                self.store::<L>(row + j * LANES, output + i * LANES, sums);
             }
         }
     }
@@ -204,11 +224,11 @@ impl<T: PairTiles> PairsPart<'_, T> {
     }
 }
 
-/// Rounds a panel into tiles.
+/// Rounds a panel into tiles, from a column on.
 #[inline(always)]
-fn fill<'w, L: Bf16Lanes, P: Panel<'w>>(panel: &P, to: &mut [Tile]) {
+fn fill<'w, L: Bf16Lanes, P: Panel<'w>>(panel: &P, first: usize, to: &mut [Tile]) {
     let mut scales = P::Scales::zeroed();
-    for (column, tiles) in to.chunks_exact_mut(P::STEPS).enumerate() {
+    for (column, tiles) in (first..).zip(to.chunks_exact_mut(P::STEPS)) {
         panel.scales::<L>(column, &mut scales);
         for (step, tile) in tiles.iter_mut().enumerate() {
             panel.tile::<L>(column, step, &scales, tile);
