@@ -53,11 +53,10 @@ impl<T: PairTiles> Bf16Kernel for With<'_, T> {
         let (Some(mut instructions), Some((first, _))) = (T::configure(isa, LANES), tiles.first()) else {
             return;
         };
-        let columns = columns(first.spec);
+        let (columns, steps) = (columns(first.spec), first.spec.kv.padded_dim() / RUN);
         let mut held = Held::take();
         held.fit(first.spec, tiles.len());
         for (i, (tile, _)) in tiles.iter().enumerate() {
-            let steps = first.spec.kv.padded_dim() / RUN;
             tile.rounded::<L>(&mut held.queries[i * steps..][..steps]);
         }
         let mut totals = [[Total::EMPTY; LANES]; TOGETHER];
@@ -75,7 +74,6 @@ impl<T: PairTiles> Bf16Kernel for With<'_, T> {
                 if !pages.contains(&page) {
                     continue;
                 }
-                let steps = first.spec.kv.padded_dim() / RUN;
                 let queries = &held.queries[i * steps..][..steps];
                 let mut of_page = [Total::EMPTY; LANES];
                 tile.page_of_tiles::<L, T>(

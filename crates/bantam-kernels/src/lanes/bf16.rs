@@ -82,16 +82,11 @@ pub(super) fn run_with_tiles<K: Bf16Kernel>(kernel: K) -> K::Output {
 impl Bf16Lanes for Avx512 {
     #[inline(always)]
     fn pairs_of(firsts: Self, seconds: Self, pairs: &mut [Pair; LANES]) {
-        // SAFETY: only `run` leads here, whose caller has AVX512-BF16; sixty-four bytes can be written.
-        unsafe {
-            let both = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(seconds.0, firsts.0));
-            let places = _mm512_loadu_si512(INTERLEAVED.as_ptr().cast());
-            _mm512_storeu_si512(pairs.as_mut_ptr().cast(), _mm512_permutexvar_epi16(places, both));
-        }
+        pair(firsts, seconds, &INTERLEAVED, pairs);
     }
     #[inline(always)]
     fn pairs_along(lower: Self, upper: Self, pairs: &mut [Pair; LANES]) {
-        // SAFETY: as above.
+        // SAFETY: only `run` leads here, whose caller has AVX512-BF16; sixty-four bytes can be written.
         unsafe {
             let both = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(upper.0, lower.0));
             _mm512_storeu_si512(pairs.as_mut_ptr().cast(), both);
@@ -99,12 +94,7 @@ impl Bf16Lanes for Avx512 {
     }
     #[inline(always)]
     fn pairs_placed(firsts: Self, seconds: Self, pairs: &mut [Pair; LANES]) {
-        // SAFETY: as above.
-        unsafe {
-            let both = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(seconds.0, firsts.0));
-            let places = _mm512_loadu_si512(PLACED.as_ptr().cast());
-            _mm512_storeu_si512(pairs.as_mut_ptr().cast(), _mm512_permutexvar_epi16(places, both));
-        }
+        pair(firsts, seconds, &PLACED, pairs);
     }
     #[inline(always)]
     fn pairs_of_nibbles(
@@ -240,17 +230,35 @@ fn spread(bytes: &[u8; RUN]) -> __m512i {
     }
 }
 
-/// Where each number of pairs in the order of [`PLACES`] comes from.
+/// Where each number of pairs comes from, among first and second ones, as they follow each other and in the order of [`PLACES`].
 #[cfg(target_arch = "x86_64")]
-const PLACED: [u16; 2 * LANES] = {
+const INTERLEAVED: [u16; 2 * LANES] = paired([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+#[cfg(target_arch = "x86_64")]
+const PLACED: [u16; 2 * LANES] = paired(PLACES);
+
+#[cfg(target_arch = "x86_64")]
+const fn paired(order: [usize; LANES]) -> [u16; 2 * LANES] {
     let mut places = [0; 2 * LANES];
     let mut i = 0;
     while i < LANES {
-        (places[2 * i], places[2 * i + 1]) = (PLACES[i] as u16, (LANES + PLACES[i]) as u16);
+        (places[2 * i], places[2 * i + 1]) = (order[i] as u16, (LANES + order[i]) as u16);
         i += 1;
     }
     places
-};
+}
+
+/// Rounds two registers and brings each number of their pairs from its place.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn pair(firsts: Avx512, seconds: Avx512, places: &[u16; 2 * LANES], pairs: &mut [Pair; LANES]) {
+    // SAFETY: only kernels of `run` and `run_with_tiles` lead here, whose callers have AVX512-BF16; sixty-four bytes can be read
+    // and written.
+    unsafe {
+        let both = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(seconds.0, firsts.0));
+        let places = _mm512_loadu_si512(places.as_ptr().cast());
+        _mm512_storeu_si512(pairs.as_mut_ptr().cast(), _mm512_permutexvar_epi16(places, both));
+    }
+}
 
 /// The same of bytes, twice each.
 #[cfg(target_arch = "x86_64")]
@@ -279,18 +287,6 @@ const SHIFTS: [u8; 4 * LANES] = {
 /// The polynomial of least relative error for 2^x between -1/2 and 1/2, the highest power first.
 #[cfg(target_arch = "x86_64")]
 const EXP2: [f32; 5] = [9.570_1e-3, 5.591_786_6e-2, 2.402_474_4e-1, 6.931_218e-1, 0.999_999_3];
-
-/// Where each of sixteen pairs comes from, among first and second numbers.
-#[cfg(target_arch = "x86_64")]
-const INTERLEAVED: [u16; 2 * LANES] = {
-    let mut places = [0; 2 * LANES];
-    let mut i = 0;
-    while i < LANES {
-        (places[2 * i], places[2 * i + 1]) = (i as u16, (LANES + i) as u16);
-        i += 1;
-    }
-    places
-};
 
 /// The truth for tests.
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Rows of activations in pairs of BF16.
 
+use super::super::widen::{Number, Single};
 use crate::Machine;
 use crate::lanes::{Bf16Kernel, Bf16Lanes, LANES, Pair, RUN, with_bf16_tiles};
 use crate::share::Shared;
@@ -124,7 +125,7 @@ impl Bf16Kernel for Few<'_> {
         for (row, x) in self.x.chunks_exact(self.width.max(1)).enumerate() {
             for (step, x) in x.chunks(RUN).enumerate() {
                 let mut pairs = [0; LANES];
-                round::<L>(x, &mut pairs);
+                round::<L, Single>(bytemuck::cast_slice(x), &mut pairs);
                 let tile = &mut self.pairs[step * LANES * self.rows..][..LANES * self.rows];
                 for (line, pair) in tile.chunks_exact_mut(self.rows).zip(pairs) {
                     line[row] = pair;
@@ -155,20 +156,20 @@ impl Bf16Kernel for Many<'_> {
             for (lane, pairs) in tile.0.iter_mut().enumerate() {
                 let row = group * LANES + lane;
                 let x = if row < self.rows { &self.x[row * self.width..][begin..end] } else { &[] };
-                round::<L>(x, pairs);
+                round::<L, Single>(bytemuck::cast_slice(x), pairs);
             }
             L::turn(&mut tile.0);
         }
     }
 }
 
-/// Up to 32 activations of a row.
+/// Rounds up to 32 numbers of a row, zeros behind the last.
 #[inline(always)]
-fn round<L: Bf16Lanes>(x: &[f32], pairs: &mut [Pair; LANES]) {
-    let (low, high) = match x.as_chunks() {
-        ([low, high], _) => (L::load(low), L::load(high)),
-        ([low], rest) => (L::load(low), L::load_part(rest)),
-        (_, rest) => (L::load_part(rest), L::splat(0.0)),
+pub(super) fn round<L: Bf16Lanes, N: Number>(numbers: &[N], pairs: &mut [Pair; LANES]) {
+    let (low, high) = match numbers.as_chunks() {
+        ([low, high], _) => (N::load::<L>(low), N::load(high)),
+        ([low], rest) => (N::load(low), N::load_part(rest)),
+        (_, rest) => (N::load_part(rest), L::splat(0.0)),
     };
     L::pairs_placed(low, high, pairs);
 }

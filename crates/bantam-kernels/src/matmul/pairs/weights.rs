@@ -1,12 +1,11 @@
 //! Sixteen outputs' weights, rounded to BF16 tile by tile.
 
-use std::marker::PhantomData;
-
 use bytemuck::Zeroable;
 
 use super::super::Weights;
 use super::super::rows::{SixteenRows, prefetch};
 use super::super::widen::Number;
+use super::rows::round;
 use crate::blocks::Block;
 use crate::lanes::{Bf16Lanes, LANES, RUN};
 use crate::tiles::Tile;
@@ -100,7 +99,6 @@ pub(super) struct PanelOfNumbers<'w, N> {
     inputs: usize,
     /// The last row that there is.
     last: usize,
-    number: PhantomData<N>,
 }
 
 impl<'w, N: Number> Panel<'w> for PanelOfNumbers<'w, N> {
@@ -111,7 +109,7 @@ impl<'w, N: Number> Panel<'w> for PanelOfNumbers<'w, N> {
     fn of(weights: &Weights<'w>, output: usize) -> Self {
         let numbers = &bytemuck::cast_slice(weights.bytes)[output * weights.inputs..];
         let last = weights.outputs - 1 - output;
-        PanelOfNumbers { numbers, inputs: weights.inputs, last, number: PhantomData }
+        PanelOfNumbers { numbers, inputs: weights.inputs, last }
     }
 
     #[inline(always)]
@@ -128,12 +126,7 @@ impl<'w, N: Number> Panel<'w> for PanelOfNumbers<'w, N> {
         for row in 0..LANES {
             let begin = row.min(self.last) * self.inputs;
             let numbers = &self.numbers[begin + first..begin + end];
-            let (low, high) = match numbers.as_chunks() {
-                ([low, high], _) => (N::load::<L>(low), N::load(high)),
-                ([low], rest) => (N::load(low), N::load_part(rest)),
-                (_, rest) => (N::load_part(rest), L::splat(0.0)),
-            };
-            L::pairs_placed(low, high, &mut to.0[row]);
+            round::<L, N>(numbers, &mut to.0[row]);
         }
     }
 
