@@ -27,19 +27,24 @@ pub struct NormSpec<'a> {
     pub bias: Option<&'a [f32]>,
 }
 
-/// Normalises each group of `spec.width` numbers of `x` in place.
-pub fn normalize(machine: &Machine, spec: NormSpec<'_>, x: &mut [f32]) {
+/// Normalises each group of `spec.width` numbers of `x` into `y`.
+pub fn normalize(machine: &Machine, spec: NormSpec<'_>, x: &[f32], y: &mut [f32]) {
     let width = spec.width;
     assert!(width > 0 && x.len().is_multiple_of(width), "groups of the norm's width");
+    assert!(y.len() == x.len(), "a number for each");
     for part in [spec.weight, spec.bias].into_iter().flatten() {
         assert!(!part.is_empty() && part.len().is_multiple_of(width), "a weight for each number");
     }
-    machine.split_rows_mut(x, width, |first, x| dispatch(machine.isa(), Normalize { spec, x, first }));
+    machine.split_rows_mut(y, width, |first, y| {
+        let x = &x[first * width..][..y.len()];
+        dispatch(machine.isa(), Normalize { spec, x, y, first });
+    });
 }
 
 struct Normalize<'a> {
     spec: NormSpec<'a>,
-    x: &'a mut [f32],
+    x: &'a [f32],
+    y: &'a mut [f32],
     first: usize,
 }
 
@@ -48,7 +53,9 @@ impl Kernel for Normalize<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         let NormSpec { kind, width, eps, weight, bias } = self.spec;
-        for (i, x) in self.x.chunks_exact_mut(width).enumerate() {
+        for (i, (y, x)) in self.y.chunks_exact_mut(width).zip(self.x.chunks_exact(width)).enumerate() {
+            y.copy_from_slice(x);
+            let x = y;
             if kind == NormKind::Layer {
                 let mean = L::splat(reduce!(L, x, |sums, x| sums.add(x)) / width as f32);
                 map!(L, x, |x| x.sub(mean));

@@ -84,11 +84,12 @@ impl Scratch {
         self.free.push(logits);
     }
 
-    /// So many numbers, any: the least memory that holds them, so that what is great stays for what needs it.
+    /// So many numbers, any: the least memory that holds them, so that what is great stays for what needs it. (Much greater memory would
+    /// be cut off for them, and have to be filled again for those.)
     fn take(&mut self, len: usize) -> Vec<f32> {
         let sizes = || self.free.iter().map(Vec::capacity).enumerate();
-        let fitting = sizes().filter(|(_, size)| *size >= len).min_by_key(|(_, size)| *size);
-        let place = fitting.or_else(|| sizes().max_by_key(|(_, size)| *size));
+        let fitting = sizes().filter(|(_, size)| (len..=2 * len).contains(size)).min_by_key(|(_, size)| *size);
+        let place = fitting.or_else(|| sizes().filter(|(_, size)| *size < len).max_by_key(|(_, size)| *size));
         let mut numbers = place.map(|(place, _)| self.free.swap_remove(place)).unwrap_or_default();
         if numbers.capacity() < len {
             // Nothing of what is in it is worth a copy.
@@ -332,8 +333,7 @@ impl Ops for Executor<'_> {
 
     fn norm(&mut self, x: &Rows, norm: &NormWeights) -> Rows {
         let mut y = self.take(x.data.len() / x.width, x.width);
-        y.data.copy_from_slice(&x.data);
-        normalize(self.machine, norm.for_kernels(), &mut y.data);
+        normalize(self.machine, norm.for_kernels(), &x.data, &mut y.data);
         y
     }
 
@@ -433,9 +433,9 @@ impl Ops for Executor<'_> {
     fn layers_done(&mut self, x: &Rows, norm: &NormWeights) {
         let batch = self.batch;
         if !batch.hidden.is_empty() {
-            let mut hidden = self.pick(x, &batch.hidden);
-            normalize(self.machine, norm.for_kernels(), &mut hidden.data);
-            self.hidden = hidden.data;
+            let wanted = self.pick(x, &batch.hidden);
+            self.hidden = self.norm(&wanted, norm).data;
+            self.release(wanted);
         }
     }
 

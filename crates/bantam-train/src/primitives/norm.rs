@@ -9,9 +9,9 @@ use crate::tape::{Derivative, Needs, Place, Rows, Sink, Step, Tape, Var};
 /// Normalises.
 pub(crate) fn norm(tape: &mut Tape<'_>, x: &Var, norm: &NormWeights) -> Var {
     let x = x.0;
-    let width = tape.rows(x).width;
-    let mut data = tape.copied(x);
-    normalize(tape.machine, norm.for_kernels(), &mut data);
+    let (width, len) = (tape.rows(x).width, tape.rows(x).data.len());
+    let mut data = tape.pool.take(len);
+    normalize(tape.machine, norm.for_kernels(), &tape.rows(x).data, &mut data);
     let learning = |vector: &Option<Vector>| vector.clone().filter(|vector| tape.wanted.vector(vector));
     let (weight, bias) = (learning(&norm.weight), learning(&norm.bias));
     let parts = [x];

@@ -157,8 +157,11 @@ impl<T: PairTiles> PairsPart<'_, T> {
         slab: &mut Vec<Tile>,
     ) {
         let pairs = outputs.len().div_ceil(2 * LANES);
-        slab.resize(2 * pairs * stretch.len(), Tile::ZERO);
-        for (pair, slab) in slab.chunks_exact_mut(2 * stretch.len()).enumerate() {
+        let tiles = 2 * pairs * stretch.len();
+        if slab.len() < tiles {
+            slab.resize(tiles, Tile::ZERO);
+        }
+        for (pair, slab) in slab[..tiles].chunks_exact_mut(2 * stretch.len()).enumerate() {
             let panels = self.two_panels::<P>(outputs.start + 2 * pair * LANES);
             let (first, second) = slab.split_at_mut(stretch.len());
             fill::<L, P>(&panels[0], stretch.start / P::STEPS, first);
@@ -178,7 +181,8 @@ impl<T: PairTiles> PairsPart<'_, T> {
     ) {
         let (first, last) = (stretch.start == 0, stretch.end == self.x.steps());
         let kept = if first && last { 0 } else { self.x.groups() / 2 };
-        for (pair, slab) in held.weights.chunks_exact(2 * stretch.len()).enumerate() {
+        let slabs = held.weights.chunks_exact(2 * stretch.len()).take(outputs.len().div_ceil(2 * LANES));
+        for (pair, slab) in slabs.enumerate() {
             let output = outputs.start + 2 * pair * LANES;
             let (above, below) = slab.split_at(stretch.len());
             let place = if kept > 0 { pair * kept + groups.start / 2 } else { 0 };
