@@ -88,7 +88,8 @@ impl Scratch {
     /// be cut off for them, and have to be filled again for those.)
     fn take(&mut self, len: usize) -> Vec<f32> {
         let sizes = || self.free.iter().map(Vec::capacity).enumerate();
-        let fitting = sizes().filter(|(_, size)| (len..=2 * len).contains(size)).min_by_key(|(_, size)| *size);
+        let fitting =
+            sizes().filter(|(_, size)| (len..=2 * len).contains(size)).min_by_key(|(_, size)| *size);
         let place = fitting.or_else(|| sizes().filter(|(_, size)| *size < len).max_by_key(|(_, size)| *size));
         let mut numbers = place.map(|(place, _)| self.free.swap_remove(place)).unwrap_or_default();
         if numbers.capacity() < len {
