@@ -1,6 +1,8 @@
 //! Times the kernels at shapes of SmolLM2-135M, Gemma 3 270M and Llama 3.2 1B beside what the machine could do.
 //!
-//! `cargo run --release -p bantam-kernels --example speed -- [threads] [part of a line's name]`
+//! `cargo run --release -p bantam-kernels --example speed -- [threads] [part of a line's name] [MiB of weights, 256]`
+//!
+//! Few rows are to read their weights from memory: these have to take more than the last cache holds. With 0 they are one matrix, in the cache.
 #![allow(clippy::print_stdout, reason = "the figures are what it is for")]
 
 use std::time::Instant;
@@ -57,16 +59,12 @@ fn time_product(
     machine: &Machine,
     storage: Storage,
     (outputs, inputs): (usize, usize),
-    rows: usize,
-    rounding: Rounding,
+    (rows, rounding): (usize, Rounding),
+    weights_min: usize,
 ) -> (f64, f64) {
     let size = storage.bytes_of(inputs).map_or(0, |row| row * outputs);
     // Copies, so that a small matrix is not read from the cache, as in a model it is not.
-    let copies = (128usize << 20).div_ceil(size).min(if rows > 16 || std::env::var("ONCE").is_ok() {
-        1
-    } else {
-        usize::MAX
-    });
+    let copies = if rows > 16 { 1 } else { weights_min.div_ceil(size).max(1) };
     let bytes = bytes(size * copies);
     let x = activations(rows * inputs);
     let mut codes = Codes::new();
@@ -119,6 +117,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let threads = arguments.first().and_then(|count| count.parse().ok()).unwrap_or(0);
     let wanted = arguments.get(1).map_or("", String::as_str);
+    let mebibytes: usize = arguments.get(2).and_then(|count| count.parse().ok()).unwrap_or(256);
     let isa = std::env::var("BANTAM_ISA").ok().and_then(|name| name.parse().ok());
     let machine = Machine::new(isa.unwrap_or_else(Isa::best), threads);
     println!(
@@ -127,7 +126,7 @@ fn main() {
         machine.threads()
     );
 
-    let buffer = bytes(256 << 20);
+    let buffer = bytes(mebibytes.max(1) << 20);
     let (least, median) = time(|| limits::read_once(&machine, &buffer));
     let gigabytes = buffer.len() as f64 * 1e-9;
     println!("{:34} {:7.1} {:7.1} GB/s", "read limit", gigabytes / least, gigabytes / median);
@@ -145,7 +144,8 @@ fn main() {
                 if !line.contains(wanted) || rows * outputs > 1 << 21 {
                     continue;
                 }
-                let (least, median) = time_product(&machine, *storage, (outputs, inputs), rows, rounding);
+                let (least, median) =
+                    time_product(&machine, *storage, (outputs, inputs), (rows, rounding), mebibytes << 20);
                 let gigabytes = storage.bytes_of(inputs).map_or(0, |row| row * outputs) as f64 * 1e-9;
                 let products = (rows * outputs * inputs) as f64 * 1e-9;
                 print!("{line:34} {:7.1} {:7.1} GB/s", gigabytes / least, gigabytes / median);

@@ -27,8 +27,7 @@ pub(crate) enum Level {
     /// the rate of those for f32, so it is no part of their level.)
     #[cfg(target_arch = "x86_64")]
     Avx512Bf16,
-    /// The same registers, and AMX-INT8 tiles that the system lets this process use. Whether there are tiles of BF16, too, is
-    /// asked apart ([`Isa::has_bf16_tiles`]).
+    /// Those of [`Level::Avx512`] and BF16, permutations of bytes, and tiles of BF16 that the system lets this process use.
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     Amx,
     #[cfg(target_arch = "aarch64")]
@@ -99,15 +98,6 @@ impl Isa {
         }
     }
 
-    /// Whether products of many rows are formed in tiles.
-    pub(crate) fn has_tiles(self) -> bool {
-        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        let tiles = self.0 == Level::Amx;
-        #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
-        let tiles = false;
-        tiles
-    }
-
     /// Whether products of many rows are formed of small matrices.
     pub(crate) fn has_matrices(self) -> bool {
         #[cfg(target_arch = "aarch64")]
@@ -120,7 +110,7 @@ impl Isa {
     /// Whether products of pairs of BF16 are formed in tiles; then lanes have such pairs, too.
     pub fn has_bf16_tiles(self) -> bool {
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        let tiles = self.has_tiles() && tiles::of_bf16();
+        let tiles = self.0 == Level::Amx;
         #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
         let tiles = false;
         tiles

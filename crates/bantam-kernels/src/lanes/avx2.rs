@@ -345,19 +345,6 @@ impl Lanes for Avx2 {
         }
     }
     #[inline(always)]
-    fn ints_of_digits(high: &[i32; LANES], low: &[i32; LANES]) -> Self::Ints {
-        let (high, low) = (high.as_ptr().cast::<__m256i>(), low.as_ptr().cast::<__m256i>());
-        // SAFETY: as in `both!`; two times eight integers can be read from either.
-        unsafe {
-            let first = _mm256_slli_epi32::<8>(_mm256_loadu_si256(high));
-            let second = _mm256_slli_epi32::<8>(_mm256_loadu_si256(high.add(1)));
-            (
-                _mm256_add_epi32(first, _mm256_loadu_si256(low)),
-                _mm256_add_epi32(second, _mm256_loadu_si256(low.add(1))),
-            )
-        }
-    }
-    #[inline(always)]
     fn ints_to_f32(ints: Self::Ints) -> Self {
         // SAFETY: as in `both!`.
         unsafe { Avx2(_mm256_cvtepi32_ps(ints.0), _mm256_cvtepi32_ps(ints.1)) }

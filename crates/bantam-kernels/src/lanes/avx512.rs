@@ -363,14 +363,6 @@ impl Lanes for Avx512 {
         }
     }
     #[inline(always)]
-    fn ints_of_digits(high: &[i32; LANES], low: &[i32; LANES]) -> Self::Ints {
-        // SAFETY: as in `lanes!`; sixteen integers can be read from either.
-        unsafe {
-            let high = _mm512_slli_epi32::<8>(_mm512_loadu_si512(high.as_ptr().cast()));
-            _mm512_add_epi32(high, _mm512_loadu_si512(low.as_ptr().cast()))
-        }
-    }
-    #[inline(always)]
     fn ints_to_f32(ints: Self::Ints) -> Self {
         // SAFETY: as in `lanes!`.
         unsafe { Avx512(_mm512_cvtepi32_ps(ints)) }

@@ -58,6 +58,13 @@ pub(crate) trait ColumnLanes: DigitLanes {
     /// Takes `less` off a run of bytes of each of sixteen rows and lays them out in pairs, `[16][RUN]` to `[RUN / 2][16][2]`.
     /// Those of rows `j`, `4 + j`, `8 + j` and `12 + j` come in `fours[j]`.
     fn pairs_of_column(fours: &[[Self::Fours; 2]; 4], less: u8, pairs: &mut [[i16; 2 * LANES]; RUN / 2]);
+    /// The same in BF16; `table` has the results for codes of up to five bits, if they are.
+    fn halves_of_column(
+        fours: &[[Self::Fours; 2]; 4],
+        less: u8,
+        table: Option<&[u16; RUN]>,
+        halves: &mut [[u16; 2 * LANES]; RUN / 2],
+    );
     /// The same as bytes in quads, `[16][RUN]` to `[RUN / 4][16][4]`.
     fn quads_of_column(fours: &[[Self::Fours; 2]; 4], less: u8, quads: &mut [[u8; 4 * LANES]; RUN / 4]);
 }
@@ -167,14 +174,33 @@ impl ColumnLanes for Avx512 {
     fn pairs_of_column(fours: &[[__m512i; 2]; 4], less: u8, pairs: &mut [[i16; 2 * LANES]; RUN / 2]) {
         // SAFETY: as above; each store has its sixty-four bytes.
         unsafe {
-            let first = _mm_setr_epi8(0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13, -1);
-            let second = _mm_setr_epi8(2, -1, 3, -1, 6, -1, 7, -1, 10, -1, 11, -1, 14, -1, 15, -1);
-            let places = [_mm512_broadcast_i32x4(first), _mm512_broadcast_i32x4(second)];
             let less = _mm512_set1_epi16(i16::from(less));
             for (column, pairs) in columns_of(fours).into_iter().zip(pairs.as_chunks_mut::<2>().0) {
-                for (places, pair) in places.into_iter().zip(pairs) {
-                    let codes = _mm512_sub_epi16(_mm512_shuffle_epi8(column, places), less);
-                    _mm512_storeu_si512(pair.as_mut_ptr().cast(), codes);
+                for (codes, pair) in words_of(column).into_iter().zip(pairs) {
+                    _mm512_storeu_si512(pair.as_mut_ptr().cast(), _mm512_sub_epi16(codes, less));
+                }
+            }
+        }
+    }
+    #[inline(always)]
+    fn halves_of_column(
+        fours: &[[__m512i; 2]; 4],
+        less: u8,
+        table: Option<&[u16; RUN]>,
+        halves: &mut [[u16; 2 * LANES]; RUN / 2],
+    ) {
+        // SAFETY: as above; each store and the table have their sixty-four bytes.
+        unsafe {
+            let less = _mm512_set1_epi16(i16::from(less));
+            for (column, halves) in columns_of(fours).into_iter().zip(halves.as_chunks_mut::<2>().0) {
+                for (codes, half) in words_of(column).into_iter().zip(halves) {
+                    let numbers = match table {
+                        Some(table) => {
+                            _mm512_permutexvar_epi16(codes, _mm512_loadu_si512(table.as_ptr().cast()))
+                        }
+                        None => bf16_of_words(_mm512_sub_epi16(codes, less)),
+                    };
+                    _mm512_storeu_si512(half.as_mut_ptr().cast(), numbers);
                 }
             }
         }
@@ -189,6 +215,30 @@ impl ColumnLanes for Avx512 {
             }
         }
     }
+}
+
+/// Four bytes of each of sixteen rows as words: the first two of each row, and the others.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn words_of(column: __m512i) -> [__m512i; 2] {
+    let first = _mm_setr_epi8(0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13, -1);
+    let second = _mm_setr_epi8(2, -1, 3, -1, 6, -1, 7, -1, 10, -1, 11, -1, 14, -1, 15, -1);
+    [
+        _mm512_shuffle_epi8(column, _mm512_broadcast_i32x4(first)),
+        _mm512_shuffle_epi8(column, _mm512_broadcast_i32x4(second)),
+    ]
+}
+
+/// Whole numbers of up to eight bits in BF16.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn bf16_of_words(words: __m512i) -> __m512i {
+    let low = _mm512_cvtepi32_ps(_mm512_srai_epi32::<16>(_mm512_slli_epi32::<16>(words)));
+    let high = _mm512_cvtepi32_ps(_mm512_srai_epi32::<16>(words));
+    let low = _mm512_srli_epi32::<16>(_mm512_castps_si512(low));
+    _mm512_mask_blend_epi16(0xaaaa_aaaa, low, _mm512_castps_si512(high))
 }
 
 /// Four bytes of each of sixteen rows in each register.

@@ -146,8 +146,6 @@ pub(crate) trait Lanes: Copy {
     fn ints_zero() -> Self::Ints;
     /// Adds `codes[2 i] * pair[0] + codes[2 i + 1] * pair[1]` to lane `i`.
     fn ints_add_pairs(sums: Self::Ints, codes: &[i16; 2 * LANES], pair: &[i16; 2]) -> Self::Ints;
-    /// `256 * high + low`.
-    fn ints_of_digits(high: &[i32; LANES], low: &[i32; LANES]) -> Self::Ints;
     fn ints_to_f32(ints: Self::Ints) -> Self;
 
     /// Runs a kernel with products of bytes, where there are some.
@@ -262,9 +260,9 @@ where
         // SAFETY: `Level::Avx512Bf16` is only made where AVX512-BF16 and those of `Level::Avx512` were detected.
         #[cfg(target_arch = "x86_64")]
         Level::Avx512Bf16 => unsafe { bf16::run(kernel) },
-        // SAFETY: those of `Level::Avx512` are there, as for all of `Level::Amx`, and AVX512-BF16 is by what was just asked.
+        // SAFETY: `Level::Amx` is only made where these were detected, too.
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        Level::Amx if isa.has_bf16_tiles() => unsafe { bf16::run(kernel) },
+        Level::Amx => unsafe { bf16::run(kernel) },
         _ => dispatch(isa, kernel),
     }
 }
@@ -273,9 +271,9 @@ where
 #[inline]
 pub(crate) fn with_bf16_tiles<K: Bf16Kernel>(isa: Isa, kernel: K) -> Option<K::Output> {
     match isa.0 {
-        // SAFETY: as in `dispatch_bf16`; AVX512-VBMI is there by what was just asked, too.
+        // SAFETY: as in `dispatch_bf16`; and so was AVX512-VBMI.
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        Level::Amx if isa.has_bf16_tiles() => Some(unsafe { bf16::run_with_tiles(kernel) }),
+        Level::Amx => Some(unsafe { bf16::run_with_tiles(kernel) }),
         _ => {
             let _ = kernel;
             None

@@ -353,19 +353,6 @@ impl<const DOTS: bool> Lanes for Neon<DOTS> {
         }
     }
     #[inline(always)]
-    fn ints_of_digits(high: &[i32; LANES], low: &[i32; LANES]) -> Self::Ints {
-        let (high, low) = (high.as_ptr(), low.as_ptr());
-        // SAFETY: as in `each!`; four times four integers can be read from either.
-        unsafe {
-            (
-                four_of_digits(high, low),
-                four_of_digits(high.add(4), low.add(4)),
-                four_of_digits(high.add(8), low.add(8)),
-                four_of_digits(high.add(12), low.add(12)),
-            )
-        }
-    }
-    #[inline(always)]
     fn ints_to_f32(ints: Self::Ints) -> Self {
         each!(vcvtq_f32_s32(ints))
     }
@@ -685,17 +672,6 @@ unsafe fn products_of_sixteen(a: int16x8_t, b: int16x8_t, x: int16x8_t, y: int16
         let sums = vmlal_s16(sums, vget_low_s16(b), vget_low_s16(y));
         vmlal_high_s16(sums, b, y)
     }
-}
-
-/// `256 * high + low` of four integers each.
-///
-/// # Safety
-///
-/// The processor must have NEON; four integers must lie behind either place.
-#[inline(always)]
-unsafe fn four_of_digits(high: *const i32, low: *const i32) -> int32x4_t {
-    // SAFETY: by the caller's promise.
-    unsafe { vaddq_s32(vshlq_n_s32::<8>(vld1q_s32(high)), vld1q_s32(low)) }
 }
 
 /// Both halves of a row's products in one register.

@@ -182,10 +182,6 @@ impl Lanes for Scalar {
         std::array::from_fn(|i| sums[i] + i32::from(codes[2 * i]) * even + i32::from(codes[2 * i + 1]) * odd)
     }
     #[inline(never)]
-    fn ints_of_digits(high: &[i32; LANES], low: &[i32; LANES]) -> Self::Ints {
-        std::array::from_fn(|i| 256 * high[i] + low[i])
-    }
-    #[inline(never)]
     fn ints_to_f32(ints: Self::Ints) -> Self {
         Scalar(ints.map(|i| i as f32))
     }

@@ -2,7 +2,7 @@
 
 use std::array::{from_mut, from_ref};
 
-use super::tiled::{self, CodeTile, TILED_ROWS};
+use super::tiled::{CodeTiles, TILED_ROWS};
 use crate::Machine;
 use crate::lanes::{ByteProducts, Kernel, LANES, Lanes, dispatch};
 use crate::machine::Isa;
@@ -10,8 +10,10 @@ use crate::share::Shared;
 
 /// Activations that share a scale.
 pub(super) const GROUP: usize = 32;
-/// A group whose greatest magnitude is below this becomes zero: its reciprocal would overflow.
-const SMALLEST: f32 = 1e-30;
+/// A group whose greatest magnitude is below this becomes zero, and one above the other has a NaN as its scale: between them products of scales are
+/// exact.
+const SMALLEST: f32 = 1e-26;
+const GREATEST: f32 = 1e27;
 
 /// How far activations are rounded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,19 +27,25 @@ pub enum Rounding {
 }
 
 impl Rounding {
-    /// The greatest code, in steps, and the step. Codes of 8 bits are the upper digits of codes of 16, so that a kernel
-    /// need not tell the two apart.
-    fn codes(self) -> (f32, f32) {
+    /// For a group whose greatest magnitude is `greatest`: steps in one, codes in a step, and what a code stands for. Codes of 8 bits are the
+    /// upper digits of codes of 16, so that a kernel need not tell the two apart. What a code of 16 bits stands for is a power of two, the
+    /// least that the group allows, so that a product with it is exact.
+    #[inline(always)]
+    fn steps(self, greatest: f32) -> (f32, f32, f32) {
         match self {
-            Rounding::Bits16 => (32767.0, 1.0),
-            Rounding::Bits8 => (127.0, 256.0),
+            Rounding::Bits16 => {
+                let least = f32::from_bits(greatest.to_bits() & f32::INFINITY.to_bits()) / 16384.0;
+                let code = if greatest > 32767.0 * least { 2.0 * least } else { least };
+                (1.0 / code, 1.0, code)
+            }
+            Rounding::Bits8 => (127.0 / greatest, 256.0, greatest / (127.0 * 256.0)),
         }
     }
 }
 
 /// Rows of activations as `scale * code`, one scale for each 32 of them.
 ///
-/// A group with an infinity or a NaN has a NaN as its scale, so that it reaches the logits.
+/// A group with an infinity, a NaN or a number above 1e27 has a NaN as its scale, so that it reaches the logits.
 pub struct Codes {
     width: usize,
     rounding: Rounding,
@@ -49,8 +57,8 @@ pub struct Codes {
     scales: Vec<Scale>,
     /// Sums of the codes of both halves of a group, exact in f32; `[rows][width / 32]`
     sums: Vec<[f32; 2]>,
-    /// The same in tiles, `[rows / 16][width / 32]`, where the instruction set and the number of rows ask for it.
-    tiles: Vec<CodeTile>,
+    /// The same in tiles, where the instruction set and the number of rows ask for it.
+    tiles: CodeTiles,
 }
 
 /// What the sums over a group of codes are multiplied with.
@@ -90,7 +98,7 @@ impl Codes {
             digits: Default::default(),
             scales: Vec::new(),
             sums: Vec::new(),
-            tiles: Vec::new(),
+            tiles: CodeTiles::default(),
         }
     }
 
@@ -137,7 +145,7 @@ impl Codes {
             machine.split(groups, 16, work)
         }
         self.tiles.clear();
-        if isa.has_tiles() && self.rows() >= TILED_ROWS {
+        if isa.has_bf16_tiles() && rounding == Rounding::Bits16 && self.rows() >= TILED_ROWS {
             self.fill_tiles(machine);
         }
     }
@@ -156,24 +164,18 @@ impl Codes {
     /// Lays the codes out in tiles, too.
     pub(super) fn fill_tiles(&mut self, machine: &Machine) {
         let mut tiles = std::mem::take(&mut self.tiles);
-        tiles.resize(self.rows().div_ceil(LANES) * (self.width / GROUP), CodeTile::default());
-        tiled::fill(machine, self, &mut tiles);
+        tiles.fill(machine, self);
         self.tiles = tiles;
     }
 
     /// Tiles of all rows; none where they were not asked for.
-    pub(super) fn tiles(&self) -> &[CodeTile] {
+    pub(super) fn tiles(&self) -> &CodeTiles {
         &self.tiles
     }
 
     /// The number of rows.
     pub fn rows(&self) -> usize {
         self.codes.len() / self.width.max(1)
-    }
-
-    /// How far they were rounded.
-    pub(super) fn rounding(&self) -> Rounding {
-        self.rounding
     }
 
     /// Whether there are digits.
@@ -229,18 +231,18 @@ fn fill(isa: Isa, x: &[f32], rounding: Rounding, to: Groups<'_>) {
         #[inline(always)]
         fn run<L: Lanes>(self) {
             let Groups { codes, high, low, scales, sums } = self.2;
-            let steps = self.1.codes();
+            let rounding = self.1;
             let (fours, rest) = self.0.as_chunks::<GROUP>().0.as_chunks::<4>();
             let (codes_of_fours, codes_of_rest) = codes.as_chunks_mut::<GROUP>().0.as_chunks_mut::<4>();
             let (sums_of_fours, sums_of_rest) = sums.as_chunks_mut::<4>();
             let (scales_of_fours, scales_of_rest) = scales.as_chunks_mut::<4>();
             let to = codes_of_fours.iter_mut().zip(sums_of_fours).zip(scales_of_fours);
             for (x, ((codes, sums), scales)) in fours.iter().zip(to) {
-                code_groups::<L, 4>(x, steps, codes, sums, scales);
+                code_groups::<L, 4>(x, rounding, codes, sums, scales);
             }
             let to = codes_of_rest.iter_mut().zip(sums_of_rest).zip(scales_of_rest);
             for (x, ((codes, sums), scale)) in rest.iter().zip(to) {
-                code_groups::<L, 1>(from_ref(x), steps, from_mut(codes), from_mut(sums), from_mut(scale));
+                code_groups::<L, 1>(from_ref(x), rounding, from_mut(codes), from_mut(sums), from_mut(scale));
             }
             for (digit, code) in high.iter_mut().zip(&*codes) {
                 *digit = (*code >> 8) as u8;
@@ -257,7 +259,7 @@ fn fill(isa: Isa, x: &[f32], rounding: Rounding, to: Groups<'_>) {
 #[inline(always)]
 fn code_groups<L: Lanes, const N: usize>(
     x: &[[f32; GROUP]; N],
-    (steps, step): (f32, f32),
+    rounding: Rounding,
     codes: &mut [[i16; GROUP]; N],
     sums: &mut [[f32; 2]; N],
     scales: &mut [Scale; N],
@@ -275,19 +277,20 @@ fn code_groups<L: Lanes, const N: usize>(
     let poison = L::sums(&poison);
     let mut rounded = [[zero; N]; 2];
     for g in 0..N {
-        let is_number = poison[g] == 0.0;
+        let is_number = poison[g] == 0.0 && greatest[g] <= GREATEST;
         let is_zero = !is_number || greatest[g] < SMALLEST;
-        let per_step = L::splat(if is_zero { 0.0 } else { steps / greatest[g] });
+        let (per_one, step, code) = rounding.steps(greatest[g]);
+        let per_one = L::splat(if is_zero { 0.0 } else { per_one });
         let x = x[g].as_chunks::<LANES>().0;
         for (i, codes) in codes[g].as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
             let x = if is_number { L::load(&x[i]) } else { zero };
-            rounded[i][g] = x.mul(per_step).round().mul(L::splat(step));
+            rounded[i][g] = x.mul(per_one).round().mul(L::splat(step));
             rounded[i][g].to_codes(codes);
         }
         scales[g].code = match (is_number, is_zero) {
             (false, _) => f32::NAN,
             (_, true) => 0.0,
-            _ => greatest[g] / (steps * step),
+            _ => code,
         };
     }
     // Whole numbers below 2^24 in all, so that no order of the sums rounds.

@@ -12,13 +12,12 @@ use super::few::{FewRows, FewRowsOfBytes};
 use super::few_digits::FewRowsOfDigits;
 use super::one::OneRow;
 use super::panel::ManyRows;
-use super::tiled::TiledRows;
+use super::tiled;
 use super::{Codes, Weights};
 use crate::blocks::Unit;
 use crate::lanes::{LANES, Lanes, dispatch};
 use crate::machine::Isa;
 use crate::share::Shared;
-use crate::tiles::Amx;
 
 /// The outputs `outputs` of a product, for all its rows.
 pub(super) fn multiply(isa: Isa, of: &super::Part<'_>, x: &Codes, outputs: Range<usize>) {
@@ -29,7 +28,7 @@ pub(super) fn multiply(isa: Isa, of: &super::Part<'_>, x: &Codes, outputs: Range
         || dispatch(isa, FewRowsOfDigits::<true>(&part))
         || dispatch(isa, FewRowsOfBytes(&part))
         || dispatch(isa, FewRows(&part));
-    if !few && !TiledRows::<Amx>::new(&part).run() {
+    if !few && !tiled::multiply(&part) {
         ManyRows(&part).run();
     }
 }
@@ -90,6 +89,22 @@ macro_rules! each_lane {
 pub(super) use each_lane;
 
 impl Part<'_> {
+    /// What was stored of up to sixteen outputs, and zeros behind them.
+    #[inline(always)]
+    pub(super) fn load<L: Lanes>(&self, row: usize, output: usize) -> L {
+        let count = LANES.min(self.outputs.end - output);
+        // SAFETY: these outputs belong to this thread's range, and no other slice of them is in use.
+        let y = unsafe { self.y.slice_mut(row * self.weights.outputs + output, count) };
+        let mut values = [0.0; LANES];
+        match y.first_chunk() {
+            Some(whole) => L::load(whole),
+            None => {
+                values[..count].copy_from_slice(y);
+                L::load(&values)
+            }
+        }
+    }
+
     #[inline(always)]
     pub(super) fn store<L: Lanes>(&self, row: usize, output: usize, sums: L) {
         let count = LANES.min(self.outputs.end - output);

@@ -6,7 +6,7 @@ use bytemuck::Pod;
 
 use super::codes::{GROUP, Row};
 use super::integer::{Part, add_unit, code_sum, scale_of, without_offset};
-use super::slab::{Eights, Panel, UnsignedBytes, Words, Workspace};
+use super::slab::{Eights, Filled, Panel, UnsignedBytes, Words, Workspace};
 use crate::blocks::{OverUnit, Unit, bits_of, with_unit};
 use crate::lanes::{
     ByteProducts, DigitKernel, DigitLanes, Kernel, LANES, Lanes, MatrixKernel, MatrixLanes, PanelEights,
@@ -20,7 +20,7 @@ impl ManyRows<'_> {
     pub(super) fn run(&self) {
         let part = self.0;
         if part.isa.has_matrices() && part.x.has_digits() {
-            Workspace::slabs::<Eights>(part, |panels, output, _| {
+            Workspace::slabs::<Eights>(part, |Filled { panels, output, .. }, _| {
                 with_matrices(part.isa, SlabOfEights(Slab { part, panels, output }));
             });
             return;
@@ -34,7 +34,7 @@ impl ManyRows<'_> {
         };
         match bits_of(part.weights.storage) {
             Some((bits, offset)) if bits <= bits_max => {
-                Workspace::slabs::<UnsignedBytes>(part, |panels, output, _| {
+                Workspace::slabs::<UnsignedBytes>(part, |Filled { panels, output, .. }, _| {
                     let slab = SlabOfBytes { slab: Slab { part, panels, output }, bits, offset };
                     match part.x.has_bytes() {
                         true => dispatch(part.isa, slab),
@@ -42,7 +42,7 @@ impl ManyRows<'_> {
                     }
                 });
             }
-            _ => Workspace::slabs::<Words>(part, |panels, output, _| {
+            _ => Workspace::slabs::<Words>(part, |Filled { panels, output, .. }, _| {
                 dispatch(part.isa, Slab { part, panels, output });
             }),
         }

@@ -13,6 +13,7 @@ use super::rows::SixteenRows;
 use super::tiled::TiledSums;
 use crate::blocks::{Block, OverBlock, unit_of, with_block};
 use crate::lanes::{ColumnKernel, ColumnLanes, Kernel, LANES, Lanes, PanelEights, RUN, dispatch};
+use crate::tiles::bf16_of;
 
 /// Weights of a row that are taken apart at a time: 16 rows of codes then take 8 KiB.
 const CHUNK: usize = 256;
@@ -20,8 +21,6 @@ const CHUNK: usize = 256;
 const UNITS: usize = CHUNK / 16;
 /// Rows up to this many take panels two at a time.
 pub(super) const FEW: usize = 16;
-/// Bytes of codes in a slab of panels: such a slab stays in the second-level cache.
-const SLAB: usize = 128 * 1024;
 
 /// How codes lie in panels, in groups of four bytes or eight across sixteen rows.
 pub(super) trait Form {
@@ -29,6 +28,10 @@ pub(super) trait Form {
     const WIDTH: usize;
     /// What multiplies them.
     const USE: Use;
+    /// Bytes of codes in a slab of panels: such a slab stays in the second-level cache.
+    const SLAB: usize = 128 << 10;
+    /// Inputs that panels hold at a time, a multiple of those in any block.
+    const INPUTS_MAX: usize = usize::MAX;
 
     /// Takes the codes of a run out of a block, to their place among those of the block.
     fn take<L: Lanes, B: Block>(block: &B::Bytes, run: usize, codes: &mut [i16]);
@@ -53,8 +56,8 @@ pub(super) enum Use {
 
 /// Codes of 16 bits: panels are `[inputs / 2][16][2]`.
 pub(super) struct Words;
-/// Signed bytes: `[inputs / 4][16][4]`.
-pub(super) struct Bytes;
+/// Whole numbers in BF16: panels are `[inputs / 2][16][2]`.
+pub(super) struct Halves;
 /// Unsigned bytes, `[inputs / 4][16][4]`.
 pub(super) struct UnsignedBytes;
 /// Signed bytes by eights: `[inputs / 8][16][8]`.
@@ -75,19 +78,48 @@ impl Form for Words {
     }
 }
 
-impl Form for Bytes {
-    const WIDTH: usize = 1;
+impl Form for Halves {
+    const WIDTH: usize = 2;
     const USE: Use = Use::Tiles;
+    /// Every processor with tiles has 2 MiB of that cache.
+    const SLAB: usize = 768 << 10;
+    /// Many panels for each row that passes: all rows do not stay in any cache.
+    const INPUTS_MAX: usize = 2048;
     #[inline(always)]
     fn take<L: Lanes, B: Block>(block: &B::Bytes, run: usize, codes: &mut [i16]) {
-        let codes = bytemuck::cast_slice_mut(codes).as_chunks_mut().0;
-        L::bytes_store(B::codes::<L>(block, run), &mut codes[run]);
+        Words::take::<L, B>(block, run, codes);
+    }
+    #[inline(always)]
+    fn across<L: Lanes>(codes: &[i16], stride: usize, lines: &mut [[i16; 2 * LANES]; LANES / 2]) {
+        L::pairs_across(codes, stride, lines);
+        lines.iter_mut().for_each(halves_of_words);
     }
     #[inline(always)]
     fn take_column<L: ColumnLanes, B: Block>(fours: &[[L::Fours; 2]; 4], lines: &mut [Line]) {
-        if let Some(quads) = bytemuck::cast_slice_mut(lines).first_chunk_mut() {
-            L::quads_of_column(fours, B::OFFSET, quads);
+        if let Some(halves) = bytemuck::cast_slice_mut(lines).first_chunk_mut() {
+            L::halves_of_column(fours, B::OFFSET, const { bf16_of_codes::<B>() }.as_ref(), halves);
         }
+    }
+}
+
+/// What codes of up to five bits are in BF16, less their offset.
+const fn bf16_of_codes<B: Block>() -> Option<[u16; RUN]> {
+    if B::BITS > 5 {
+        return None;
+    }
+    let mut table = [0; RUN];
+    let mut code = 0;
+    while code < RUN {
+        table[code] = ((code as i32 - B::OFFSET as i32) as f32).to_bits().wrapping_shr(16) as u16;
+        code += 1;
+    }
+    Some(table)
+}
+
+#[inline(always)]
+fn halves_of_words(line: &mut [i16; 2 * LANES]) {
+    for code in line {
+        *code = bf16_of(f32::from(*code)) as i16;
     }
 }
 
@@ -112,7 +144,8 @@ impl Form for Eights {
     const USE: Use = Use::Matrices;
     #[inline(always)]
     fn take<L: Lanes, B: Block>(block: &B::Bytes, run: usize, codes: &mut [i16]) {
-        Bytes::take::<L, B>(block, run, codes);
+        let codes = bytemuck::cast_slice_mut(codes).as_chunks_mut().0;
+        L::bytes_store(B::codes::<L>(block, run), &mut codes[run]);
     }
     #[inline(always)]
     fn across<L: Lanes>(codes: &[i16], stride: usize, lines: &mut [[i16; 2 * LANES]; LANES / 2]) {
@@ -143,12 +176,12 @@ const fn is_used<L: Lanes, B: Block, F: Form>() -> bool {
 }
 
 /// Panels that are used together, at most.
-const PANELS_MAX: usize = 8;
+const PANELS_MAX: usize = 32;
 
 /// As many panels as stay in the second-level cache. Few rows use panels so briefly that they had better stay in
 /// the first-level cache.
 fn panels_together<F: Form>(rows: usize, inputs: usize) -> usize {
-    let slab = if rows <= FEW { 0 } else { SLAB / (LANES * inputs * F::WIDTH) };
+    let slab = if rows <= FEW { 0 } else { F::SLAB / (LANES * inputs * F::WIDTH) };
     // They are multiplied two at a time.
     slab.clamp(2, PANELS_MAX) / 2 * 2
 }
@@ -182,33 +215,47 @@ impl Workspace {
     }
 }
 
+/// The weights of some inputs of some outputs, taken apart.
+pub(super) struct Filled<'a> {
+    /// Sixteen outputs each.
+    pub(super) panels: &'a [Panel],
+    /// The first one.
+    pub(super) output: usize,
+    pub(super) inputs: Range<usize>,
+}
+
 impl Workspace {
-    /// Takes the weights of a part apart, as many panels at a time as stay in the cache, and hands each slab of them to
-    /// `multiply` with its first output.
-    pub(super) fn slabs<F: Form>(part: &Part<'_>, mut multiply: impl FnMut(&[Panel], usize, &mut TiledSums)) {
-        let inputs = part.weights.inputs;
-        let panels_max = panels_together::<F>(part.x.rows(), inputs);
+    /// Takes the weights of a part apart, as many panels at a time as stay in the cache, and hands each slab of them to `multiply`. Where a
+    /// slab does not hold all inputs, those of the same outputs follow each other.
+    pub(super) fn slabs<F: Form>(part: &Part<'_>, mut multiply: impl FnMut(Filled<'_>, &mut TiledSums)) {
+        let all = part.weights.inputs;
+        let inputs_max = all.clamp(1, F::INPUTS_MAX);
+        let panels_max = panels_together::<F>(part.x.rows(), inputs_max);
         let mut workspace = Workspace::take();
         let Workspace { panels, chunk, tiled } = &mut *workspace;
-        if let Some(units) = unit_of(part.weights.storage) {
-            panels.iter_mut().take(panels_max).for_each(|panel| panel.fit::<F>(inputs, units));
-        }
         for output in part.outputs.clone().step_by(panels_max * LANES) {
             let count = (part.outputs.end - output).div_ceil(LANES).min(panels_max);
             let panels = &mut panels[..count];
-            let slab = FillSlab::<F> { weights: &part.weights, panels, output, chunk, form: PhantomData };
-            dispatch(part.isa, slab);
-            multiply(panels, output, tiled);
+            for begin in (0..all).step_by(inputs_max) {
+                let inputs = begin..(begin + inputs_max).min(all);
+                if let Some(units) = unit_of(part.weights.storage) {
+                    panels.iter_mut().for_each(|panel| panel.fit::<F>(inputs.len(), units));
+                }
+                let place = (output, inputs.clone());
+                let slab = FillSlab::<F> { weights: &part.weights, panels, place, chunk, form: PhantomData };
+                dispatch(part.isa, slab);
+                multiply(Filled { panels, output, inputs }, tiled);
+            }
         }
         workspace.put_back();
     }
 }
 
-/// Takes the weights of panels apart, from an output on.
+/// Takes the weights of panels apart, from an output on, of some inputs.
 struct FillSlab<'a, F> {
     weights: &'a Weights<'a>,
     panels: &'a mut [Panel],
-    output: usize,
+    place: (usize, Range<usize>),
     chunk: &'a mut Chunk,
     form: PhantomData<F>,
 }
@@ -223,9 +270,9 @@ impl<F: Form> Kernel for FillSlab<'_, F> {
             #[inline(always)]
             fn run<B: Block>(self) {
                 if const { is_used::<L, B, F>() } {
-                    let FillSlab { weights, panels, output, chunk, .. } = self.0;
+                    let FillSlab { weights, panels, place: (output, inputs), chunk, .. } = self.0;
                     for (i, panel) in panels.iter_mut().enumerate() {
-                        panel.fill::<L, B, F>(weights, output + i * LANES, chunk);
+                        panel.fill::<L, B, F>(weights, (output + i * LANES, inputs.clone()), chunk);
                     }
                 }
             }
@@ -265,15 +312,26 @@ impl Panel {
     }
 
     #[inline(always)]
-    fn fill<L: Lanes, B: Block, F: Form>(&mut self, weights: &Weights<'_>, output: usize, chunk: &mut Chunk) {
+    fn fill<L: Lanes, B: Block, F: Form>(
+        &mut self,
+        weights: &Weights<'_>,
+        (output, inputs): (usize, Range<usize>),
+        chunk: &mut Chunk,
+    ) {
         if const { L::COLUMNS } {
-            L::with_columns(FillColumns::<B, F> { panel: self, weights, output, of: PhantomData });
+            let first = inputs.start / B::LEN;
+            L::with_columns(FillColumns::<B, F> {
+                panel: self,
+                weights,
+                place: (output, first),
+                of: PhantomData,
+            });
             return;
         }
-        let mut begin = 0;
-        while begin < weights.inputs {
-            let end = (begin + CHUNK).min(weights.inputs);
+        for begin in inputs.clone().step_by(CHUNK) {
+            let end = (begin + CHUNK).min(inputs.end);
             chunk.fill::<L, B, F>(weights, output, begin..end);
+            let (begin, end) = (begin - inputs.start, end - inputs.start);
             let (unit, units) = (begin / B::UNIT, (end - begin) / B::UNIT);
             self.scales[unit..][..units].copy_from_slice(&chunk.scales[..units]);
             if B::MINIMA {
@@ -281,17 +339,16 @@ impl Panel {
             }
             let lines = &mut self.lines[begin * F::WIDTH / 4..end * F::WIDTH / 4];
             across::<L, F>(&chunk.codes, bytemuck::cast_slice_mut(lines));
-            begin = end;
         }
     }
 }
 
-/// Takes the weights of a panel apart, from an output on, column by column of blocks; codes do not leave the registers on
+/// Takes the weights of a panel apart, from an output and a column of blocks on, column by column; codes do not leave the registers on
 /// their way.
 struct FillColumns<'a, B, F> {
     panel: &'a mut Panel,
     weights: &'a Weights<'a>,
-    output: usize,
+    place: (usize, usize),
     of: PhantomData<(B, F)>,
 }
 
@@ -299,14 +356,15 @@ impl<B: Block, F: Form> ColumnKernel for FillColumns<'_, B, F> {
     type Output = ();
     #[inline(always)]
     fn run<L: ColumnLanes>(self) {
-        let FillColumns { panel, weights, output, .. } = self;
+        let FillColumns { panel, weights, place: (output, first), .. } = self;
         let rows = SixteenRows::<B>::of(weights, output);
         let scales: &mut [B::Scales] = bytemuck::cast_slice_mut(&mut panel.scales);
         let minima: &mut [B::Scales] = bytemuck::cast_slice_mut(&mut panel.minima);
         let mut none = B::Scales::zeroed();
         let columns = panel.lines.chunks_exact_mut(B::LEN * F::WIDTH / 4);
-        for (index, (lines, scales)) in columns.zip(scales).enumerate() {
-            B::scales::<L>(&rows.column(index), scales, minima.get_mut(index).unwrap_or(&mut none));
+        for (i, (lines, scales)) in columns.zip(scales).enumerate() {
+            let index = first + i;
+            B::scales::<L>(&rows.column(index), scales, minima.get_mut(i).unwrap_or(&mut none));
             for (run, lines) in lines.chunks_exact_mut(RUN * F::WIDTH / 4).enumerate() {
                 rows.prefetch_ahead::<L>(index, run);
                 F::take_column::<L, B>(&fours_of_column::<L, B>(&rows.column(index), run), lines);

@@ -1,60 +1,87 @@
 //! The integer arithmetic in tiles: sixteen rows of activations times sixteen outputs at a time.
 //!
-//! Tiles give the exact sums of each unit's products of digits; then `add_unit` adds the units in order, as for every
-//! other path. Sums of sixteen rows stay in registers while a stretch of the inputs passes.
+//! Tiles give each unit's sums of products of codes as every other path has them, times the scale of the activations, which is a power
+//! of two; then `add_unit` adds the units in order.
+//!
+//! Some units are multiplied and then added up, not one by one: multiply-adds in lanes wait for the port that tiles are multiplied on, so both at
+//! once gain nothing.
 
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use super::Codes;
 use super::codes::{GROUP, Scale};
 use super::integer::{Part, add_unit, each_lane};
-use super::slab::{Bytes, Panel, Workspace};
-use super::{Codes, Rounding};
+use super::slab::{Filled, Halves, Panel, Workspace};
 use crate::Machine;
 use crate::blocks::{OverUnit, Unit, unit_of, with_unit};
 use crate::lanes::{Kernel, LANES, Lanes, RUN, dispatch};
 use crate::share::Shared;
-use crate::tiles::{DigitSums, Digits, Tiles};
+use crate::tiles::{Amx, Digits, TileRow, TileSums, Tiles, bf16_of};
 
-/// From so many rows on tiles are used. Up to sixteen rows in tiles cost as much as five in 16-bit pairs, or ten where units
-/// are short, by count (see docs/kernels.md): nobody has measured it yet, so the doubt is left some room.
+/// From so many rows on tiles are used.
 pub(super) const TILED_ROWS: usize = 12;
-/// Groups of inputs whose tiles, 40 KiB with those of the weights, stay in the first-level cache for a slab of panels.
-const STRETCH: usize = 20;
+/// Units of two panels that are multiplied before they are added up: their digits and sums, and the codes of the panels as they pass, stay in
+/// the first-level cache.
+const STRETCH: usize = 6;
 
-/// A group of codes of sixteen rows of activations. Rows behind the last one are zero.
-#[derive(Clone, Default)]
-#[repr(C)]
-pub(super) struct CodeTile {
-    digits: Digits,
-    /// Of the first unit of 16, of the second, and of both.
-    scales: [[Scale; LANES]; 3],
+/// Rows of codes in tiles, sixteen at a time; rows behind the last one are zero.
+#[derive(Default)]
+pub(super) struct CodeTiles {
+    /// `[rows / 16][width / 32]`, times the scale of their group
+    digits: Vec<Digits>,
+    /// What minima of weights are multiplied with: of the first unit of 16, of the second, and of both; `[rows / 16][width / 32]`
+    minima: Vec<[[f32; LANES]; 3]>,
 }
 
-/// Sums of a thread's products in tiles, kept from one stretch of the inputs to the next.
+/// Sums of a thread's products in tiles.
 #[derive(Default)]
 pub(super) struct TiledSums {
-    /// Of the unit that is multiplied and of the one before it, which is added up meanwhile.
-    digits: [DigitSums; 2],
-    /// `[panels][16 rows][16 outputs]`
+    /// Of the units that are not yet added up.
+    units: [[TileSums; 2]; STRETCH],
+    /// `[panels][16 rows][16 outputs]`, from one stretch of the inputs to the next
     sums: Vec<[[f32; LANES]; LANES]>,
 }
 
-/// Lays codes out in tiles, `[rows / 16][width / 32]`.
-pub(super) fn fill(machine: &Machine, codes: &Codes, tiles: &mut [CodeTile]) {
-    let count = tiles.len();
-    let tiles = Shared::new(tiles);
-    machine.split(count, 16, |range| {
-        // SAFETY: the ranges of the threads do not overlap.
-        let tiles = unsafe { tiles.slice_mut(range.start, range.len()) };
-        dispatch(machine.isa(), Fill { codes, first: range.start, tiles });
-    });
+impl CodeTiles {
+    pub(super) fn clear(&mut self) {
+        self.digits.clear();
+        self.minima.clear();
+    }
+
+    /// Where some inputs of sixteen rows are.
+    #[inline(always)]
+    fn places(&self, sixteen: usize, inputs: &Range<usize>, width: usize) -> Range<usize> {
+        let first = sixteen * (width / GROUP);
+        first + inputs.start / GROUP..first + inputs.end / GROUP
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.digits.is_empty()
+    }
+
+    /// Lays codes out.
+    pub(super) fn fill(&mut self, machine: &Machine, codes: &Codes) {
+        let groups = codes.width() / GROUP;
+        let count = codes.rows().div_ceil(LANES) * groups;
+        self.digits.resize(count, Digits::default());
+        self.minima.resize(count, [[0.0; LANES]; 3]);
+        let (digits, minima) = (Shared::new(&mut self.digits), Shared::new(&mut self.minima));
+        machine.split(count, 16, |range| {
+            // SAFETY: the ranges of the threads do not overlap.
+            let (digits, minima) = unsafe {
+                (digits.slice_mut(range.start, range.len()), minima.slice_mut(range.start, range.len()))
+            };
+            dispatch(machine.isa(), Fill { codes, first: range.start, digits, minima });
+        });
+    }
 }
 
 struct Fill<'a> {
     codes: &'a Codes,
     first: usize,
-    tiles: &'a mut [CodeTile],
+    digits: &'a mut [Digits],
+    minima: &'a mut [[[f32; LANES]; 3]],
 }
 
 impl Kernel for Fill<'_> {
@@ -62,71 +89,67 @@ impl Kernel for Fill<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         let groups = self.codes.width() / GROUP;
-        for (index, tile) in self.tiles.iter_mut().enumerate() {
+        for (index, (digits, minima)) in self.digits.iter_mut().zip(self.minima).enumerate() {
             let (sixteen, group) = ((self.first + index) / groups, (self.first + index) % groups);
             for lane in 0..LANES {
-                tile.take_row(self.codes, LANES * sixteen + lane, group, lane);
+                let row = LANES * sixteen + lane;
+                if row < self.codes.rows() {
+                    take_row(self.codes, (row, group), digits, minima, lane);
+                } else {
+                    (digits.low[lane], digits.high[lane]) = ([0; RUN], [0; RUN]);
+                    minima.iter_mut().for_each(|minima| minima[lane] = 0.0);
+                }
             }
         }
     }
 }
 
-impl CodeTile {
-    /// Takes a group of one row.
-    #[inline(always)]
-    fn take_row(&mut self, codes: &Codes, row: usize, group: usize, lane: usize) {
-        let (low, high) = (&mut self.digits.low[lane], &mut self.digits.high[lane]);
-        if row >= codes.rows() {
-            (*low, *high) = ([0; RUN], [0; RUN]);
-            self.scales.iter_mut().for_each(|scales| scales[lane] = Scale::default());
-            return;
-        }
-        let row = codes.row(row);
-        for ((code, low), high) in row.codes.as_chunks::<GROUP>().0[group].iter().zip(low).zip(high) {
-            (*low, *high) = (*code as u8, (*code >> 8) as i8);
-        }
-        let whole = row.scales[group];
-        let [first, second] = row.sums[group].map(|sum| Scale::new(whole.code, sum));
-        for (scales, scale) in self.scales.iter_mut().zip([first, second, whole]) {
-            scales[lane] = scale;
-        }
+/// Takes a group of one row.
+#[inline(always)]
+fn take_row(
+    codes: &Codes,
+    (row, group): (usize, usize),
+    digits: &mut Digits,
+    minima: &mut [[f32; LANES]; 3],
+    lane: usize,
+) {
+    let row = codes.row(row);
+    let scale = row.scales[group];
+    let (low, high) = (&mut digits.low[lane], &mut digits.high[lane]);
+    for ((code, low), high) in row.codes.as_chunks::<GROUP>().0[group].iter().zip(low).zip(high) {
+        let lower = *code & 255;
+        (*low, *high) =
+            (bf16_of(f32::from(lower) * scale.code), bf16_of(f32::from(code - lower) * scale.code));
+    }
+    let [first, second] = row.sums[group].map(|sum| -(scale.code * sum));
+    for (minima, minimum) in minima.iter_mut().zip([first, second, scale.minimum]) {
+        minima[lane] = minimum;
     }
 }
 
-/// A part of a product, all its rows in tiles.
-pub(super) struct TiledRows<'a, T> {
-    part: &'a Part<'a>,
-    tiles: PhantomData<T>,
+/// A part of a product, all its rows in tiles. Gives whether it could be done.
+pub(super) fn multiply(part: &Part<'_>) -> bool {
+    multiply_with::<Amx>(part)
 }
 
-impl<'a, T: Tiles> TiledRows<'a, T> {
-    pub(super) fn new(part: &'a Part<'a>) -> Self {
-        TiledRows { part, tiles: PhantomData }
-    }
-
-    /// Gives whether it could be done.
-    pub(super) fn run(&self) -> bool {
-        let part = self.part;
-        let Some((unit, _)) = unit_of(part.weights.storage).filter(|_| !part.x.tiles().is_empty()) else {
-            return false;
-        };
-        let Some(mut tiles) = T::configure(part.isa, unit) else { return false };
-        Workspace::slabs::<Bytes>(part, |panels, output, tiled| {
-            tiled.sums.resize(panels.len(), [[0.0; LANES]; LANES]);
-            if !low_digits(part.x) {
-                tiled.digits.iter_mut().for_each(|digits| digits.low = Default::default());
-            }
-            dispatch(part.isa, Slab { part, panels, output, tiles: &mut tiles, tiled });
-        });
-        true
-    }
+fn multiply_with<T: Tiles>(part: &Part<'_>) -> bool {
+    let Some((unit, _)) = unit_of(part.weights.storage).filter(|_| !part.x.tiles().is_empty()) else {
+        return false;
+    };
+    let Some(mut tiles) = T::configure(part.isa, unit) else { return false };
+    Workspace::slabs::<Halves>(part, |slab, tiled| {
+        if tiled.sums.len() < slab.panels.len() {
+            tiled.sums.resize(slab.panels.len(), [[0.0; LANES]; LANES]);
+        }
+        dispatch(part.isa, Slab { part, slab, tiles: &mut tiles, tiled });
+    });
+    true
 }
 
-/// The outputs of a slab of panels from `output` on, for all rows.
+/// A slab of panels for all rows.
 struct Slab<'a, T> {
     part: &'a Part<'a>,
-    panels: &'a [Panel],
-    output: usize,
+    slab: Filled<'a>,
     tiles: &'a mut T,
     tiled: &'a mut TiledSums,
 }
@@ -150,30 +173,51 @@ impl<T: Tiles> Kernel for Slab<'_, T> {
     }
 }
 
-fn low_digits(x: &Codes) -> bool {
-    x.rounding() == Rounding::Bits16
-}
-
 impl<T: Tiles> Slab<'_, T> {
     #[inline(always)]
     fn all_rows<L: Lanes, U: Unit>(&mut self) {
-        let (groups, low) = (self.part.weights.inputs / GROUP, low_digits(self.part.x));
-        for (sixteen, x) in self.part.x.tiles().chunks_exact(groups).enumerate() {
-            for begin in (0..groups).step_by(STRETCH) {
-                let end = (begin + STRETCH).min(groups);
-                for (i, panel) in self.panels.iter().enumerate() {
-                    let kept = &mut self.tiled.sums[i];
-                    let mut sums = [L::splat(0.0); LANES];
-                    if begin > 0 {
-                        sums = each_lane!(|lane| L::load(&kept[lane]));
-                    }
-                    let digits = &mut self.tiled.digits;
-                    sums = add_stretch::<L, U, T>(sums, panel, (x, low), begin..end, self.tiles, digits);
-                    if end < groups {
-                        each_lane!(|lane| sums[lane].store(&mut kept[lane]));
-                    } else {
-                        self.part.store_sixteen(sixteen * LANES, self.output + i * LANES, sums);
-                    }
+        let stretch = STRETCH * U::LEN;
+        for sixteen in 0..self.part.x.rows().div_ceil(LANES) {
+            for begin in self.slab.inputs.clone().step_by(stretch) {
+                let end = (begin + stretch).min(self.slab.inputs.end);
+                self.add_stretch::<L, U>(sixteen, begin..end);
+            }
+        }
+    }
+
+    /// Adds the products of some inputs to the sums of sixteen rows, for all panels. Sums are kept from stretch to stretch of a slab, and wait among
+    /// the results for the slab of the inputs behind.
+    #[inline(always)]
+    fn add_stretch<'s, L: Lanes, U: Unit>(&'s mut self, sixteen: usize, inputs: Range<usize>) {
+        let Slab { part, slab, tiled, .. } = self;
+        let (places, slab_inputs) = (part.x.tiles().places(sixteen, &inputs, part.x.width()), &slab.inputs);
+        let (digits, minima) = (&part.x.tiles().digits[places.clone()], &part.x.tiles().minima[places]);
+        let (begins, ends) = (inputs.start == slab_inputs.start, inputs.end == slab_inputs.end);
+        let (begin, end) = (inputs.start - slab_inputs.start, inputs.end - slab_inputs.start);
+        let products = &mut tiled.units[..inputs.len() / U::LEN];
+        for (two, panels) in slab.panels.chunks(2).enumerate() {
+            let codes = |panel: &'s Panel| -> &'s [TileRow] {
+                &bytemuck::cast_slice(panel.pairs())[begin / 2..end / 2]
+            };
+            self.tiles.multiply(digits, [codes(&panels[0]), codes(&panels[panels.len() - 1])], products);
+            for (i, panel) in panels.iter().enumerate() {
+                let kept = &mut tiled.sums[2 * two + i];
+                let place = (sixteen * LANES, slab.output + (2 * two + i) * LANES);
+                let mut sums = [L::splat(0.0); LANES];
+                if !begins {
+                    sums = each_lane!(|lane| L::load(&kept[lane]));
+                } else if inputs.start > 0 {
+                    sums = part.load_sixteen(place);
+                }
+                for (index, products) in products.iter().enumerate() {
+                    let which = if U::LEN == GROUP { 2 } else { index % 2 };
+                    let minima = &minima[index * U::LEN / GROUP][which];
+                    sums = add_sixteen::<L, U>(sums, &products[i], (panel, begin / U::LEN + index), minima);
+                }
+                if ends {
+                    part.store_sixteen(place, sums);
+                } else {
+                    each_lane!(|lane| sums[lane].store(&mut kept[lane]));
                 }
             }
         }
@@ -181,8 +225,15 @@ impl<T: Tiles> Slab<'_, T> {
 }
 
 impl Part<'_> {
+    /// What was stored of sixteen outputs of sixteen rows.
     #[inline(always)]
-    fn store_sixteen<L: Lanes>(&self, row: usize, output: usize, sums: [L; LANES]) {
+    fn load_sixteen<L: Lanes>(&self, (row, output): (usize, usize)) -> [L; LANES] {
+        let rows = self.x.rows() - row;
+        each_lane!(|lane| if lane < rows { self.load(row + lane, output) } else { L::splat(0.0) })
+    }
+
+    #[inline(always)]
+    fn store_sixteen<L: Lanes>(&self, (row, output): (usize, usize), sums: [L; LANES]) {
         let rows = self.x.rows() - row;
         each_lane!(|lane| {
             if lane < rows {
@@ -192,55 +243,26 @@ impl Part<'_> {
     }
 }
 
-/// Adds the products of the units of some groups to the sums of sixteen rows. While one unit is multiplied in
-/// tiles, the one before it is added.
-#[inline(always)]
-fn add_stretch<L: Lanes, U: Unit, T: Tiles>(
-    mut sums: [L; LANES],
-    panel: &Panel,
-    (x, low): (&[CodeTile], bool),
-    groups: Range<usize>,
-    tiles: &mut T,
-    digits: &mut [DigitSums; 2],
-) -> [L; LANES] {
-    let codes = bytemuck::cast_slice(panel.pairs());
-    let (first, end) = (groups.start * (GROUP / U::LEN), groups.end * (GROUP / U::LEN));
-    for unit in first..=end {
-        if unit < end {
-            let (group, begin) = (unit * U::LEN / GROUP, unit * U::LEN % GROUP);
-            let codes = &codes[unit * U::LEN / 4..][..U::LEN / 4];
-            tiles.multiply(&x[group].digits, (begin, low), codes, unit, &mut digits[unit % 2]);
-        }
-        if unit > first {
-            let unit = unit - 1;
-            sums = add_sixteen::<L, U>(sums, &digits[unit % 2], panel, &x[unit * U::LEN / GROUP], unit);
-        }
-    }
-    sums
-}
-
 /// Adds one unit to the sums of sixteen rows.
 #[inline(always)]
 fn add_sixteen<L: Lanes, U: Unit>(
     sums: [L; LANES],
-    digits: &DigitSums,
-    panel: &Panel,
-    x: &CodeTile,
-    unit: usize,
+    products: &TileSums,
+    (panel, unit): (&Panel, usize),
+    x_minima: &[f32; LANES],
 ) -> [L; LANES] {
     let scales = L::load(&panel.scales[unit]);
     let minima = if U::MINIMA { L::load(&panel.minima[unit]) } else { L::splat(0.0) };
-    let x = &x.scales[if U::LEN == GROUP { 2 } else { unit % 2 }];
     each_lane!(|lane| {
-        let ints = L::ints_of_digits(&digits.high[lane], &digits.low[lane]);
-        add_unit::<L, U>(sums[lane], L::ints_to_f32(ints), scales, minima, x[lane])
+        let scale = Scale { code: 1.0, minimum: x_minima[lane] };
+        add_unit::<L, U>(sums[lane], L::load(&products.0[lane]), scales, minima, scale)
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::matmul::{Input, Layout, Weights, multiply};
+    use crate::matmul::{Input, Layout, Rounding, Weights, multiply};
     use crate::tiles::Model;
     use crate::{Isa, Storage};
 
@@ -250,25 +272,19 @@ mod tests {
     }
 
     fn check(storage: Storage, rows: usize, outputs: usize, inputs: usize) {
-        for rounding in [Rounding::Bits16, Rounding::Bits8] {
-            check_rounded(storage, rows, (outputs, inputs), rounding);
-        }
-    }
-
-    fn check_rounded(storage: Storage, rows: usize, (outputs, inputs): (usize, usize), rounding: Rounding) {
         let bytes = bytes(storage.bytes_of(inputs).expect("whole blocks") * outputs);
         let weights = Weights { storage, layout: Layout::OutIn, outputs, inputs, bytes: &bytes };
         let x: Vec<f32> = (0..rows * inputs).map(|i| (i as f32 * 0.37).sin() * (i % 41) as f32).collect();
         let machine = Machine::new(Isa::SCALAR, 2);
         let mut codes = Codes::new();
-        codes.fill(&machine, &x, inputs, rounding);
+        codes.fill(&machine, &x, inputs, Rounding::Bits16);
         let mut truth = vec![0.0; rows * outputs];
         multiply(&machine, weights, Input::Coded(&codes), &mut truth);
         for isa in Isa::available() {
             codes.fill_tiles(&Machine::new(isa, 2));
             let mut y = vec![f32::NAN; rows * outputs];
             let part = Part { isa, weights, x: &codes, y: &Shared::new(&mut y), outputs: 0..outputs };
-            assert!(TiledRows::<Model>::new(&part).run());
+            assert!(multiply_with::<Model>(&part));
             assert!(
                 truth.iter().zip(&y).all(|(truth, y)| truth.to_bits() == y.to_bits()),
                 "{storage} on {isa}: {rows} rows, {outputs} x {inputs}"

@@ -1,4 +1,4 @@
-//! AMX: leave to use it, its configuration, and AMX-INT8's instructions.
+//! AMX: leave to use it, its configuration, and the instructions for exact sums of digits.
 //!
 //! The compiler's own intrinsics are not stable, so each use is written out. Tiles belong to a thread: a value of
 //! [`Configured`] stands for its configuration, which is given up when the value is dropped, so that an idle thread has no
@@ -10,33 +10,25 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 
-use super::{DigitSums, Digits, TileRow, Tiles};
+use super::{Digits, TileRow, TileSums, Tiles};
 use crate::Isa;
 use crate::width::{LANES, RUN};
 
-/// Whether the processor has AMX-INT8 with tiles of 16 rows of 64 bytes, and the system lets this process use them.
-/// The first call asks for that.
+/// Whether the processor has AMX-BF16 with tiles of 16 rows of 64 bytes, rounds to BF16 (AVX512-BF16) and permutes bytes (AVX512-VBMI), and the
+/// system lets this process use tiles. The first call asks for that.
 pub(crate) fn permitted() -> bool {
     static PERMITTED: OnceLock<bool> = OnceLock::new();
     *PERMITTED.get_or_init(|| detected() && saved() && granted())
 }
 
-/// Whether the same processor multiplies tiles of BF16, too (AMX-BF16), rounds to it (AVX512-BF16) and permutes bytes (AVX512-VBMI), as all
-/// that have the first do.
-pub(crate) fn of_bf16() -> bool {
-    const BF16: u32 = 1 << 22;
-    static FOUND: OnceLock<bool> = OnceLock::new();
-    let lanes = || is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512vbmi");
-    *FOUND.get_or_init(|| lanes() && cpuid(7, 0).edx & BF16 != 0)
-}
-
 /// The processor's own word. Intel's manual, volume 2, CPUID leaves 7 and 1DH.
 fn detected() -> bool {
+    const BF16: u32 = 1 << 22;
     const TILE: u32 = 1 << 24;
-    const INT8: u32 = 1 << 25;
     const PALETTES: u32 = 0x1d;
     // AVX-512 was found before, so leaf 7 is there.
-    if cpuid(7, 0).edx & (TILE | INT8) != TILE | INT8 || cpuid(0, 0).eax < PALETTES {
+    let lanes = is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512vbmi");
+    if !lanes || cpuid(7, 0).edx & (TILE | BF16) != TILE | BF16 || cpuid(0, 0).eax < PALETTES {
         return false;
     }
     let palette = cpuid(PALETTES, 1);
@@ -107,7 +99,7 @@ impl Configured {
     /// Configures tiles for rows of `row_bytes` bytes; `None` where `isa` has no tiles.
     #[inline(always)]
     pub(super) fn new(isa: Isa, row_bytes: [u16; TILES], rows: [u8; TILES]) -> Option<Self> {
-        if !isa.has_tiles() {
+        if !isa.has_bf16_tiles() {
             return None;
         }
         assert!(row_bytes.iter().all(|bytes| (1..=64).contains(bytes)), "rows that no tile has");
@@ -138,58 +130,51 @@ pub(super) const TILES: usize = 8;
 
 /// Tiles configured for units of one length.
 ///
-/// Tiles 0 to 3 are sums, 4 and 5 digits of activations, 6 and 7 codes of weights.
+/// Tiles 0 and 1 are sums of a unit of two panels, 2 and 3 those of the next one, 4 and 5 digits of activations, 6 and 7 codes of weights. Sums
+/// stay in their tile until they are stored: nothing but this file and its neighbours has instructions that touch tiles, of which each configures
+/// them anew.
 pub(crate) struct Amx {
     unit: usize,
     /// Held for its end, which gives the tiles up.
     _tiles: Configured,
 }
 
-/// Multiplies one unit: zeroes the sums, loads, multiplies and stores, first the low digits, then the high ones.
+/// Multiplies one unit of two panels, first by the upper digits, then by the lower ones.
 macro_rules! multiply {
-    ($low:tt, $high:tt, $codes:tt, $from:expr, $digits:expr, $to:expr) => {
+    ($first:tt, $second:tt, $digits:expr, $codes:expr) => {
         asm!(
-            concat!("tileloadd ", $codes, ", [{codes} + {line}*1]"),
-            "tileloadd tmm4, [{digits} + {row}*1]",
-            concat!("tilezero ", $low),
-            concat!("tdpbusd ", $low, ", tmm4, ", $codes),
-            "tileloadd tmm5, [{digits} + {row}*1 + 512]",
-            concat!("tilezero ", $high),
-            concat!("tdpbssd ", $high, ", tmm5, ", $codes),
-            concat!("tilestored [{sums} + {line}*1], ", $low),
-            concat!("tilestored [{sums} + {line}*1 + 1024], ", $high),
-            codes = in(reg) $from,
+            "tileloadd tmm4, [{digits} + {line}*1]",
+            "tileloadd tmm6, [{codes} + {line}*1]",
+            concat!("tilezero ", $first),
+            concat!("tdpbf16ps ", $first, ", tmm4, tmm6"),
+            "tileloadd tmm7, [{next} + {line}*1]",
+            concat!("tilezero ", $second),
+            concat!("tdpbf16ps ", $second, ", tmm4, tmm7"),
+            "tileloadd tmm5, [{digits} + {line}*1 + 1024]",
+            concat!("tdpbf16ps ", $first, ", tmm5, tmm6"),
+            concat!("tdpbf16ps ", $second, ", tmm5, tmm7"),
             digits = in(reg) $digits,
-            sums = in(reg) $to,
+            codes = in(reg) $codes[0],
+            next = in(reg) $codes[1],
             line = in(reg) size_of::<TileRow>(),
-            row = in(reg) RUN,
             out("tmm4") _,
             out("tmm5") _,
-            out($low) _,
-            out($high) _,
-            out($codes) _,
-            options(nostack, preserves_flags),
+            out("tmm6") _,
+            out("tmm7") _,
+            out($first) _,
+            out($second) _,
+            options(nostack, preserves_flags, readonly),
         )
     };
 }
 
-/// As [`multiply`], the high digits alone.
-macro_rules! multiply_high {
-    ($high:tt, $codes:tt, $from:expr, $digits:expr, $to:expr) => {
+macro_rules! store {
+    ($first:tt, $second:tt, $to:expr) => {
         asm!(
-            concat!("tileloadd ", $codes, ", [{codes} + {line}*1]"),
-            "tileloadd tmm5, [{digits} + {row}*1 + 512]",
-            concat!("tilezero ", $high),
-            concat!("tdpbssd ", $high, ", tmm5, ", $codes),
-            concat!("tilestored [{sums} + {line}*1 + 1024], ", $high),
-            codes = in(reg) $from,
-            digits = in(reg) $digits,
-            sums = in(reg) $to,
-            line = in(reg) size_of::<TileRow>(),
-            row = in(reg) RUN,
-            out("tmm5") _,
-            out($high) _,
-            out($codes) _,
+            concat!("tilestored [{to} + {line}*1], ", $first),
+            concat!("tilestored [{to} + {line}*1 + 1024], ", $second),
+            to = in(reg) $to,
+            line = in(reg) 4 * LANES,
             options(nostack, preserves_flags),
         )
     };
@@ -199,36 +184,46 @@ impl Tiles for Amx {
     #[inline(always)]
     fn configure(isa: Isa, unit: usize) -> Option<Self> {
         assert!(unit == RUN / 2 || unit == RUN);
-        let (sums, digits, codes) = (4 * LANES as u16, unit as u16, 4 * LANES as u16);
-        let (all, of_codes) = (LANES as u8, unit as u8 / 4);
-        let row_bytes = [sums, sums, sums, sums, digits, digits, codes, codes];
+        let (whole, digits) = (4 * LANES as u16, 2 * unit as u16);
+        let (all, of_codes) = (LANES as u8, unit as u8 / 2);
+        let row_bytes = [whole, whole, whole, whole, digits, digits, whole, whole];
         let rows = [all, all, all, all, all, all, of_codes, of_codes];
         Some(Amx { unit, _tiles: Configured::new(isa, row_bytes, rows)? })
     }
 
     #[inline(always)]
-    fn multiply(
-        &mut self,
-        digits: &Digits,
-        (begin, low): (usize, bool),
-        codes: &[TileRow],
-        turn: usize,
-        sums: &mut DigitSums,
-    ) {
-        assert!(codes.len() * 4 >= self.unit && begin + self.unit <= RUN);
-        let (codes, sums) = (codes.as_ptr(), std::ptr::from_mut(sums));
-        // SAFETY: place `begin` lies within a row of digits, by the assertion.
-        let digits = unsafe { std::ptr::from_ref(digits).cast::<u8>().add(begin) };
-        // SAFETY: the thread's tiles are configured as long as this value lives, by no other value, for rows of `unit` digits and `unit / 4`
-        // rows of codes. What is read: by the assertion, that many rows of 64 bytes of codes, and from `begin` on `unit` bytes
-        // of each of sixteen rows of `RUN` bytes, twice, the second 512 bytes behind the first: the two fields of `Digits`.
-        // What is written: sixteen rows of 64 bytes, twice: the two fields of `DigitSums`, which is borrowed mutably.
+    fn multiply(&mut self, digits: &[Digits], codes: [&[TileRow]; 2], sums: &mut [[TileSums; 2]]) {
+        let (units, lines) = (sums.len(), self.unit / 2);
+        assert!(units > 0 && units * self.unit == digits.len() * RUN, "two tiles of sums for each unit");
+        assert!(codes.iter().all(|codes| codes.len() == units * lines), "as many codes as digits");
+        let digits_of = |unit: usize| {
+            let (run, begin) = (unit * self.unit / RUN, unit * self.unit % RUN);
+            digits.as_ptr().wrapping_add(run).cast::<u16>().wrapping_add(begin)
+        };
+        let codes_of = |unit: usize| {
+            [codes[0].as_ptr(), codes[1].as_ptr()].map(|codes| codes.wrapping_add(unit * lines))
+        };
+        let sums = sums.as_mut_ptr();
+        // SAFETY: the thread's tiles are configured as long as this value lives, by no other value, for rows of `unit` digits and `unit / 2`
+        // rows of codes. What is read: of each of `units` units, by the assertions, that many lines of 64 bytes of codes, twice, and `unit`
+        // digits of each of sixteen rows of 64 bytes, twice, the second 1024 bytes behind the first: the two fields of `Digits`.
+        // What is written: the sums of `units` units, twice sixteen rows of 64 bytes each. Those of a unit are stored behind the
+        // products of the next one, since they wait for their own.
         unsafe {
-            match (low, turn % 2) {
-                (true, 0) => multiply!("tmm0", "tmm1", "tmm6", codes, digits, sums),
-                (true, _) => multiply!("tmm2", "tmm3", "tmm7", codes, digits, sums),
-                (false, 0) => multiply_high!("tmm1", "tmm6", codes, digits, sums),
-                (false, _) => multiply_high!("tmm3", "tmm7", codes, digits, sums),
+            multiply!("tmm0", "tmm1", digits_of(0), codes_of(0));
+            for unit in 1..units {
+                if unit % 2 == 1 {
+                    multiply!("tmm2", "tmm3", digits_of(unit), codes_of(unit));
+                    store!("tmm0", "tmm1", sums.add(unit - 1));
+                } else {
+                    multiply!("tmm0", "tmm1", digits_of(unit), codes_of(unit));
+                    store!("tmm2", "tmm3", sums.add(unit - 1));
+                }
+            }
+            if units % 2 == 1 {
+                store!("tmm0", "tmm1", sums.add(units - 1));
+            } else {
+                store!("tmm2", "tmm3", sums.add(units - 1));
             }
         }
     }

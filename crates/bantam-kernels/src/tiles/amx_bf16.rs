@@ -57,9 +57,6 @@ macro_rules! add_products {
 impl Bf16Tiles for AmxBf16 {
     #[inline(always)]
     fn configure(isa: Isa) -> Option<Self> {
-        if !isa.has_bf16_tiles() {
-            return None;
-        }
         let (bytes, rows) = (4 * LANES as u16, LANES as u8);
         Some(AmxBf16 { _tiles: Configured::new(isa, [bytes; TILES], [rows; TILES])? })
     }

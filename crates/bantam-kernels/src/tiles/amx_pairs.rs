@@ -20,9 +20,6 @@ pub(crate) struct AmxPairs {
 impl PairTiles for AmxPairs {
     #[inline(always)]
     fn configure(isa: Isa, rows: usize) -> Option<Self> {
-        if !isa.has_bf16_tiles() {
-            return None;
-        }
         assert!((1..=LANES).contains(&rows), "rows of one tile");
         let (all, some) = (4 * LANES as u16, 4 * rows as u16);
         let row_bytes = [some, some, some, some, all, all, some, some];

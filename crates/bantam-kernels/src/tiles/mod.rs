@@ -1,8 +1,9 @@
-//! Products of tiles of bytes: sixteen rows of activations times sixteen outputs in one instruction.
+//! Products of tiles: sixteen rows of activations times sixteen outputs in one instruction.
 //!
-//! Processors with AMX multiply a tile of 16 rows of up to 64 bytes by one of up to 64 times 16 bytes and add to 16 x 16
-//! integers. A 16-bit code is two digits in base 256, the upper one signed and the lower one not: just its two bytes. So
-//! two tile products give the exact sum of a unit's products of codes, `256 * high + low`, as every other path does.
+//! Processors with AMX multiply a tile of 16 rows of up to 16 pairs of BF16 by one of up to 16 times 16 pairs and add to 16 x 16 sums in
+//! f32. A 16-bit code is two digits in base 256, the upper one signed and the lower one not, and digits, 256 times them, and codes of weights
+//! are numbers of BF16. A unit's sums of products of either digit are whole numbers of at most 20 bits, or 256 times such ones, so they are exact in
+//! f32, and the sum of both is rounded once: as where the integer, `256 * high + low`, is made a number on every other path.
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod amx;
@@ -22,7 +23,7 @@ mod bf16;
 mod pairs;
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-pub(crate) use amx::{Amx, of_bf16, permitted};
+pub(crate) use amx::{Amx, permitted};
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) use amx_bf16::AmxBf16;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -39,42 +40,42 @@ pub(crate) use pairs::PairsModel;
 pub(crate) use pairs::{PairTiles, Tile, TileSums};
 
 use crate::Isa;
+#[cfg(test)]
+use crate::width::Pair;
 use crate::width::{LANES, RUN};
 
-/// The digits of a run of codes of sixteen rows.
-#[derive(Clone, Default)]
+/// The digits of a run of codes of sixteen rows, in BF16.
+#[derive(Clone)]
 #[repr(C, align(64))]
 pub(crate) struct Digits {
-    pub(crate) low: [[u8; RUN]; LANES],
-    pub(crate) high: [[i8; RUN]; LANES],
+    /// 256 times the upper ones.
+    pub(crate) high: [[u16; RUN]; LANES],
+    pub(crate) low: [[u16; RUN]; LANES],
 }
 
-/// A unit's sums of products of digits: sixteen rows of sixteen outputs.
-#[derive(Clone, Default)]
-#[repr(C, align(64))]
-pub(crate) struct DigitSums {
-    pub(crate) low: [[i32; LANES]; LANES],
-    pub(crate) high: [[i32; LANES]; LANES],
+impl Default for Digits {
+    fn default() -> Self {
+        Digits { high: [[0; RUN]; LANES], low: [[0; RUN]; LANES] }
+    }
 }
 
-/// Codes of weights as tiles hold them: four codes of each of sixteen outputs, `[16][4]`.
-pub(crate) type TileRow = [u8; 4 * LANES];
+/// A number of up to eight bits in BF16.
+#[inline(always)]
+pub(crate) fn bf16_of(number: f32) -> u16 {
+    (number.to_bits() >> 16) as u16
+}
+
+/// Codes of weights in BF16 as tiles hold them: two codes of each of sixteen outputs, `[16][2]`.
+pub(crate) type TileRow = [u16; 2 * LANES];
 
 /// What multiplies tiles for one thread, from [`Tiles::configure`] until it is dropped.
 pub(crate) trait Tiles: Sized {
     /// Makes ready for units of `unit` codes, 16 or 32; `None` where `isa` has no tiles.
     fn configure(isa: Isa, unit: usize) -> Option<Self>;
 
-    /// Multiplies the digits of a unit by the codes of sixteen outputs, `unit / 4` rows of them. `place` is where in its run
-    /// the unit begins, and whether there are low digits; if not, their sums stay as they are. `turn` counts the units: two in a row wait less for each other if it differs in its last bit.
-    fn multiply(
-        &mut self,
-        digits: &Digits,
-        place: (usize, bool),
-        codes: &[TileRow],
-        turn: usize,
-        sums: &mut DigitSums,
-    );
+    /// Multiplies the digits of some runs by the codes of twice sixteen outputs, `unit / 2` lines for each unit, and gives the sums of
+    /// each unit.
+    fn multiply(&mut self, digits: &[Digits], codes: [&[TileRow]; 2], sums: &mut [[TileSums; 2]]);
 }
 
 /// Stands in for the tiles of other processors and systems.
@@ -86,7 +87,7 @@ impl Tiles for Amx {
     fn configure(_: Isa, _: usize) -> Option<Self> {
         None
     }
-    fn multiply(&mut self, _: &Digits, _: (usize, bool), _: &[TileRow], _: usize, _: &mut DigitSums) {
+    fn multiply(&mut self, _: &[Digits], _: [&[TileRow]; 2], _: &mut [[TileSums; 2]]) {
         match *self {}
     }
 }
@@ -103,25 +104,33 @@ impl Tiles for Model {
         Some(Model { unit })
     }
 
-    fn multiply(
-        &mut self,
-        digits: &Digits,
-        (begin, low): (usize, bool),
-        codes: &[TileRow],
-        _: usize,
-        sums: &mut DigitSums,
-    ) {
-        assert_eq!(codes.len(), self.unit / 4);
-        sums.high = Default::default();
-        if low {
-            sums.low = Default::default();
+    fn multiply(&mut self, digits: &[Digits], codes: [&[TileRow]; 2], sums: &mut [[TileSums; 2]]) {
+        for (panel, codes) in codes.into_iter().enumerate() {
+            self.multiply_one(digits, codes, sums.iter_mut().map(|sums| &mut sums[panel]));
         }
-        for row in 0..LANES {
-            for output in 0..LANES {
-                for k in 0..self.unit {
-                    let code = i32::from(codes[k / 4][4 * output + k % 4] as i8);
-                    sums.low[row][output] += i32::from(low) * i32::from(digits.low[row][begin + k]) * code;
-                    sums.high[row][output] += i32::from(digits.high[row][begin + k]) * code;
+    }
+}
+
+#[cfg(test)]
+impl Model {
+    fn multiply_one<'a>(
+        &self,
+        digits: &[Digits],
+        codes: &[TileRow],
+        sums: impl Iterator<Item = &'a mut TileSums>,
+    ) {
+        let pairs = |row: &[u16]| -> Vec<Pair> {
+            row.as_chunks().0.iter().map(|[x, y]| Pair::from(*x) | Pair::from(*y) << 16).collect()
+        };
+        for (index, (codes, sums)) in codes.chunks_exact(self.unit / 2).zip(sums).enumerate() {
+            let (run, begin) = (index * self.unit / RUN, index * self.unit % RUN);
+            let codes: Vec<Vec<Pair>> = codes.iter().map(|line| pairs(line)).collect();
+            for (row, output) in (0..LANES * LANES).map(|i| (i / LANES, i % LANES)) {
+                let sum = &mut sums.0[row][output];
+                *sum = 0.0;
+                for digits in [&digits[run].high, &digits[run].low] {
+                    let digits = pairs(&digits[row][begin..begin + self.unit]);
+                    *sum = bf16::added(*sum, &digits, codes.iter().map(|line| line[output]));
                 }
             }
         }
@@ -132,47 +141,55 @@ impl Tiles for Model {
 mod tests {
     use super::*;
 
-    /// The least, the greatest and other digits.
-    fn digits() -> Digits {
+    /// The least, the greatest and other codes.
+    fn code(row: usize, k: usize) -> i16 {
+        [i16::MIN, i16::MAX, -1, 255, (row * 2477 + k * 9973) as i16][(row + k) % 5]
+    }
+
+    fn digits(run: usize) -> Digits {
         let mut digits = Digits::default();
-        for row in 0..LANES {
-            for k in 0..RUN {
-                let code = [i16::MIN, i16::MAX, -1, 255, (row * 2477 + k * 9973) as i16][(row + k) % 5];
-                [digits.low[row][k], _] = code.to_le_bytes();
-                digits.high[row][k] = (code >> 8) as i8;
-            }
+        for (row, k) in (0..LANES * RUN).map(|i| (i / RUN, i % RUN)) {
+            let code = code(row, run * RUN + k);
+            let [low, _] = code.to_le_bytes();
+            digits.low[row][k] = bf16_of(f32::from(low));
+            digits.high[row][k] = bf16_of(f32::from(code - i16::from(low)));
         }
         digits
     }
 
+    fn weight(k: usize, output: usize) -> i8 {
+        (k * 37 + output * 89) as u8 as i8
+    }
+
     #[test]
-    fn tiles_do_as_their_model_does() {
-        let digits = digits();
-        let codes: Vec<TileRow> = (0..8).map(|k| std::array::from_fn(|i| (k * 37 + i * 89) as u8)).collect();
+    fn sums_of_digits_are_those_of_integers_rounded_once() {
         for isa in Isa::available() {
-            for (unit, begins) in [(16, vec![0, 16]), (32, vec![0])] {
-                let (Some(mut tiles), Some(mut model)) =
-                    (Amx::configure(isa, unit), Model::configure(isa, unit))
-                else {
-                    continue;
-                };
-                for (turn, begin) in begins.into_iter().cycle().take(6).enumerate() {
-                    let (mut truth, mut found) = (DigitSums::default(), DigitSums::default());
-                    (found.low[3][7], truth.low[3][7]) = (1, 1);
-                    let place = (begin, turn < 3);
-                    model.multiply(&digits, place, &codes[..unit / 4], turn, &mut truth);
-                    tiles.multiply(&digits, place, &codes[..unit / 4], turn, &mut found);
-                    assert!(truth.low == found.low && truth.high == found.high, "{isa}, {unit} from {begin}");
-                }
+            for (unit, runs) in [(16, 1), (16, 3), (32, 1), (32, 4), (32, 7)] {
+                check::<Model>(isa, unit, runs);
+                check::<Amx>(isa, unit, runs);
             }
         }
     }
 
-    #[test]
-    fn digits_make_up_their_code() {
-        let digits = digits();
-        for (low, high) in digits.low.as_flattened().iter().zip(digits.high.as_flattened()) {
-            assert_eq!(i16::from_le_bytes([*low, *high as u8]), (i16::from(*high) << 8) + i16::from(*low));
+    fn check<T: Tiles>(isa: Isa, unit: usize, runs: usize) {
+        let Some(mut tiles) = T::configure(isa, unit) else { return };
+        let digits: Vec<Digits> = (0..runs).map(digits).collect();
+        let line = |k: usize| std::array::from_fn(|i| bf16_of(f32::from(weight(2 * k + i % 2, i / 2))));
+        let codes: Vec<TileRow> = (0..runs * RUN).map(line).collect();
+        let (first, second) = codes.split_at(runs * RUN / 2);
+        let mut found = vec![[TileSums::ZERO; 2]; runs * RUN / unit];
+        tiles.multiply(&digits, [first, second], &mut found);
+        for (index, found) in found.iter().enumerate() {
+            for (row, output) in (0..LANES * 2 * LANES).map(|i| (i / (2 * LANES), i % (2 * LANES))) {
+                let (panel, lane) = (output / LANES, output % LANES);
+                let product =
+                    |k: usize| i32::from(code(row, k)) * i32::from(weight(panel * runs * RUN + k, lane));
+                let whole: i32 = (index * unit..(index + 1) * unit).map(product).sum();
+                assert_eq!(
+                    whole as f32, found[panel].0[row][lane],
+                    "{isa}, {unit}: {index}, {row}, {output}"
+                );
+            }
         }
     }
 }

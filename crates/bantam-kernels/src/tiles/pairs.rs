@@ -27,6 +27,12 @@ impl TileSums {
     pub(crate) const ZERO: TileSums = TileSums([[0.0; LANES]; LANES]);
 }
 
+impl Default for TileSums {
+    fn default() -> Self {
+        TileSums::ZERO
+    }
+}
+
 /// What multiplies them for one thread, from [`PairTiles::configure`] until it is dropped.
 pub(crate) trait PairTiles: Sized {
     /// Makes ready for tiles of activations of so many rows, 1 to 16; `None` where `isa` has no such tiles.

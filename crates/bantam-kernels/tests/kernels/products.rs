@@ -93,13 +93,18 @@ impl Product {
     }
 }
 
-/// Activations as [`Codes`] promises to round them: `scale * code`, one scale for each 32.
+/// Activations as [`Codes`] promises to round them: `scale * code`, one scale for each 32, a power of two where codes have 16 bits.
 fn rounded(x: &[f32], rounding: Rounding) -> Vec<f64> {
-    let steps = if rounding == Rounding::Bits16 { 32767.0 } else { 127.0 };
     let mut rounded = Vec::new();
     for group in x.chunks_exact(32) {
         let greatest = group.iter().fold(0f32, |greatest, x| greatest.max(x.abs()));
-        let (scale, per_code) = (f64::from(greatest) / f64::from(steps), steps / greatest);
+        let (scale, per_code) = match rounding {
+            Rounding::Bits16 => {
+                let scale = (f64::from(greatest) / 32767.0).log2().ceil().exp2();
+                (scale, (1.0 / scale) as f32)
+            }
+            Rounding::Bits8 => (f64::from(greatest) / 127.0, 127.0 / greatest),
+        };
         rounded.extend(group.iter().map(|x| f64::from((x * per_code).round_ties_even()) * scale));
     }
     rounded
