@@ -1,6 +1,7 @@
 //! Sixteen rows of blocks of weights, which are read column by column.
 
 use std::borrow::Cow;
+use std::hint::black_box;
 
 use super::Weights;
 use crate::blocks::Block;
@@ -104,10 +105,11 @@ pub(super) fn prefetch_first<L: Lanes, B: Block>(weights: &Weights<'_>, output: 
     prefetch::<L>(&weights.bytes[output * row..end]);
 }
 
-/// Asks for all of some bytes.
+/// Asks for all of some bytes, one line after the other: with the step hidden from the compiler this stays a loop, whose
+/// turns wait for each other. Asked for at once, the lines of a column come a third slower (docs/kernels.md, "Few rows").
 #[inline(always)]
 pub(super) fn prefetch<L: Lanes>(bytes: &[u8]) {
-    for line in bytes.chunks(CACHE_LINE) {
+    for line in bytes.chunks(black_box(CACHE_LINE)) {
         L::prefetch(&line[0]);
     }
 }
