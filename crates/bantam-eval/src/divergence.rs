@@ -1,6 +1,8 @@
 //! How far one model's predictions are from another's.
 
-use crate::perplexity::{Perplexity, log_sum_exp};
+use bantam_engine::sampling::log_sum_exp;
+
+use crate::perplexity::Perplexity;
 use crate::predictions::Row;
 
 /// Sums over scored tokens of a base model's predictions `p` and another's `q`.

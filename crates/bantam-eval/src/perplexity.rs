@@ -1,5 +1,7 @@
 //! The exponential of the mean negative log-probability.
 
+use bantam_engine::sampling::log_sum_exp;
+
 /// Sums over scored tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Perplexity {
@@ -45,13 +47,6 @@ impl Perplexity {
 /// The negative log-probability of a token, in nats.
 pub fn nll(logits: &[f32], token: u32) -> f64 {
     log_sum_exp(logits) - f64::from(logits[token as usize])
-}
-
-/// The logarithm of the sum of exponentials.
-pub(crate) fn log_sum_exp(logits: &[f32]) -> f64 {
-    let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|logit| f64::from(logit - greatest).exp()).sum();
-    f64::from(greatest) + sum.ln()
 }
 
 #[cfg(test)]

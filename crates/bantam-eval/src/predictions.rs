@@ -15,8 +15,9 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
+use bantam_engine::sampling::log_sum_exp;
+
 use crate::Error;
-use crate::perplexity::log_sum_exp;
 
 const MAGIC: &[u8; 8] = b"_logits_";
 /// Logits further below the greatest are raised to this distance.

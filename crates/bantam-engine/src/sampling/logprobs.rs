@@ -10,8 +10,8 @@ pub(crate) fn of(logits: &[f32], id: u32, count: usize) -> (f32, Vec<(u32, f32)>
     (logprob(logits[id as usize]), top.into_iter().map(|c| (c.id, logprob(c.logit))).collect())
 }
 
-/// The logarithm of the sum of all `exp(logit)`.
-fn log_sum_exp(logits: &[f32]) -> f64 {
+/// The logarithm of the sum of all `exp(logit)`, to 2.5e-7.
+pub fn log_sum_exp(logits: &[f32]) -> f64 {
     let greatest = greatest(logits);
     f64::from(greatest) + sum_exp(logits, |logit| logit - greatest).ln()
 }
@@ -44,8 +44,8 @@ const LANES: usize = 8;
 /// `exp` of a number from zero down, to 2e-7 of itself, in operations that compilers turn into vectors: this runs
 /// over the whole vocabulary for every token, where the library's function takes as long as a small layer.
 pub(super) fn exp(x: f32) -> f32 {
-    // Below this, it is nothing beside the one that the greatest gives.
-    let x = x.max(-87.0);
+    // Below this, it is nothing beside the one that the greatest gives. A NaN stays one.
+    let x = if x < -87.0 { -87.0 } else { x };
     // Adding and taking away this rounds to whole numbers.
     const ROUND: f32 = 12_582_912.0;
     let shifted = x * std::f32::consts::LOG2_E + ROUND;
@@ -76,6 +76,7 @@ mod tests {
         }
         assert_eq!(exp(0.0), 1.0);
         assert!(exp(f32::NEG_INFINITY) < 1e-37);
+        assert!(exp(f32::NAN).is_nan() && log_sum_exp(&[0.0, f32::NAN, 1.0]).is_nan());
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod sampler;
 pub(crate) mod logprobs;
 
 pub use dry::Dry;
+pub use logprobs::log_sum_exp;
 pub use random::Random;
 pub use sampler::Sampler;
 
