@@ -11,7 +11,7 @@ use bantam_tensor::kernels::matmul::{
     Codes, Form, Input, Layout, Product, Rounded, Rounding, dequantize, multiply_all,
 };
 use bantam_tensor::kernels::norm::normalize;
-use bantam_tensor::kernels::{Isa, Machine, elementwise, rope};
+use bantam_tensor::kernels::{Isa, Machine, Storage, elementwise, rope};
 
 use crate::description::{Attention, PositionScale};
 use crate::names::Site;
@@ -23,6 +23,8 @@ use crate::{Batch, Error, Model, Ops, State, forward};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Numerics {
     /// Activations against quantised weights are 16-bit integers with a scale for each 32: the same bits on every processor.
+    /// Where there are tiles of BF16, weights of 16 bits and what meets them are rounded to it: the same bits on every such
+    /// processor. Other weights of 16 bits, and those of 32, are multiplied in f32.
     #[default]
     Default,
     /// Where the processor has tiles of BF16, many rows are rounded to it, and so are weights, keys and values; few rows as by default.
@@ -42,7 +44,8 @@ impl Numerics {
         let tiles = isa.has_bf16_tiles() && matrix.layout == Layout::OutIn;
         let fastest = self == Numerics::Fastest;
         let quantized = matrix.tensor.storage().is_quantized();
-        if fastest && tiles && rows >= TILED_ROWS_MIN {
+        let of_16_bits = matches!(matrix.tensor.storage(), Storage::F16 | Storage::BF16);
+        if tiles && (of_16_bits || fastest && rows >= TILED_ROWS_MIN) {
             return Some(Form::Pairs);
         }
         let rounding = if fastest && !tiles { Rounding::Bits8 } else { Rounding::Bits16 };
@@ -225,10 +228,15 @@ impl<'a> Executor<'a> {
         self.numerics.form(self.machine.isa(), matrix, rows)
     }
 
-    fn prepare<'m>(&mut self, x: &Rows, mut matrices: impl Iterator<Item = &'m Matrix>) {
+    fn prepare<'m>(&mut self, x: &Rows, matrices: impl Iterator<Item = &'m Matrix>) {
         let rows = x.data.len() / x.width;
-        if let Some(form) = matrices.find_map(|matrix| self.form(matrix, rows)) {
-            self.scratch.rounded.fill(self.machine, &x.data, x.width, form);
+        let (isa, numerics) = (self.machine.isa(), self.numerics);
+        let mut forms: Vec<Form> = Vec::new();
+        for form in matrices.filter_map(|matrix| numerics.form(isa, matrix, rows)) {
+            if !forms.contains(&form) {
+                self.scratch.rounded.fill(self.machine, &x.data, x.width, form);
+                forms.push(form);
+            }
         }
     }
 

@@ -183,7 +183,7 @@ pub struct Tape<'a> {
     pub(crate) attended: Option<Vec<[Vec<f32>; 2]>>,
     pub(crate) pool: Pool,
     /// A node's values rounded, which several products share.
-    rounded: (Option<Place>, Rounded),
+    rounded: (Option<(Place, Form)>, Rounded),
     nodes: Vec<Node>,
     /// The first layer whose output was not finite.
     pub(crate) fault: Option<usize>,
@@ -337,12 +337,12 @@ impl<'a> Tape<'a> {
         self.pool.copy(&self.nodes[of.0].rows.data)
     }
 
-    /// A node's values rounded; all that are asked for are rounded in the same way.
+    /// A node's values rounded.
     pub(crate) fn rounded(&mut self, of: Place, form: Form) -> Input<'_> {
         let rows = &self.nodes[of.0].rows;
-        if self.rounded.0 != Some(of) {
+        if self.rounded.0 != Some((of, form)) {
             self.rounded.1.fill(self.machine, &rows.data, rows.width, form);
-            self.rounded.0 = Some(of);
+            self.rounded.0 = Some((of, form));
         }
         self.rounded.1.input(form)
     }

@@ -143,8 +143,9 @@ pub fn multiply_all<'a>(machine: &Machine, products: impl IntoIterator<Item = Pr
     });
     let parts: Vec<Part<'_>> = parts.collect();
     let panels = |part: &Part<'_>| if part.rows == 0 { 0 } else { part.weights.outputs.div_ceil(LANES) };
-    // Panels of many rows are multiplied two at a time.
-    let granule = if parts.iter().any(|part| part.rows > slab::FEW) { 2 } else { 1 };
+    // Panels of many rows are multiplied two at a time, those in tiles of BF16 always.
+    let in_twos = |part: &Part<'_>| part.rows > slab::FEW || matches!(part.input, Input::Pairs(_));
+    let granule = if parts.iter().any(in_twos) { 2 } else { 1 };
     machine.split(parts.iter().map(panels).sum(), granule, |range| {
         let mut first = 0;
         for part in &parts {

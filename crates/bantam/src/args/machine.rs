@@ -49,7 +49,8 @@ fn kv_parser() -> impl TypedValueParser<Value = KvStorage> {
 /// How products are rounded.
 #[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum NumericsArg {
-    /// Activations against quantised weights are 16-bit integers
+    /// Activations against quantised weights are 16-bit integers; weights of 16 bits, and what meets them,
+    /// are BF16 where the processor has AMX
     #[default]
     Default,
     /// Prompts in tiles of BF16 where the processor has AMX; elsewhere activations are 8-bit integers, and those that meet weights of

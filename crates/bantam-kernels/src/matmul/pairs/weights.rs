@@ -3,7 +3,7 @@
 use bytemuck::Zeroable;
 
 use super::super::Weights;
-use super::super::rows::{SixteenRows, prefetch};
+use super::super::rows::SixteenRows;
 use super::super::widen::Number;
 use super::rows::round;
 use crate::blocks::Block;
@@ -23,7 +23,7 @@ pub(super) trait Panel<'w>: Sized {
     fn scales<L: Bf16Lanes>(&self, column: usize, scales: &mut Self::Scales);
     /// Rounds the weights of 32 inputs, zeros behind the last.
     fn tile<L: Bf16Lanes>(&self, column: usize, step: usize, scales: &Self::Scales, to: &mut Tile);
-    /// Asks for as many bytes of the panel after the next as a tile is made of.
+    /// Asks for as many bytes of what is read later as a tile is made of.
     fn prefetch_ahead<L: Bf16Lanes>(&self, column: usize, step: usize);
 }
 
@@ -92,6 +92,10 @@ impl<'w, B: Block> Panel<'w> for PanelOfBlocks<'w, B> {
     }
 }
 
+/// Columns of the same rows that are asked for ahead, and behind their end of the rows after the next panel's. These rows are long, mostly
+/// a page or more: each is a stream that the processor sees by itself once lines near the one that is read are asked for.
+const COLUMNS_AHEAD: usize = 4;
+
 /// Of weights that are numbers as they lie.
 pub(super) struct PanelOfNumbers<'w, N> {
     /// From the first row on.
@@ -132,8 +136,13 @@ impl<'w, N: Number> Panel<'w> for PanelOfNumbers<'w, N> {
 
     #[inline(always)]
     fn prefetch_ahead<L: Bf16Lanes>(&self, column: usize, _: usize) {
-        let first = (2 * LANES * self.inputs) + column * RUN * LANES;
-        let numbers = self.numbers.get(first..first + RUN * LANES).unwrap_or_default();
-        prefetch::<L>(bytemuck::cast_slice(numbers));
+        let (ahead, row) = (column + COLUMNS_AHEAD, self.inputs);
+        let behind = ahead.saturating_sub(self.columns());
+        let first = if ahead < self.columns() { ahead * RUN } else { 2 * LANES * row + behind * RUN };
+        for lane in 0..LANES {
+            if let Some(number) = self.numbers.get(first + lane * row) {
+                L::prefetch(&bytemuck::bytes_of(number)[0]);
+            }
+        }
     }
 }
