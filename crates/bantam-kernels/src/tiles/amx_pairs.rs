@@ -9,7 +9,7 @@ use crate::width::{LANES, Pair};
 
 /// Tiles 0 to 3 are sums, 4 and 5 weights, 6 and 7 activations.
 ///
-/// Between [`PairTiles::begin`] and [`PairTiles::end`] sums stay in tiles 0 and 1. Nothing but this file and its
+/// Between [`PairTiles::begin`] and [`PairTiles::end`] sums stay in tiles 0 and 1, and behind [`PairTiles::square`] in 0 to 3. Nothing but this file and its
 /// neighbours has instructions that touch tiles, of which each configures them anew.
 pub(crate) struct AmxPairs {
     rows: usize,
@@ -120,17 +120,16 @@ impl PairTiles for AmxPairs {
         &mut self,
         [first, second]: [&[Tile]; 2],
         [left, right]: [&[Tile]; 2],
-        begins: bool,
-        sums: &mut [[TileSums; 2]; 2],
+        sums: Option<&[[TileSums; 2]; 2]>,
     ) {
         let steps = first.len();
         assert!(self.rows == LANES && steps > 0, "whole tiles");
         assert!([second, left, right].iter().all(|tiles| tiles.len() == steps), "as many of each");
         // SAFETY: as above, with all tiles of sixteen lines of 64 bytes. What is read: so many lines of `steps` tiles of four slices,
-        // by the assertions; `steps` is one at least, as the loop wants it. What is read and written: four tiles of sums.
+        // by the assertions, and four tiles of sums; `steps` is one at least, as the loop wants it.
         unsafe {
-            if begins {
-                asm!(
+            match sums {
+                None => asm!(
                     "tilezero tmm0",
                     "tilezero tmm1",
                     "tilezero tmm2",
@@ -140,21 +139,20 @@ impl PairTiles for AmxPairs {
                     out("tmm2") _,
                     out("tmm3") _,
                     options(nomem, nostack, preserves_flags),
-                );
-            } else {
-                asm!(
+                ),
+                Some(sums) => asm!(
                     "tileloadd tmm0, [{sums} + {line}*1]",
                     "tileloadd tmm1, [{sums} + {line}*1 + 1024]",
                     "tileloadd tmm2, [{sums} + {line}*1 + 2048]",
                     "tileloadd tmm3, [{sums} + {line}*1 + 3072]",
-                    sums = in(reg) &raw const *sums,
+                    sums = in(reg) sums,
                     line = in(reg) 4 * LANES,
                     out("tmm0") _,
                     out("tmm1") _,
                     out("tmm2") _,
                     out("tmm3") _,
                     options(nostack, preserves_flags, readonly),
-                );
+                ),
             }
             asm!(
                 "2:",
@@ -172,16 +170,11 @@ impl PairTiles for AmxPairs {
                 "add {right}, 1024",
                 "dec {steps}",
                 "jnz 2b",
-                "tilestored [{sums} + {line}*1], tmm0",
-                "tilestored [{sums} + {line}*1 + 1024], tmm1",
-                "tilestored [{sums} + {line}*1 + 2048], tmm2",
-                "tilestored [{sums} + {line}*1 + 3072], tmm3",
                 first = inout(reg) first.as_ptr() => _,
                 second = inout(reg) second.as_ptr() => _,
                 left = inout(reg) left.as_ptr() => _,
                 right = inout(reg) right.as_ptr() => _,
                 steps = inout(reg) steps => _,
-                sums = in(reg) sums,
                 line = in(reg) 4 * LANES,
                 out("tmm0") _,
                 out("tmm1") _,
@@ -191,7 +184,23 @@ impl PairTiles for AmxPairs {
                 out("tmm5") _,
                 out("tmm6") _,
                 out("tmm7") _,
-                options(nostack),
+                options(nostack, readonly),
+            );
+        }
+    }
+
+    #[inline(always)]
+    fn end_square(&mut self, sums: &mut [[TileSums; 2]; 2]) {
+        // SAFETY: as above. What is written: four tiles of sums, of sixteen lines of up to 64 bytes.
+        unsafe {
+            asm!(
+                "tilestored [{sums} + {line}*1], tmm0",
+                "tilestored [{sums} + {line}*1 + 1024], tmm1",
+                "tilestored [{sums} + {line}*1 + 2048], tmm2",
+                "tilestored [{sums} + {line}*1 + 3072], tmm3",
+                sums = in(reg) sums,
+                line = in(reg) 4 * LANES,
+                options(nostack, preserves_flags),
             );
         }
     }

@@ -51,14 +51,11 @@ pub(crate) trait PairTiles: Sized {
     fn strip(&mut self, first: &[Tile], activations: [&[Tile]; 2], sums: &mut [TileSums; 2]);
 
     /// Adds all products of two rows of tiles of weights with two of activations, of sixteen rows each, to `sums[weights][activations]`, or
-    /// begins these.
-    fn square(
-        &mut self,
-        weights: [&[Tile]; 2],
-        activations: [&[Tile]; 2],
-        begins: bool,
-        sums: &mut [[TileSums; 2]; 2],
-    );
+    /// to zeros. The processor is at it still while it works on what follows.
+    fn square(&mut self, weights: [&[Tile]; 2], activations: [&[Tile]; 2], sums: Option<&[[TileSums; 2]; 2]>);
+
+    /// Waits for the sums of a square, and gives them.
+    fn end_square(&mut self, sums: &mut [[TileSums; 2]; 2]);
 }
 
 /// Stands in for the tiles of other processors and systems.
@@ -82,7 +79,10 @@ impl PairTiles for AmxPairs {
     fn strip(&mut self, _: &[Tile], _: [&[Tile]; 2], _: &mut [TileSums; 2]) {
         match *self {}
     }
-    fn square(&mut self, _: [&[Tile]; 2], _: [&[Tile]; 2], _: bool, _: &mut [[TileSums; 2]; 2]) {
+    fn square(&mut self, _: [&[Tile]; 2], _: [&[Tile]; 2], _: Option<&[[TileSums; 2]; 2]>) {
+        match *self {}
+    }
+    fn end_square(&mut self, _: &mut [[TileSums; 2]; 2]) {
         match *self {}
     }
 }
@@ -92,12 +92,13 @@ impl PairTiles for AmxPairs {
 pub(crate) struct PairsModel {
     rows: usize,
     sums: [TileSums; 2],
+    square: [[TileSums; 2]; 2],
 }
 
 #[cfg(test)]
 impl PairTiles for PairsModel {
     fn configure(_: Isa, rows: usize) -> Option<Self> {
-        Some(PairsModel { rows, sums: [TileSums::ZERO; 2] })
+        Some(PairsModel { rows, sums: [TileSums::ZERO; 2], square: [[TileSums::ZERO; 2]; 2] })
     }
 
     fn begin(&mut self) {
@@ -121,7 +122,8 @@ impl PairTiles for PairsModel {
 
     fn strip(&mut self, first: &[Tile], activations: [&[Tile]; 2], sums: &mut [TileSums; 2]) {
         let mut all = [[TileSums::ZERO; 2]; 2];
-        self.square([first, first], activations, true, &mut all);
+        self.square([first, first], activations, None);
+        self.end_square(&mut all);
         *sums = all[0];
     }
 
@@ -129,19 +131,22 @@ impl PairTiles for PairsModel {
         &mut self,
         weights: [&[Tile]; 2],
         activations: [&[Tile]; 2],
-        begins: bool,
-        sums: &mut [[TileSums; 2]; 2],
+        sums: Option<&[[TileSums; 2]; 2]>,
     ) {
         assert_eq!(self.rows, LANES);
         for (j, activations) in activations.into_iter().enumerate() {
-            self.sums = [0, 1].map(|i| if begins { TileSums::ZERO } else { sums[i][j] });
+            self.sums = [0, 1].map(|i| sums.map_or(TileSums::ZERO, |sums| sums[i][j]));
             for (step, tile) in activations.iter().enumerate() {
                 self.add(weights.map(|weights| &weights[step]), tile.0.as_flattened());
             }
-            for (sums, whole) in sums.iter_mut().zip(&self.sums) {
-                sums[j] = *whole;
+            for (square, whole) in self.square.iter_mut().zip(&self.sums) {
+                square[j] = *whole;
             }
         }
+    }
+
+    fn end_square(&mut self, sums: &mut [[TileSums; 2]; 2]) {
+        *sums = self.square;
     }
 }
 
@@ -199,8 +204,10 @@ mod tests {
             assert!(bits(&found[0]) == bits(&truth[0]), "{isa}");
             for begins in [true, false] {
                 let factors = ([&all[..2], &all[1..]], [&all[1..], &all[..2]]);
-                real.square(factors.0, factors.1, begins, &mut found);
-                model.square(factors.0, factors.1, begins, &mut truth);
+                real.square(factors.0, factors.1, (!begins).then_some(&found));
+                real.end_square(&mut found);
+                model.square(factors.0, factors.1, (!begins).then_some(&truth));
+                model.end_square(&mut truth);
             }
             assert!(found.iter().map(bits).eq(truth.iter().map(bits)), "{isa}");
         }

@@ -181,27 +181,36 @@ impl<T: PairTiles> PairsPart<'_, T> {
     ) {
         let (first, last) = (stretch.start == 0, stretch.end == self.x.steps());
         let kept = if first && last { 0 } else { self.x.groups() / 2 };
-        let slabs = held.weights.chunks_exact(2 * stretch.len()).take(outputs.len().div_ceil(2 * LANES));
+        let Workspace { weights, sums } = held;
+        let slabs = weights.chunks_exact(2 * stretch.len()).take(outputs.len().div_ceil(2 * LANES));
+        // The square before, whose sums are written while the next one is multiplied.
+        let mut before: Option<(usize, [usize; 2])> = None;
         for (pair, slab) in slabs.enumerate() {
             let output = outputs.start + 2 * pair * LANES;
             let (above, below) = slab.split_at(stretch.len());
             let place = if kept > 0 { pair * kept + groups.start / 2 } else { 0 };
             let count = groups.len() / 2;
-            if held.sums.len() < place + count {
-                held.sums.resize(place + count, [[TileSums::ZERO; 2]; 2]);
+            if sums.len() < place + count {
+                sums.resize(place + count, [[TileSums::ZERO; 2]; 2]);
             }
-            for (group, sums) in groups.clone().step_by(2).zip(&mut held.sums[place..place + count]) {
+            for (place, group) in (place..).zip(groups.clone().step_by(2)) {
                 let x = [&self.x.group(group)[stretch.clone()], &self.x.group(group + 1)[stretch.clone()]];
-                tiles.square([above, below], x, first, sums);
-                if last {
-                    self.store_square::<L>(group * LANES, output, sums);
+                tiles.square([above, below], x, (!first).then_some(&sums[place]));
+                if let Some((place, from)) = before.take() {
+                    self.store_square::<L>(from, &mut sums[place]);
                 }
+                tiles.end_square(&mut sums[place]);
+                before = last.then_some((place, [group * LANES, output]));
             }
+        }
+        if let Some((place, from)) = before {
+            self.store_square::<L>(from, &mut sums[place]);
         }
     }
 
+    /// Writes the sums of four tiles, from a row and an output on.
     #[inline(always)]
-    fn store_square<L: Bf16Lanes>(&self, row: usize, output: usize, sums: &mut [[TileSums; 2]; 2]) {
+    fn store_square<L: Bf16Lanes>(&self, [row, output]: [usize; 2], sums: &mut [[TileSums; 2]; 2]) {
         for (i, sums) in sums.iter_mut().enumerate() {
             for (j, sums) in sums.iter_mut().enumerate() {
                 self.store::<L>(row + j * LANES, output + i * LANES, sums);
