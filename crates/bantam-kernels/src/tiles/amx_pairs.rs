@@ -9,8 +9,9 @@ use crate::width::{LANES, Pair};
 
 /// Tiles 0 to 3 are sums, 4 and 5 weights, 6 and 7 activations.
 ///
-/// Between [`PairTiles::begin`] and [`PairTiles::end`] sums stay in tiles 0 and 1, and behind [`PairTiles::square`] in 0 to 3. Nothing but this file and its
-/// neighbours has instructions that touch tiles, of which each configures them anew.
+/// Between [`PairTiles::begin`] and [`PairTiles::end`] sums stay in tiles 0 and 1, from [`PairTiles::square`] to
+/// [`PairTiles::end_square`] in 0 to 3. Nothing but this file and its neighbours has instructions that touch tiles, of
+/// which each configures them anew.
 pub(crate) struct AmxPairs {
     rows: usize,
     /// Held for its end, which gives the tiles up.

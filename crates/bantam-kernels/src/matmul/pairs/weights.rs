@@ -136,11 +136,13 @@ impl<'w, N: Number> Panel<'w> for PanelOfNumbers<'w, N> {
 
     #[inline(always)]
     fn prefetch_ahead<L: Bf16Lanes>(&self, column: usize, _: usize) {
-        let (ahead, row) = (column + COLUMNS_AHEAD, self.inputs);
-        let behind = ahead.saturating_sub(self.columns());
-        let first = if ahead < self.columns() { ahead * RUN } else { 2 * LANES * row + behind * RUN };
-        for lane in 0..LANES {
-            if let Some(number) = self.numbers.get(first + lane * row) {
+        let ahead = column + COLUMNS_AHEAD;
+        let first = match ahead.checked_sub(self.columns()) {
+            None => ahead * RUN,
+            Some(behind) => 2 * LANES * self.inputs + behind * RUN,
+        };
+        for row in 0..LANES {
+            if let Some(number) = self.numbers.get(first + row * self.inputs) {
                 L::prefetch(&bytemuck::bytes_of(number)[0]);
             }
         }
