@@ -3,22 +3,28 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use bytemuck::Pod;
 use half::{bf16, f16};
 
 use super::PAGE;
 use super::coded::{CodedHead, GROUP, PAIRS};
 use super::page::KvShape;
 use super::tile::{GROUPS, Scores};
-use crate::lanes::{Bf16Lanes, LANES, Lanes};
+use crate::lanes::{Bf16Lanes, LANES, Lanes, prefetch};
 use crate::tiles::Tile;
 
 /// Keys and values of one head of a page.
-pub(super) trait Head: Copy {
-    /// Products of queries, number by number, with the keys of `G` times sixteen positions.
+pub(super) trait Head<'a>: Copy {
+    /// The bytes of the keys, and of the values.
+    fn bytes(self) -> [&'a [u8]; 2];
+
+    /// Products of queries, number by number, with the keys of `G` times sixteen positions. `ahead` are keys of another page, for which
+    /// is asked meanwhile.
     fn products<L: Lanes, const N: usize, const G: usize>(
         self,
         group: usize,
         queries: &[[f32; N]],
+        ahead: &[u8],
     ) -> [[L; N]; G];
 
     /// A tile of the keys of sixteen positions: pairs of numbers `32 * step + i` and `32 * step + 16 + i`, zeros behind the last.
@@ -27,13 +33,14 @@ pub(super) trait Head: Copy {
     /// A tile of the values of 32 positions, in pairs of neighbours: numbers `16 * column ..`; zeros at positions that nobody sees.
     fn value_tile<L: Bf16Lanes>(self, column: usize, step: usize, seen: &Range<usize>, to: &mut Tile);
 
-    /// The sums of the values, each times its weight, in the order of the positions; `[N][stride]`.
+    /// The sums of the values, each times its weight, in the order of the positions; `[N][stride]`. `ahead` are values of another page, for
+    /// which is asked meanwhile.
     fn weigh<L: Lanes, const N: usize>(
         self,
         weights: &[Scores; N],
         seen: Range<usize>,
-        out: &mut [f32],
-        stride: usize,
+        out: (&mut [f32], usize),
+        ahead: &[u8],
     );
 }
 
@@ -137,7 +144,12 @@ impl<'a, T> Plain<'a, T> {
     }
 }
 
-impl<T: Kept> Head for Plain<'_, T> {
+impl<'a, T: Kept + Pod> Head<'a> for Plain<'a, T> {
+    #[inline(always)]
+    fn bytes(self) -> [&'a [u8]; 2] {
+        [bytemuck::cast_slice(self.keys), bytemuck::cast_slice(self.values)]
+    }
+
     #[inline(always)]
     fn key_tile<L: Bf16Lanes>(self, group: usize, step: usize, to: &mut Tile) {
         let rows = self.keys.as_chunks::<LANES>().0.as_chunks::<GROUPS>().0.as_chunks::<{ 2 * LANES }>().0;
@@ -180,9 +192,12 @@ impl<T: Kept> Head for Plain<'_, T> {
         self,
         group: usize,
         queries: &[[f32; N]],
+        ahead: &[u8],
     ) -> [[L; N]; G] {
         let mut sums = [[L::splat(0.0); N]; G];
+        let mut ahead = ahead.chunks(PAGE * size_of::<T>());
         for (row, query) in self.keys.as_chunks::<LANES>().0.as_chunks::<GROUPS>().0.iter().zip(queries) {
+            prefetch::<L>(ahead.next().unwrap_or_default());
             let mut keys = [L::splat(0.0); G];
             for g in 0..G {
                 keys[g] = T::load::<L>(&row[group + g]);
@@ -197,24 +212,27 @@ impl<T: Kept> Head for Plain<'_, T> {
         self,
         weights: &[Scores; N],
         seen: Range<usize>,
-        out: &mut [f32],
-        stride: usize,
+        (out, stride): (&mut [f32], usize),
+        ahead: &[u8],
     ) {
-        let mut column = 0;
+        let (mut column, mut ahead) = (0, ahead);
         // As many sums as the registers hold.
         if const { L::WIDE && N <= 6 } {
             while column + 4 * LANES <= self.stride {
-                self.weigh_columns::<L, N, 4>(weights, seen.clone(), (out, stride), column);
+                let ahead = std::mem::take(&mut ahead);
+                self.weigh_columns::<L, N, 4>(weights, seen.clone(), (out, stride), column, ahead);
                 column += 4 * LANES;
             }
         } else if const { L::WIDE } {
             while column + 2 * LANES <= self.stride {
-                self.weigh_columns::<L, N, 2>(weights, seen.clone(), (out, stride), column);
+                let ahead = std::mem::take(&mut ahead);
+                self.weigh_columns::<L, N, 2>(weights, seen.clone(), (out, stride), column, ahead);
                 column += 2 * LANES;
             }
         }
         while column < self.stride {
-            self.weigh_columns::<L, N, 1>(weights, seen.clone(), (out, stride), column);
+            let ahead = std::mem::take(&mut ahead);
+            self.weigh_columns::<L, N, 1>(weights, seen.clone(), (out, stride), column, ahead);
             column += LANES;
         }
     }
@@ -248,11 +266,14 @@ impl<T: Kept> Plain<'_, T> {
         seen: Range<usize>,
         (out, stride): (&mut [f32], usize),
         column: usize,
+        ahead: &[u8],
     ) {
+        let mut ahead = ahead.chunks(self.stride * size_of::<T>());
         let rows = self.values[seen.start * self.stride..seen.end * self.stride].chunks_exact(self.stride);
         let mut sums = [[L::splat(0.0); N]; C];
         for (slot, row) in seen.zip(rows) {
             let Some(groups) = row[column..].as_chunks().0.first_chunk::<C>() else { break };
+            prefetch::<L>(ahead.next().unwrap_or_default());
             let mut values = [L::splat(0.0); C];
             for (values, group) in values.iter_mut().zip(groups) {
                 *values = T::load::<L>(group);
@@ -319,7 +340,12 @@ impl<'a, B> CodedNumbers<'a, B> {
     }
 }
 
-impl<B: Bits> Head for CodedNumbers<'_, B> {
+impl<'a, B: Bits> Head<'a> for CodedNumbers<'a, B> {
+    #[inline(always)]
+    fn bytes(self) -> [&'a [u8]; 2] {
+        [self.of.keys, self.of.values]
+    }
+
     #[inline(always)]
     fn key_tile<L: Bf16Lanes>(self, group: usize, step: usize, to: &mut Tile) {
         let row = PAGE * B::PAIR;
@@ -361,8 +387,10 @@ impl<B: Bits> Head for CodedNumbers<'_, B> {
         self,
         group: usize,
         queries: &[[f32; N]],
+        ahead: &[u8],
     ) -> [[L; N]; G] {
         let mut sums = [[L::splat(0.0); N]; G];
+        let mut ahead = ahead.chunks(PAGE * B::PAIR);
         let rows = self.of.keys.chunks_exact(PAIRS * PAGE * B::PAIR);
         let queries = queries.as_chunks::<GROUP>().0;
         let scales = self.of.key_scales.as_chunks::<PAGE>().0;
@@ -371,6 +399,7 @@ impl<B: Bits> Head for CodedNumbers<'_, B> {
             let (firsts, seconds) = queries.split_at(PAIRS);
             let rows = rows.chunks_exact(PAGE * B::PAIR);
             for ((row, first), second) in rows.zip(firsts).zip(seconds) {
+                prefetch::<L>(ahead.next().unwrap_or_default());
                 // One after the other: both at once would not leave enough registers for the sums.
                 let mut keys = [L::splat(0.0); G];
                 for (g, keys) in keys.iter_mut().enumerate() {
@@ -397,10 +426,11 @@ impl<B: Bits> Head for CodedNumbers<'_, B> {
         self,
         weights: &[Scores; N],
         seen: Range<usize>,
-        out: &mut [f32],
-        stride: usize,
+        (out, stride): (&mut [f32], usize),
+        ahead: &[u8],
     ) {
         let row = stride / 2 * B::PAIR;
+        let mut ahead = ahead.chunks(PAIRS * B::PAIR);
         for (group, scales) in self.of.value_scales.as_chunks::<PAGE>().0.iter().enumerate() {
             let mut scaled = *weights;
             for weights in &mut scaled {
@@ -413,6 +443,7 @@ impl<B: Bits> Head for CodedNumbers<'_, B> {
                 let mut sums = [[L::splat(0.0); N]; 2];
                 for slot in seen.clone() {
                     let at = slot * row + first;
+                    prefetch::<L>(ahead.next().unwrap_or_default());
                     let values = [B::first(self.of.values, at), B::second(self.of.values, at, PAIRS)];
                     add_values(&mut sums, &values, &scaled, slot);
                 }
@@ -423,6 +454,7 @@ impl<B: Bits> Head for CodedNumbers<'_, B> {
             }
             let mut sums = [[L::splat(0.0); N]];
             for slot in seen.clone() {
+                prefetch::<L>(ahead.next().unwrap_or_default());
                 add_values(&mut sums, &[B::first(self.of.values, slot * row + first)], &scaled, slot);
             }
             store(sums[0], out, stride, group * GROUP);

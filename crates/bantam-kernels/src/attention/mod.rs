@@ -20,6 +20,7 @@ mod tile;
 )]
 mod tiled;
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 pub use page::{KvShape, KvStorage, PAGE, Page, append};
@@ -196,8 +197,9 @@ impl Work<'_> {
         let mut values = vec![0.0; tile.filled() * self.spec.kv.padded_dim()];
         let mut totals = [Total::EMPTY; QUERIES_MAX];
         let mut merged = Merged::new(&tile);
-        for page in pages {
-            dispatch(isa, OnePage { tile, queries, page, values: &mut values, totals: &mut totals });
+        for page in pages.clone() {
+            let next = (page + 1).min(pages.end - 1);
+            dispatch(isa, OnePage { tile, queries, page, next, values: &mut values, totals: &mut totals });
             merged.add(isa, &values, &totals);
         }
         merged.finish(self.out);
@@ -205,38 +207,37 @@ impl Work<'_> {
 
     /// Each page of a tile on its own; then the partial results are merged.
     fn page_by_page(&self, machine: &Machine) {
-        let heads = self.spec.kv.num_kv_heads;
         let parts: Vec<Part> = self.parts();
-        let filled = self.plan.tiles.iter().map(|range| self.tile(range, 0).filled()).max().unwrap_or(0);
+        let tiles: Vec<Prepared<'_>> = self.prepared();
+        let filled = tiles.iter().map(|of| of.tile.filled()).max().unwrap_or(0);
         let stride = filled * self.spec.kv.padded_dim();
-        let mut values = vec![0.0; parts.len() * stride];
-        let mut totals = vec![[Total::EMPTY; QUERIES_MAX]; parts.len()];
-        let (of_values, of_totals) = (Shared::new(&mut values), Shared::new(&mut totals));
+        let mut partials = Partials::take(parts.len(), stride);
+        let (of_values, of_totals) = (Shared::new(&mut partials.values), Shared::new(&mut partials.totals));
         machine.split(parts.len(), 1, |items| {
             for item in items {
-                let part = &parts[item];
+                let (part, next) = (&parts[item], parts.get(item + 1));
                 // SAFETY: each item has its own place.
                 let (values, totals) =
                     unsafe { (of_values.slice_mut(item * stride, stride), of_totals.slice_mut(item, 1)) };
-                let tile = self.tile(&self.plan.tiles[part.tile], part.head);
-                let (queries, page) = (&tile.transposed(), part.page);
-                dispatch(machine.isa(), OnePage { tile, queries, page, values, totals: &mut totals[0] });
+                let (Prepared { tile, queries }, page) = (&tiles[part.place], part.page);
+                let next = next.filter(|next| next.place == part.place).map_or(page, |next| next.page);
+                let totals = &mut totals[0];
+                dispatch(machine.isa(), OnePage { tile: *tile, queries, page, next, values, totals });
             }
         });
-        machine.split(self.plan.tiles.len() * heads, 1, |items| {
-            for item in items {
-                let (place, head) = (item / heads, item % heads);
-                let first = parts.partition_point(|part| (part.tile, part.head) < (place, head));
-                let count = self.plan.tiles[place].pages.len();
-                let (values, totals) =
-                    (&values[first * stride..][..count * stride], &totals[first..][..count]);
-                let mut merged = Merged::new(&self.tile(&self.plan.tiles[place], head));
-                for (values, totals) in values.chunks_exact(stride).zip(totals) {
+        machine.split(tiles.len(), 1, |items| {
+            for place in items {
+                let first = parts.partition_point(|part| part.place < place);
+                let count = parts[first..].partition_point(|part| part.place == place);
+                let values = &partials.values[first * stride..][..count * stride];
+                let mut merged = Merged::new(&tiles[place].tile);
+                for (values, totals) in values.chunks_exact(stride).zip(&partials.totals[first..]) {
                     merged.add(machine.isa(), values, totals);
                 }
                 merged.finish(self.out);
             }
         });
+        partials.put_back();
     }
 
     /// Tiles of BF16: each thread takes some tiles of queries of a head, for which a page is rounded once.
@@ -260,15 +261,56 @@ impl Work<'_> {
         });
     }
 
+    /// The tiles of each head, in this order of tiles and heads.
+    fn prepared(&self) -> Vec<Prepared<'_>> {
+        let heads = 0..self.spec.kv.num_kv_heads;
+        let of_range = |range| heads.clone().map(move |head| self.tile(range, head));
+        let tiles = self.plan.tiles.iter().flat_map(of_range);
+        tiles.map(|tile| Prepared { queries: tile.transposed(), tile }).collect()
+    }
+
     /// One for each page of each tile of each head, in this order of tiles, heads and pages.
     fn parts(&self) -> Vec<Part> {
-        let mut parts = Vec::new();
-        for (tile, range) in self.plan.tiles.iter().enumerate() {
-            for head in 0..self.spec.kv.num_kv_heads {
-                parts.extend(range.pages.clone().map(|page| Part { tile, head, page }));
-            }
-        }
-        parts
+        let heads = self.spec.kv.num_kv_heads;
+        let of_tile = |(tile, range): (usize, &TileRange)| {
+            let places = tile * heads..(tile + 1) * heads;
+            let pages = range.pages.clone();
+            places.flat_map(move |place| pages.clone().map(move |page| Part { place, page }))
+        };
+        self.plan.tiles.iter().enumerate().flat_map(of_tile).collect()
+    }
+}
+
+/// A tile of a head, and its queries as [`Tile::transposed`] has them.
+struct Prepared<'a> {
+    tile: Tile<'a>,
+    queries: Vec<f32>,
+}
+
+/// What comes of single pages. A thread keeps the memory from one call to the next, since there is one for each layer of each token.
+#[derive(Default)]
+struct Partials {
+    /// `[parts][filled][padded_dim]`
+    values: Vec<f32>,
+    /// `[parts]`
+    totals: Vec<[Total; QUERIES_MAX]>,
+}
+
+thread_local! {
+    static PARTIALS: RefCell<Partials> = RefCell::default();
+}
+
+impl Partials {
+    /// Room for so many parts; what is in it is anything.
+    fn take(parts: usize, stride: usize) -> Self {
+        let mut partials = PARTIALS.with(RefCell::take);
+        partials.values.resize(partials.values.len().max(parts * stride), 0.0);
+        partials.totals.resize(partials.totals.len().max(parts), [Total::EMPTY; QUERIES_MAX]);
+        partials
+    }
+
+    fn put_back(self) {
+        PARTIALS.with(|kept| kept.replace(self));
     }
 }
 
@@ -299,7 +341,7 @@ impl<'a> Merged<'a> {
 
 /// A page of a tile of a head.
 struct Part {
-    tile: usize,
-    head: usize,
+    /// Of the tile of the head, among the prepared ones.
+    place: usize,
     page: usize,
 }

@@ -174,6 +174,8 @@ pub(super) struct OnePage<'a> {
     /// Of the tile, number by number: [`Tile::transposed`].
     pub(super) queries: &'a [f32],
     pub(super) page: usize,
+    /// The page that comes next, which is asked for meanwhile.
+    pub(super) next: usize,
     /// `[filled][padded_dim]`
     pub(super) values: &'a mut [f32],
     pub(super) totals: &'a mut [Total; QUERIES_MAX],
@@ -187,7 +189,7 @@ impl Kernel for OnePage<'_> {
             // Half of it is never asked for where registers hold no more, so that it need not be made.
             if L::WIDE || N < QUERIES_MAX {
                 let queries = self.queries.as_chunks::<N>().0;
-                let found = self.tile.page::<L, N>(queries, self.page, self.values);
+                let found = self.tile.page::<L, N>(queries, (self.page, self.next), self.values);
                 self.totals[..N].copy_from_slice(&found);
             }
         })
@@ -304,45 +306,52 @@ impl Tile<'_> {
     fn page<L: Lanes, const N: usize>(
         &self,
         queries: &[[f32; N]],
-        page: usize,
+        (page, next): (usize, usize),
         values: &mut [f32],
     ) -> [Total; N] {
         let (kv, head) = (self.spec.kv, self.head);
-        match self.page_numbers(page) {
-            Numbers::F32(numbers) => {
-                self.page_of::<L, _, N>(queries, page, Plain::new(kv, numbers, head), values)
+        match (self.page_numbers(page), self.page_numbers(next)) {
+            (Numbers::F32(now), Numbers::F32(next)) => {
+                let kept = [now, next].map(|numbers| Plain::new(kv, numbers, head));
+                self.page_of::<L, _, N>(queries, page, kept, values)
             }
-            Numbers::F16(numbers) => {
-                self.page_of::<L, _, N>(queries, page, Plain::new(kv, numbers, head), values)
+            (Numbers::F16(now), Numbers::F16(next)) => {
+                let kept = [now, next].map(|numbers| Plain::new(kv, numbers, head));
+                self.page_of::<L, _, N>(queries, page, kept, values)
             }
-            Numbers::BF16(numbers) => {
-                self.page_of::<L, _, N>(queries, page, Plain::new(kv, numbers, head), values)
+            (Numbers::BF16(now), Numbers::BF16(next)) => {
+                let kept = [now, next].map(|numbers| Plain::new(kv, numbers, head));
+                self.page_of::<L, _, N>(queries, page, kept, values)
             }
-            Numbers::Coded(coded) => {
-                let of = coded.head(kv, head);
-                match coded.width {
+            (Numbers::Coded(now), Numbers::Coded(next)) => {
+                let of = [now, next].map(|coded| coded.head(kv, head));
+                match now.width {
                     Width::Eight => {
-                        self.page_of::<L, _, N>(queries, page, CodedNumbers::<EightBits>::new(of), values)
+                        let kept = of.map(CodedNumbers::<EightBits>::new);
+                        self.page_of::<L, _, N>(queries, page, kept, values)
                     }
                     Width::Four => {
-                        self.page_of::<L, _, N>(queries, page, CodedNumbers::<FourBits>::new(of), values)
+                        let kept = of.map(CodedNumbers::<FourBits>::new);
+                        self.page_of::<L, _, N>(queries, page, kept, values)
                     }
                 }
             }
+            _ => unreachable!("all pages of a sequence are alike"),
         }
     }
 
     #[inline(always)]
-    fn page_of<L: Lanes, H: Head, const N: usize>(
+    fn page_of<'k, L: Lanes, H: Head<'k>, const N: usize>(
         &self,
         queries: &[[f32; N]],
         page: usize,
-        kept: H,
+        [kept, next]: [H; 2],
         values: &mut [f32],
     ) -> [Total; N] {
         let seen = self.seen_by_all::<N>(page);
         let end = seen.iter().map(|seen| seen.end).max().unwrap_or(0);
-        let mut scores = scores::<L, H, N>(self.spec, kept, queries, end);
+        let ahead = next.bytes();
+        let mut scores = scores::<L, H, N>(self.spec, kept, queries, end, ahead[0]);
         if seen.iter().any(|seen| seen.len() < PAGE) {
             for (scores, seen) in scores.iter_mut().zip(&seen) {
                 let scores = scores.as_flattened_mut();
@@ -360,30 +369,34 @@ impl Tile<'_> {
                 begin = begin.min(seen.start);
             }
         }
-        kept.weigh::<L, N>(&scores, begin..end, values, self.spec.kv.padded_dim());
+        kept.weigh::<L, N>(&scores, begin..end, (values, self.spec.kv.padded_dim()), ahead[1]);
         totals
     }
 }
 
 /// The scores of the places of a page up to `end`, and some more, those that hold nothing yet among them.
 #[inline(always)]
-fn scores<L: Lanes, H: Head, const N: usize>(
+fn scores<'k, L: Lanes, H: Head<'k>, const N: usize>(
     spec: &AttendSpec<'_>,
     kept: H,
     queries: &[[f32; N]],
     end: usize,
+    ahead: &[u8],
 ) -> [Scores; N] {
     let mut scores = [[[0.0; LANES]; GROUPS]; N];
+    let mut ahead = ahead;
     // Twelve sums side by side at least, where the registers hold them.
     if const { L::WIDE && N <= 3 } {
-        put(spec, kept.products::<L, N, GROUPS>(0, queries), 0, &mut scores);
+        put(spec, kept.products::<L, N, GROUPS>(0, queries, ahead), 0, &mut scores);
     } else if const { L::WIDE } {
         for group in (0..end.div_ceil(LANES)).step_by(2) {
-            put(spec, kept.products::<L, N, 2>(group, queries), group, &mut scores);
+            let ahead = std::mem::take(&mut ahead);
+            put(spec, kept.products::<L, N, 2>(group, queries, ahead), group, &mut scores);
         }
     } else {
         for group in 0..end.div_ceil(LANES) {
-            put(spec, kept.products::<L, N, 1>(group, queries), group, &mut scores);
+            let ahead = std::mem::take(&mut ahead);
+            put(spec, kept.products::<L, N, 1>(group, queries, ahead), group, &mut scores);
         }
     }
     if let Some(cap) = spec.soft_cap {

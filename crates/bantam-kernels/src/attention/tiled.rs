@@ -228,7 +228,7 @@ impl Queries<'_> {
 }
 
 #[inline(always)]
-fn head_in_tiles<L: Bf16Lanes, H: Head>(head: H, seen: &Range<usize>, to: &mut [Tile]) {
+fn head_in_tiles<'a, L: Bf16Lanes, H: Head<'a>>(head: H, seen: &Range<usize>, to: &mut [Tile]) {
     // As many tiles of keys as of values.
     let (keys, values) = to.split_at_mut(to.len() / 2);
     let steps = keys.len() / GROUPS;

@@ -6,11 +6,10 @@
 use std::ops::Range;
 
 use super::across::Across;
-use super::rows::CACHE_LINE;
 use super::widen::{Brain, Half, Number, Single, widen};
 use super::{Layout, Part, Weights};
 use crate::Storage;
-use crate::lanes::{Kernel, LANES, Lanes, dispatch, groups};
+use crate::lanes::{CACHE_LINE, Kernel, LANES, Lanes, dispatch, groups};
 use crate::machine::Isa;
 
 /// Numbers in a slab of widened weights: 128 KiB, so that it stays in the second-level cache.

@@ -9,9 +9,8 @@ use bytemuck::Zeroable;
 
 use super::codes::Scale;
 use super::integer::{Part, each_lane};
-use super::rows::prefetch;
 use crate::blocks::{Block, OverBlock, with_block};
-use crate::lanes::{Kernel, LANES, Lanes, RUN};
+use crate::lanes::{Kernel, LANES, Lanes, RUN, prefetch};
 
 /// Rows of weights, and blocks of each, that go side by side.
 const SIDE: usize = 4;

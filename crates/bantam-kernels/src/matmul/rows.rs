@@ -1,14 +1,10 @@
 //! Sixteen rows of blocks of weights, which are read column by column.
 
 use std::borrow::Cow;
-use std::hint::black_box;
 
 use super::Weights;
 use crate::blocks::Block;
-use crate::lanes::{LANES, Lanes, RUN};
-
-/// Bytes that a processor fetches together.
-pub(super) const CACHE_LINE: usize = 64;
+use crate::lanes::{LANES, Lanes, RUN, prefetch};
 
 /// Sixteen rows, one behind the other.
 pub(super) struct SixteenRows<'a, B: Block> {
@@ -103,15 +99,6 @@ pub(super) fn prefetch_first<L: Lanes, B: Block>(weights: &Weights<'_>, output: 
     let row = weights.inputs / B::LEN * size_of::<B::Bytes>();
     let end = ((output + 2 * LANES) * row).min(weights.bytes.len());
     prefetch::<L>(&weights.bytes[output * row..end]);
-}
-
-/// Asks for all of some bytes, one line after the other: with the step hidden from the compiler this stays a loop, whose
-/// turns wait for each other. Asked for at once, the lines of a column come a third slower (docs/kernels.md, "Few rows").
-#[inline(always)]
-pub(super) fn prefetch<L: Lanes>(bytes: &[u8]) {
-    for line in bytes.chunks(black_box(CACHE_LINE)) {
-        L::prefetch(&line[0]);
-    }
 }
 
 /// The same numbers, of which the compiler does not know that they are: it would keep all sums of them in registers that there
