@@ -66,18 +66,23 @@ impl Part<'_> {
                 for r in 0..SIDE {
                     blocks[r] = &rows[r][k * SIDE..][..SIDE];
                 }
-                sums = add_blocks::<L, B>(blocks, codes, scales, sums);
+                sums = add_blocks::<L, B>(blocks, codes, scales, 0, sums);
             }
-            if !rest.is_empty() {
+            let done = groups.len() * SIDE;
+            if let (1.., Some(codes)) = (rest.len(), x.codes.last_chunk()) {
+                // The last four blocks as they lie, of which the first ones are done.
+                let first = row - SIDE;
+                let blocks = rows.map(|row| &row[first..]);
+                sums = add_blocks::<L, B>(blocks, codes, &x.scales[first..], done - first, sums);
+            } else if !rest.is_empty() {
                 let mut codes = [0; SIDE * RUN];
                 codes[..rest.len()].copy_from_slice(rest);
                 let mut last = [[B::Bytes::zeroed(); SIDE]; SIDE];
                 for (last, row) in last.iter_mut().zip(rows) {
-                    let blocks = &row[groups.len() * SIDE..];
-                    last[..blocks.len()].copy_from_slice(blocks);
+                    last[..row.len()].copy_from_slice(row);
                 }
-                let scales = &x.scales[groups.len() * SIDE..];
-                sums = add_blocks::<L, B>([&last[0], &last[1], &last[2], &last[3]], &codes, scales, sums);
+                let blocks = [&last[0], &last[1], &last[2], &last[3]].map(<[_; SIDE]>::as_slice);
+                sums = add_blocks::<L, B>(blocks, &codes, x.scales, 0, sums);
             }
             let count = SIDE.min(self.outputs.end - output);
             // SAFETY: these outputs belong to this thread's range, and no other slice of them is in use.
@@ -86,13 +91,14 @@ impl Part<'_> {
     }
 }
 
-/// Adds the products of four blocks of each of four rows to their sums, as many of them as there are scales. Each unit is
+/// Adds the products of four blocks of each of four rows to their sums, from one of them on as many as there are scales. Each unit is
 /// rounded as [`super::integer::add_unit`] has it.
 #[inline(always)]
 fn add_blocks<L: Lanes, B: Block>(
     rows: [&[B::Bytes]; SIDE],
     x: &[i16; SIDE * RUN],
     scales: &[Scale],
+    first: usize,
     mut sums: [f32; SIDE],
 ) -> [f32; SIDE] {
     let rows = rows.map(|row| &row[..SIDE]);
@@ -107,7 +113,7 @@ fn add_blocks<L: Lanes, B: Block>(
     let of_weights: &[[f32; LANES]] = bytemuck::cast_slice(std::slice::from_ref(&of_weights));
     let mut units = [0.0; LANES];
     L::ints_to_f32(L::products_sum(&products)).store(&mut units);
-    for (unit, scale) in scales.iter().enumerate() {
+    for (unit, scale) in scales.iter().enumerate().take(SIDE).skip(first) {
         for (r, sum) in sums.iter_mut().enumerate() {
             let lane = unit * SIDE + r;
             *sum = units[lane].mul_add(of_weights[0][lane] * scale.code, *sum);
